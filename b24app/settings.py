@@ -1,0 +1,158 @@
+"""All settings, read from the environment. Every name is explained in .env.example; none has to be set."""
+
+import secrets
+from pathlib import Path
+
+import environ
+from cryptography.fernet import Fernet
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"  # everything that is ours to write: database, embedded broker, keys, collected files
+VAR_DIR.mkdir(exist_ok=True)
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def kept_secret(name: str, make: bytes | str) -> str:
+    """The secret kept in var/`name`, made on first use: nothing set must not mean a known default."""
+    path = VAR_DIR / name
+    try:
+        with path.open("x") as file:
+            path.chmod(0o600)
+            file.write(make.decode() if isinstance(make, bytes) else make)
+    except FileExistsError:
+        pass  # another start made it; both read the same file below
+    return path.read_text()
+
+
+# -- Django ---------------------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret("secret.key", secrets.token_urlsafe(50))
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "b24app",
+]
+# No session, message or authentication middleware: embedded pages set no cookie and have no ambient login.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "b24app.urls"
+WSGI_APPLICATION = "b24app.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("ru", "Русский")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; 5,000 task ids fit well
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 6000
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31536000 if PUBLIC_URL.startswith("https://") else 0
+
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+# Names with a hash, cached for ever, once `collectstatic` has run; plain names before.
+if (STATIC_ROOT / "staticfiles.json").exists():
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    }
+
+# -- Database -------------------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'defer.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Web, worker and beat share the file: readers never wait, writers queue up to 20 s.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+
+# -- Bitrix24 -------------------------------------------------------------------------------------------------
+
+B24_CLIENT_ID = env.str("B24_CLIENT_ID", default="")
+B24_CLIENT_SECRET = env.str("B24_CLIENT_SECRET", default="")
+B24_APP_CODE = env.str("B24_APP_CODE", default="")
+B24_OAUTH_URLS = env.list("B24_OAUTH_URLS", default=["https://oauth.bitrix.info", "https://oauth.bitrix24.tech"])
+B24_ALLOW_LOCAL_PORTALS = env.bool("B24_ALLOW_LOCAL_PORTALS", default=False)
+B24_PORTAL_NETWORKS = env.list("B24_PORTAL_NETWORKS", default=[])
+CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
+    kept_secret("credential.key", Fernet.generate_key())
+]
+
+# Times of the engine, in seconds. Tests divide all of them by the same number.
+TIME_SCALE = env.float("TIME_SCALE", default=1.0)
+LEASE = 90 / TIME_SCALE  # a slice that fell silent for so long is taken over
+SETTLE_AFTER = 75 / TIME_SCALE  # a portal may work on a request for 60 s after it was cut
+READ_TIMEOUT = 75 / TIME_SCALE
+STATUS_IS_FRESH = 60 / TIME_SCALE  # a status read longer ago is read again before anything is sent
+SWEEP_EVERY = 20 / TIME_SCALE
+REFRESH_CLAIM = 30 / TIME_SCALE  # a refresh that takes longer was cut; another may try
+
+# -- Celery ---------------------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
+CELERY_BEAT_SCHEDULE = {"sweep": {"task": "b24app.jobs.sweep", "schedule": SWEEP_EVERY}}
+if CELERY_BROKER_URL.startswith("filesystem://"):
+    # An embedded broker that needs no server. It may lose a message: the sweep sends it again.
+    _messages = VAR_DIR / "messages"
+    _messages.mkdir(exist_ok=True)
+    (VAR_DIR / "messages-control").mkdir(exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(_messages),
+        "data_folder_out": str(_messages),
+        "control_folder": str(VAR_DIR / "messages-control"),
+        "polling_interval": 0.1,
+    }
+else:
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "visibility_timeout": 300,
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+    }
+
+# -- Logs -----------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    # At DEBUG these two print tokens and the client secret.
+    "loggers": {"requests_oauthlib": {"level": "INFO"}, "oauthlib": {"level": "INFO"}},
+}
