@@ -107,7 +107,7 @@ class Sandbox:
             self.process.kill()
             self.process.wait()
 
-    # -- What an app does --------------------------------------------------------------------------------------
+    # -- What an app does ----------------------------------------------------------------------------------
 
     def url(self, portal: str, path: str = "") -> str:
         return f"http://{self.portals[portal]}/{path}"
@@ -143,7 +143,7 @@ class Sandbox:
         fields = {name: value for name, value in fields.items() if value is not None}
         return self.post(f"http://{self.oauth}/oauth/token/", data=fields)
 
-    # -- Control: see b24app/sandbox/control.py for what each verb takes ---------------------------------------
+    # -- Control: see b24app/sandbox/control.py for what each verb takes -----------------------------------
 
     def control(self, verb: str, **body: Any) -> Any:
         """Run one control verb; its result. Raises RuntimeError with the reason when it is refused."""
@@ -164,7 +164,7 @@ class Sandbox:
         return self.control("project", portal=portal, **fields)
 
     def tasks(self, portal: str, tasks: list[dict[str, Any]] | None = None, **common: Any) -> list[int]:
-        """Make tasks in bulk: a list of them, or `count` alike; what they share as keywords. Their numbers."""
+        """Make tasks in bulk, a list of them or `count` alike, what they share as keywords; their numbers."""
         given = {} if tasks is None else {"tasks": tasks}
         return self.control("tasks", portal=portal, **given, **common)
 
@@ -180,6 +180,10 @@ class Sandbox:
         given = {} if tasks is None else {"tasks": tasks}
         found = self.control("task_states", portal=portal, **given)
         return {int(number): status for number, status in found.items()}
+
+    def look(self, portal: str, task: int) -> dict[str, Any]:
+        """One task's truth: {status, changes: [{before, after, method, person, token, request}]}."""
+        return self.control("task", portal=portal, task=task)
 
     def install(self, portal: str, **fields: Any) -> dict[str, Any]:
         """Install the app, finished unless finished=False."""

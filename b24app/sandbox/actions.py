@@ -26,6 +26,14 @@ ACTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class Found:
+    """A task that a person may read, and what the person is to it."""
+
+    task: Task
+    who: Relation
+
+
 class Refused(Exception):
     """The action is not allowed. `reason`, which a portal keeps to itself: missing, right or status."""
 
@@ -42,41 +50,43 @@ def perform(
     token: Token | None = None,
     request: Request | None = None,
     seen: dict[int, int] | None = None,
-) -> bool:
-    """Do one of ACTIONS to task `number` as `user`; return whether anything changed. Raises Refused.
+) -> Found:
+    """Do one of ACTIONS to task `number` as `user`; return the task as it is now. Raises Refused.
 
     `seen` holds the statuses that this PHP process has read before; they count only when the knob
     `stale_task_cache` is on.
     """
     with transaction.atomic():
-        task = find(user, number)
-        if task is None:
+        found = find(user, number)
+        if found is None:
             raise Refused("missing")
-        changed = change(name, user, task, method, token, request, {} if seen is None else seen)
+        changed = change(name, user, found, method, token, request, {} if seen is None else seen)
     if changed:
-        events.task_changed(task, user, by_person=True)
-    return changed
+        events.task_changed(found.task, user, by_person=True)
+    return found
 
 
-def find(user: User, number: int) -> Task | None:
+def find(user: User, number: int) -> Found | None:
     """Task `number` of the person's portal, if there is one that the person may read."""
-    tasks = Task.objects.select_related("portal", "project", "creator", "responsible")
-    task = tasks.filter(portal=user.portal_id, number=number).first()
-    return task if task is not None and rights.relation(user, task).may_read else None
+    tasks = Task.objects.filter(portal=user.portal_id, number=number)
+    for task in rights.with_people(tasks):
+        found = Found(task, rights.relation(user, task))
+        return found if found.who.may_read else None
+    return None
 
 
 def change(
     name: str,
     user: User,
-    task: Task,
+    found: Found,
     method: str,
     token: Token | None,
     request: Request | None,
     seen: dict[int, int],
 ) -> bool:
+    """Change the found task's status; return whether there was anything to change."""
+    task, who, action = found.task, found.who, ACTIONS[name]
     key = task.portal.key
-    action = ACTIONS[name]
-    who = rights.relation(user, task)
     target = action.target if name != "complete" else completed_status(task, who)
     if nothing_to_do(task, user, target):
         return False

@@ -53,7 +53,7 @@ def control(request: HttpRequest, verb: str) -> JsonResponse:
         return JsonResponse({"error": f"{type(error).__name__}: {error}"}, status=400)
 
 
-# -- Who and what there is -------------------------------------------------------------------------------------
+# -- Who and what there is --------------------------------------------------------------------------------
 
 
 def portal_of(body: Body) -> Portal:
@@ -140,15 +140,16 @@ def project(body: Body) -> int:
     return number
 
 
-# -- Tasks -----------------------------------------------------------------------------------------------------
+# -- Tasks ------------------------------------------------------------------------------------------------
 
 
 @verb
 def tasks(body: Body) -> list[int]:
     """Make many tasks at once; their numbers.
 
-    {portal, tasks: [{…}, …]} or {portal, count, …the same for all}. A task has creator, responsible (numbers),
-    status, title, number, deadline (ISO), project, accomplices, auditors, unviewed_by, task_control, description.
+    {portal, tasks: [{…}, …]}, or {portal, count, …} for tasks alike. A task has creator, responsible,
+    project, accomplices, auditors, unviewed_by (all numbers), number, status, title, description, task_control
+    and deadline (ISO, or seconds from now).
     """
     portal = portal_of(body)
     common = {name: value for name, value in body.items() if name not in ("portal", "tasks", "count")}
@@ -158,8 +159,8 @@ def tasks(body: Body) -> list[int]:
 
 
 def create_tasks(portal: Portal, specs: list[Body]) -> list[int]:
-    people = {row.number: row for row in portal.users.all()}
-    projects = {row.number: row for row in portal.projects.all()}
+    people: dict[Any, User] = {row.number: row for row in portal.users.all()}
+    projects: dict[Any, Project] = {row.number: row for row in portal.projects.all()}
     free = next_number(portal.tasks.all())
     made = []
     for index, spec in enumerate(specs):
@@ -219,7 +220,16 @@ def task_states(body: Body) -> dict[str, int]:
     return {str(number): status for number, status in rows.values_list("number", "status").order_by("number")}
 
 
-# -- The app ---------------------------------------------------------------------------------------------------
+@verb
+def task(body: Body) -> Body:
+    """{portal, task} -> {status, changes: [{before, after, method, person, …}]}, oldest first."""
+    row = portal_of(body).tasks.get(number=body["task"])
+    changes = Change.objects.filter(portal=row.portal_id, task=row.number).order_by("pk")
+    names = ("before", "after", "method", "token", "request")
+    return {"status": row.status, "changes": list(changes.values(*names, person=models.F("user__number")))}
+
+
+# -- The app ----------------------------------------------------------------------------------------------
 
 
 @verb
@@ -245,7 +255,7 @@ def finish(body: Body) -> None:
 
 @verb
 def installation(body: Body) -> Body:
-    """Change or read an installation: {portal, scope?, version?, status?, payment_expired?, application_token?}."""
+    """Read or change an installation: {portal, scope?, version?, status?, payment_expired?, …}."""
     row = installation_of(body)
     change(row, body, "scope", "version", "status", "payment_expired", "application_token")
     return {
@@ -296,7 +306,7 @@ def webhook(body: Body) -> str:
     return f"{person.number}/{row.secret}"
 
 
-# -- Tokens ----------------------------------------------------------------------------------------------------
+# -- Tokens -----------------------------------------------------------------------------------------------
 
 
 def tokens_of(body: Body) -> models.QuerySet[Token]:
@@ -337,7 +347,7 @@ def tokens(body: Body) -> list[Body]:
     ]
 
 
-# -- Weather ---------------------------------------------------------------------------------------------------
+# -- Weather ----------------------------------------------------------------------------------------------
 
 
 @verb
@@ -364,7 +374,7 @@ def clear_faults(body: Body) -> None:
     Fault.objects.all().delete()
 
 
-# -- The truth log ---------------------------------------------------------------------------------------------
+# -- The truth log ----------------------------------------------------------------------------------------
 
 
 @verb

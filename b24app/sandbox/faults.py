@@ -4,7 +4,7 @@ A Fault names a method: exact, "*" (every request), or "batch/*" (every command 
 
   before a request or command runs
     delay        {seconds}                            wait, then go on as usual
-    cut          {}                                   drop the connection; on a command: what ran before stays done
+    cut          {}                                   drop the connection; what ran before stays done
     error        {code, description, status}          refuse it
     change_task  {task, status | responsible | delete} someone else is faster
     respond      {status, body, type, headers}        answer this and run nothing (requests only)

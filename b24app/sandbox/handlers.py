@@ -6,7 +6,7 @@ from .errors import RestError
 
 
 def check_handler(url: str) -> str:
-    """The URL, if it may be a handler. A portal refuses hosts without a dot; we let localhost pass, for the demo."""
+    """The URL, if it may be a handler. Hosts without a dot are refused, except localhost, for the demo."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise RestError(400, "ERROR_UNSUPPORTED_PROTOCOL", "Unsupported event handler protocol")

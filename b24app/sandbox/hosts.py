@@ -17,7 +17,7 @@ class PortalRequest(HttpRequest):
 
 
 def find_host(answer: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: set `request.portal`, or the OAuth server's addresses; send callers of a moved portal on."""
+    """Middleware: set `request.portal` or the OAuth server's addresses; send callers of a moved portal on."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         host = request.get_host().lower()

@@ -1,7 +1,7 @@
 """Knobs that the control interface turns while the sandbox runs.
 
-A knob is looked up as "‹portal key›/‹name›" first, then as "‹name›", then in DEFAULTS. Values are held in memory
-(the sandbox is one process) and kept in the Setting table.
+A knob is looked up as "‹portal key›/‹name›" first, then as "‹name›", then in DEFAULTS. Values are held in
+memory (the sandbox is one process) and kept in the Setting table.
 """
 
 from typing import Any
@@ -24,8 +24,8 @@ DEFAULTS: dict[str, Any] = {
     "stale_task_cache": False,  # inside one batch a task's status is read once, before the first change
 }
 
-# What a portal does and a kind pretence would not. Each can be switched off ("trap.‹name›": false), only so that
-# the conformance tests can show that they would notice.
+# What a portal does and a kind pretence would not. Each can be switched off ("trap.‹name›": false), only so
+# that the conformance tests can show that they would notice.
 TRAPS = {
     "strings_for_numbers": "every scalar of a task is a string",
     "empty_map_is_list": "an empty map is []",

@@ -39,7 +39,7 @@ def count_request(portal: Portal, address: str) -> None:
 
 
 def check_operating(portal: Portal, app_id: int, method: str) -> None:
-    """Raises OPERATION_TIME_LIMIT when the method has used up its time; the call that crosses still completes."""
+    """Raises OPERATION_TIME_LIMIT when the method's time is used up; the call that crosses completes."""
     limit = knobs.knob("limits.operating", portal.key)
     if limit is not None and operating_spent(portal, app_id, method)[0] > limit:
         raise RestError(429, "OPERATION_TIME_LIMIT", "Method is blocked due to operation time limit.")

@@ -1,6 +1,7 @@
 """The REST transport: parameters, the order of checks, envelopes.
 
-The order is the portal's: front end's rate limit, portal deleted, method exists, token, operating limit, method.
+The order is the portal's: the front end's rate limit, portal deleted, method exists, token, operating limit,
+method.
 """
 
 import json
@@ -54,7 +55,7 @@ def rest(request: PortalRequest, path: str) -> HttpResponse:
     return response or HttpResponse()
 
 
-def strike(portal: Portal, name: str) -> HttpResponse | None:
+def strike(portal: Portal | None, name: str) -> HttpResponse | None:
     try:
         return faults.strike_before(portal, name)
     except RestError as error:
@@ -92,7 +93,7 @@ def read_address(path: str) -> Address:
 
 
 def read_parameters(request: HttpRequest) -> tuple[Params, bool]:
-    """Query, form and JSON parameters in one map, the body's winning; and whether the body was broken JSON."""
+    """Query, form and JSON parameters in one map, the body's winning; and whether it was broken JSON."""
     params = php.parse_str(request.META.get("QUERY_STRING", ""))
     if request.method != "POST":
         return params, False

@@ -7,6 +7,8 @@ Statuses are the real ones: 1 new (legacy), 2 pending, 3 in progress, 4 awaiting
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import QuerySet
+
 from . import clock, knobs
 from .models import Task, User
 
@@ -53,19 +55,28 @@ class Relation:
         return self.admin or self.takes_part or self.group_editor or self.boss
 
 
+def with_people(tasks: QuerySet[Task]) -> QuerySet[Task]:
+    """Tasks with everybody that the rules and the wire ask about, in a handful of queries."""
+    rows = tasks.select_related("portal", "creator", "responsible", "project", "status_changed_by")
+    return rows.prefetch_related(
+        "accomplices", "auditors", "unviewed_by", "project__members", "project__editors"
+    )
+
+
 def relation(user: User, task: Task) -> Relation:
-    accomplices = set(task.accomplices.values_list("pk", flat=True))
+    accomplices = {person.pk for person in task.accomplices.all()}
     subordinates = subordinates_of(user)
+    project = task.project
     return Relation(
         admin=user.is_admin,
         creator=task.creator_id == user.pk,
         responsible=task.responsible_id == user.pk,
         accomplice=user.pk in accomplices,
-        auditor=task.auditors.filter(pk=user.pk).exists(),
+        auditor=user in task.auditors.all(),
         boss=bool(subordinates & {task.creator_id, task.responsible_id, *accomplices}),
         boss_of_creator=task.creator_id in subordinates,
-        group_editor=task.project is not None and task.project.editors.filter(pk=user.pk).exists(),
-        group_member=task.project is not None and task.project.members.filter(pk=user.pk).exists(),
+        group_editor=project is not None and user in project.editors.all(),
+        group_member=project is not None and user in project.members.all(),
     )
 
 
@@ -84,7 +95,7 @@ def meta_status(task: Task, user: User) -> int:
     """The status that lists show and filter by: the real one, unless lateness or newness hides it."""
     if task.status not in (4, 5) and task.deadline is not None and task.deadline < clock.now():
         return OVERDUE
-    if task.status in (1, 2) and task.unviewed_by.filter(pk=user.pk).exists():
+    if task.status in (1, 2) and user in task.unviewed_by.all():
         return UNVIEWED
     if (
         task.status not in (4, 5)

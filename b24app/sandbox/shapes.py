@@ -1,6 +1,6 @@
 """Tasks as the wire shows them: camelCase, every scalar a string, empty maps as lists."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,7 +10,12 @@ from .models import Project, Task, User
 
 AVATAR = "/bitrix/images/tasks/default_avatar.png"
 GROUP_IMAGE = "/bitrix/images/socialnetwork/workgroup/bag.png"
-CHECKLIST = ("Collect what is known", "Ask those who did it last time", "Write the result down")
+CHECKLIST = (
+    "Collect what is known",
+    "Ask those who did it last time",
+    "Agree on who does what",
+    "Write the result down",
+)
 
 
 class Viewer:
@@ -44,7 +49,7 @@ FIELDS: dict[str, Read] = {
     "MARK": lambda task, viewer: None,
     "PRIORITY": lambda task, viewer: task.priority,
     "MULTITASK": lambda task, viewer: "N",
-    "NOT_VIEWED": lambda task, viewer: flag(task.unviewed_by.filter(pk=viewer.user.pk).exists()),
+    "NOT_VIEWED": lambda task, viewer: flag(viewer.user in task.unviewed_by.all()),
     "REPLICATE": lambda task, viewer: "N",
     "STAGE_ID": lambda task, viewer: 0,
     "SPRINT_ID": lambda task, viewer: 0,
@@ -95,14 +100,14 @@ FIELDS: dict[str, Read] = {
     "STATUS": lambda task, viewer: task.status,
     "GROUP_ID": lambda task, viewer: number_of(task.project),
     "FAVORITE": lambda task, viewer: "N",
-    "ACCOMPLICES": lambda task, viewer: numbers(task.accomplices.order_by("number")),
-    "AUDITORS": lambda task, viewer: numbers(task.auditors.order_by("number")),
+    "ACCOMPLICES": lambda task, viewer: numbers(task.accomplices.all()),
+    "AUDITORS": lambda task, viewer: numbers(task.auditors.all()),
     "TAGS": lambda task, viewer: php.array({}, viewer.key),
 }
 
 
-def numbers(people: Any) -> list[int]:
-    return list(people.values_list("number", flat=True))
+def numbers(people: Iterable[User]) -> list[int]:
+    return sorted(person.number for person in people)
 
 
 def camel(name: str) -> str:
@@ -129,9 +134,9 @@ def selected(task: Task, names: list[str], viewer: Viewer) -> dict[str, Any]:
     if "RESPONSIBLE_ID" in names:
         row["responsible"] = person(task.responsible, viewer.key)
     if "ACCOMPLICES" in names:
-        row["accomplicesData"] = people(task.accomplices.order_by("number"), viewer.key)
+        row["accomplicesData"] = people(task.accomplices.all(), viewer.key)
     if "AUDITORS" in names:
-        row["auditorsData"] = people(task.auditors.order_by("number"), viewer.key)
+        row["auditorsData"] = people(task.auditors.all(), viewer.key)
     row["group"] = group(task.project if "GROUP_ID" in names else None, viewer.key)
     if "STATUS" in names:
         row["subStatus"] = strings(rights.meta_status(task, viewer.user), viewer.key)
@@ -148,8 +153,9 @@ def person(user: User, key: str) -> dict[str, Any]:
     }
 
 
-def people(users: Any, key: str) -> Any:
-    return php.array({str(user.number): person(user, key) for user in users}, key)
+def people(users: Iterable[User], key: str) -> Any:
+    rows = sorted(users, key=lambda user: user.number)
+    return php.array({str(user.number): person(user, key) for user in rows}, key)
 
 
 def group(project: Project | None, key: str) -> Any:
@@ -159,16 +165,15 @@ def group(project: Project | None, key: str) -> Any:
         "id": strings(project.number, key),
         "name": project.name,
         "opened": False,
-        "membersCount": project.members.count(),
+        "membersCount": len(project.members.all()),
         "image": GROUP_IMAGE,
         "additionalData": [],
     }
 
 
-def full(task: Task, viewer: Viewer) -> dict[str, Any]:
+def full(task: Task, who: rights.Relation, viewer: Viewer) -> dict[str, Any]:
     """A whole task, about 6 KB, as `get` and the status methods answer it."""
     row = selected(task, list(FIELDS), viewer)
-    who = rights.relation(viewer.user, task)
     row["newCommentsCount"] = 0
     row["checklist"], row["checkListTree"] = checklist(task, viewer)
     row["checkListCanAdd"] = who.takes_part or who.may_edit
@@ -178,7 +183,7 @@ def full(task: Task, viewer: Viewer) -> dict[str, Any]:
 
 
 def checklist(task: Task, viewer: Viewer) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The same three entries flat and as a tree: what makes a full task as heavy as it is."""
+    """The same entries flat and as a tree: what makes a full task as heavy as it is."""
     flat = {}
     branches = []
     for index, title in enumerate(CHECKLIST):

@@ -7,7 +7,7 @@ from .models import Installation, Token, User
 
 
 def mint(expires: float, user_number: int) -> str:
-    """70 hex characters with the expiry and the user's id inside, as real ones have; still opaque to callers."""
+    """70 hex characters with the expiry and the user's id inside, as real ones have; opaque to callers."""
     stamp = int(expires).to_bytes(4, "little").hex()
     return stamp + secrets.token_hex(8) + user_number.to_bytes(4, "big").hex() + secrets.token_hex(19)
 

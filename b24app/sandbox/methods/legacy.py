@@ -1,4 +1,4 @@
-"""task.item.*: positional methods. The first parameter is the task, whatever its name; any other one breaks them."""
+"""task.item.*: positional. The first parameter is the task, whatever its name; a second one breaks it."""
 
 from typing import Any
 
@@ -44,8 +44,8 @@ def positional_task(call: Call, params: Params) -> int:
     for index, value in enumerate(values or [None]):
         if index or not php.is_numeric(value):
             raise core_error(
-                f"TASKS_ERROR_EXCEPTION_#256; Param #{index} (taskId) for method {call.method}() expected to be"
-                ' of type "integer", but given something else.; 256/TE/WRONG_ARGUMENTS<br>'
+                f"TASKS_ERROR_EXCEPTION_#256; Param #{index} (taskId) for method {call.method}() expected"
+                ' to be of type "integer", but given something else.; 256/TE/WRONG_ARGUMENTS<br>'
             )
     return php.integer(values[0])
 

@@ -1,4 +1,4 @@
-"""placement.bind, placement.get, placement.list, placement.unbind: an app's, and an administrator's, business."""
+"""placement.bind, get, list, unbind: an app's, and an administrator's, business."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ def task_list(call: Call, params: Params) -> Page:
     wanted = filters.condition(mapping(params.get("filter")), call.user)
     found = Task.objects.filter(portal=call.portal).filter(filters.visible(call.user)).filter(wanted)
     # Joins over people repeat rows, hence the ids first.
-    tasks = with_relations(Task.objects.filter(pk__in=found.values("pk")))
+    tasks = rights.with_people(Task.objects.filter(pk__in=found.values("pk")))
     tasks = tasks.order_by(*filters.ordering(mapping(params.get("order")), viewer.key), "number")
     if call.start == -1 and knobs.trap("minus_one_counts_nothing", viewer.key):
         return Page({"tasks": rows(tasks[:PAGE_SIZE], names, viewer)})
@@ -46,10 +46,6 @@ def asked_fields(select: Any, portal_key: str) -> list[str]:
     return ["ID", *(name for name in dict.fromkeys(asked) if name in shapes.FIELDS and name != "ID")]
 
 
-def with_relations(tasks: QuerySet[Task]) -> QuerySet[Task]:
-    return tasks.select_related("portal", "creator", "responsible", "project", "status_changed_by")
-
-
 def rows(tasks: QuerySet[Task], names: list[str], viewer: shapes.Viewer) -> list[dict[str, Any]]:
     found = [shapes.selected(task, names, viewer) for task in tasks]
     if not knobs.trap("only_selected_fields", viewer.key):
@@ -62,30 +58,30 @@ def rows(tasks: QuerySet[Task], names: list[str], viewer: shapes.Viewer) -> list
 def task_get(call: Call, params: Params) -> Any:
     """The task, or `[]` for one that is not there or not readable: a portal swallows that failure."""
     viewer = shapes.Viewer(call.user)
-    task = find(call.user, task_number(call, params))
-    if task is None:
+    found = find(call.user, task_number(call, params))
+    if found is None:
         if knobs.trap("silent_get", viewer.key):
             return []
         raise RestError(400, "1048582", NOT_ALLOWED)
+    task = found.task
     call.seen.setdefault(task.number, task.status)
     if not params.get("select"):
-        return {"task": shapes.full(task, viewer)}
+        return {"task": shapes.full(task, found.who, viewer)}
     row = shapes.selected(task, asked_fields(params["select"], viewer.key), viewer)
-    row["action"] = rights.actions(rights.relation(call.user, task), task.status, viewer.key)
+    row["action"] = rights.actions(found.who, task.status, viewer.key)
     return {"task": row}
 
 
 @method("tasks.task.getaccess", "task")
 def task_getaccess(call: Call, params: Params) -> dict[str, Any]:
     """What may be done to a task, by the asking person or by `users`."""
-    key = call.portal.key
-    number = task_number(call, params)
-    task = find(call.user, number)
+    key, found = call.portal.key, find(call.user, task_number(call, params))
+    if found is None:
+        return {"allowedActions": php.array({}, key)}
     people = [php.integer(item) for item in php.members(params.get("users") or [call.user.number])]
-    allowed: dict[str, Any] = {}
-    for user in User.objects.filter(portal=call.portal, number__in=people if task is not None else []):
-        assert task is not None  # noqa: S101 -- else nobody is looked at
-        actions = rights.actions(rights.relation(user, task), task.status, key)
+    allowed = {}
+    for user in User.objects.filter(portal=call.portal, number__in=people):
+        actions = rights.actions(rights.relation(user, found.task), found.task.status, key)
         allowed[str(user.number)] = {upper(name): may for name, may in actions.items()}
     return {"allowedActions": php.array(allowed, key)}
 
@@ -133,14 +129,13 @@ def task_complete(call: Call, params: Params) -> Any:
 
 
 def act(call: Call, action: str, params: Params) -> Any:
-    """Change a status and answer with the whole task, or with `[]` if it is not readable any more."""
+    """Change a status and answer with the whole task."""
     number = task_number(call, params)
     try:
-        perform(action, call.user, number, call.method, call.token, call.request, call.seen)
+        done = perform(action, call.user, number, call.method, call.token, call.request, call.seen)
     except Refused as refused:
         raise RestError(400, refusal_code(action, refused, call.portal.key), NOT_ALLOWED) from None
-    task = find(call.user, number)
-    return {"task": shapes.full(task, shapes.Viewer(call.user))} if task is not None else []
+    return {"task": shapes.full(done.task, done.who, shapes.Viewer(call.user))}
 
 
 def refusal_code(action: str, refused: Refused, portal_key: str) -> str:
