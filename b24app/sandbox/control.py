@@ -148,8 +148,8 @@ def tasks(body: Body) -> list[int]:
     """Make many tasks at once; their numbers.
 
     {portal, tasks: [{…}, …]}, or {portal, count, …} for tasks alike. A task has creator, responsible,
-    project, accomplices, auditors, unviewed_by (all numbers), number, status, title, description, task_control
-    and deadline (ISO, or seconds from now).
+    project, accomplices, auditors, unviewed_by (all numbers), number, status, title, description,
+    task_control and deadline (ISO, or seconds from now).
     """
     portal = portal_of(body)
     common = {name: value for name, value in body.items() if name not in ("portal", "tasks", "count")}

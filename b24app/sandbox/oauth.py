@@ -1,6 +1,7 @@
 """The authorization server: tokens for codes and refresh tokens, and the trusted app.info."""
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +14,8 @@ from . import clock, faults, knobs, rest, tokens, truth
 from .call import Params
 from .errors import ConnectionCut, RestError
 from .models import App, Installation, Portal, Request, Token, User
+
+Answer = Callable[[Params, Request], dict[str, Any]]
 
 CODE_LIFETIME = 30  # seconds
 
@@ -51,25 +54,28 @@ def unknown(request: HttpRequest) -> HttpResponse:
     return rest.refusal(RestError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!"))
 
 
-def serve(request: HttpRequest, name: str, answer: Any) -> HttpResponse:
+def serve(request: HttpRequest, name: str, answer: Answer) -> HttpResponse:
     params, _ = rest.read_parameters(request)
     row = truth.note_request(None, name, params)
     response: HttpResponse | None = None
     try:
         response = rest.strike(None, name)
         if response is None:
-            try:
-                params["auth"] = rest.read_key(request, params)
-                response = rest.json_response(200, answer(params, row))
-            except RestError as error:
-                response = rest.refusal(error)
-        response = faults.strike_after(None, name, response)
+            params["auth"] = rest.read_key(request, params)
+            response = faults.strike_after(None, name, respond(params, row, answer))
     except ConnectionCut:
         response = None
         faults.cut(request)
     finally:
         truth.note_answer(row, response.status_code if response is not None else None, rest.code_in(response))
     return response or HttpResponse()
+
+
+def respond(params: Params, row: Request, answer: Answer) -> HttpResponse:
+    try:
+        return rest.json_response(200, answer(params, row))
+    except RestError as error:
+        return rest.refusal(error)
 
 
 def exchange(params: Params, row: Request) -> dict[str, Any]:

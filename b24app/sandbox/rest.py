@@ -45,8 +45,10 @@ def rest(request: PortalRequest, path: str) -> HttpResponse:
     response: HttpResponse | None = None
     try:
         name = row.method
-        response = strike(request.portal, name) or respond(request, address, params, row, bad_json=bad_json)
-        response = faults.strike_after(request.portal, name, response)
+        response = strike(request.portal, name)
+        if response is None:
+            response = respond(request, address, params, row, bad_json=bad_json)
+            response = faults.strike_after(request.portal, name, response)
     except ConnectionCut:
         response = None
         faults.cut(request)
