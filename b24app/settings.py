@@ -37,7 +37,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.staticfiles",
     "django_htmx",
-    "b24app",
+    "b24app.apps.DeferConfig",
 ]
 # No session, message or authentication middleware: embedded pages set no cookie and have no ambient login.
 MIDDLEWARE = [
@@ -101,9 +101,7 @@ B24_APP_CODE = env.str("B24_APP_CODE", default="")
 B24_OAUTH_URLS = env.list("B24_OAUTH_URLS", default=["https://oauth.bitrix.info", "https://oauth.bitrix24.tech"])
 B24_ALLOW_LOCAL_PORTALS = env.bool("B24_ALLOW_LOCAL_PORTALS", default=False)
 B24_PORTAL_NETWORKS = env.list("B24_PORTAL_NETWORKS", default=[])
-CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
-    kept_secret("credential.key", Fernet.generate_key())
-]
+CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [kept_secret("credential.key", Fernet.generate_key())]
 
 # Times of the engine, in seconds. Tests divide all of them by the same number.
 TIME_SCALE = env.float("TIME_SCALE", default=1.0)
