@@ -26,7 +26,6 @@ class Portal(models.Model):
     class Status(models.TextChoices):
         ACTIVE = "active"
         SUSPENDED = "suspended"  # uninstalling was reported and is not confirmed yet
-        UNINSTALLED = "uninstalled"
 
     member_id = models.CharField(max_length=64, unique=True)
     endpoint = models.URLField(max_length=300)  # "https://acme.bitrix24.com/rest/", learned from the OAuth host
@@ -214,7 +213,6 @@ class Job(models.Model):
     done = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
-    cancelled = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
     last_slice_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -238,7 +236,7 @@ class Job(models.Model):
     @property
     def settled(self) -> int:
         """How many items have their outcome."""
-        return self.done + self.skipped + self.failed + self.cancelled
+        return self.done + self.skipped + self.failed
 
 
 class JobItem(models.Model):
@@ -250,7 +248,6 @@ class JobItem(models.Model):
         DONE = "done"
         SKIPPED = "skipped"
         FAILED = "failed"
-        CANCELLED = "cancelled"
 
     class Step(models.TextChoices):
         """How far a two-step change got."""
@@ -271,7 +268,6 @@ class JobItem(models.Model):
         CHANGING = "changing"  # somebody else kept changing it
         REFUSED = "refused"  # for a reason that we do not know
         LEFT_PAUSED = "left_paused"  # neither deferred nor started again
-        UNINSTALLED = "uninstalled"
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="items")
     task_id = models.PositiveBigIntegerField()
@@ -286,8 +282,7 @@ class JobItem(models.Model):
     refusal = models.CharField(max_length=100, blank=True)  # the code of an answer that awaits its reading
     code = models.CharField(max_length=20, choices=Code, blank=True)
     vendor_code = models.CharField(max_length=100, blank=True)  # what the portal called it, for support
-    changed_by = models.CharField(max_length=200, blank=True)  # who else acted: a name, or empty
-    changed_at = models.DateTimeField(null=True)  # when, by the portal's clock
+    changed_at = models.DateTimeField(null=True)  # when somebody else changed the status, by the portal's clock
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "task_id"], name="one_item_per_task")]
@@ -357,14 +352,18 @@ class Lease:
     def take(cls, portal_id: int) -> "Lease | None":
         """Lease the portal, unless another slice holds it. Uses the database's clock."""
         owner = uuid.uuid4()
-        free = Q(lease_until=None) | Q(lease_until__lte=database_now())
-        taken = Portal.objects.filter(free, pk=portal_id, status=Portal.Status.ACTIVE).update(
+        taken = Portal.objects.filter(cls.free(), pk=portal_id, status=Portal.Status.ACTIVE).update(
             lease_owner=owner, lease_until=_lease_end(), lease_fence=F("lease_fence") + 1
         )
         if not taken:
             return None
         fence = Portal.objects.values_list("lease_fence", flat=True).get(pk=portal_id, lease_owner=owner)
         return cls(portal_id, owner, fence)
+
+    @staticmethod
+    def free() -> Q:
+        """Portals that no slice holds, as a condition on Portal."""
+        return Q(lease_until=None) | Q(lease_until__lte=database_now())
 
     def _held(self) -> models.QuerySet[Portal]:
         return Portal.objects.filter(

@@ -266,5 +266,5 @@ def _allowed(answer: Answer | BitrixError) -> frozenset[str]:
     actions = result.get("allowedActions") if isinstance(result, dict) else None
     if not isinstance(actions, dict):
         return frozenset()
-    granted = next(iter(actions.values()), {})
+    granted: Any = next(iter(actions.values()), {})
     return frozenset(name for name, yes in granted.items() if yes) if isinstance(granted, dict) else frozenset()
