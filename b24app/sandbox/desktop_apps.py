@@ -11,11 +11,20 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from . import clock, events, openings, tokens
-from .desktop import Desk, at_desk, back, show
+from .desktop import Desk, at_desk, show
 from .models import App, Installation, Option, Placement, Token, User
 
 # Of a page's own address, not passed on to the app.
-NOT_OPTIONS = ("IFRAME", "IFRAME_TYPE", "install_finished", "from", "from_app", "mute", "fail_refresh", "mobile")
+NOT_OPTIONS = (
+    "IFRAME",
+    "IFRAME_TYPE",
+    "install_finished",
+    "from",
+    "from_app",
+    "mute",
+    "fail_refresh",
+    "mobile",
+)
 
 
 @dataclass(frozen=True)
@@ -45,13 +54,15 @@ def title_of(placement: Placement, language: str) -> str:
     return str(own or placement.title or placement.installation.app.name)
 
 
-# -- The Market -----------------------------------------------------------------------------------------------
+# -- The Market ---------------------------------------------------------------------------------------------
 
 
 @require_GET
 @at_desk
 def market(request: HttpRequest, desk: Desk) -> HttpResponse:
-    rows = [(app, desk.portal.installations.filter(app=app, active=True).first()) for app in App.objects.all()]
+    rows = [
+        (app, desk.portal.installations.filter(app=app, active=True).first()) for app in App.objects.all()
+    ]
     return show(request, desk, "market.html", {"rows": rows, "section": "market"})
 
 
@@ -61,7 +72,9 @@ def install(request: HttpRequest, desk: Desk, code: str) -> HttpResponse:
     """Install, or install a newer version over the old: the installer page has to run (again) either way."""
     _only_admin(desk)
     app = get_object_or_404(App, code=code)
-    row, created = Installation.objects.get_or_create(portal=desk.portal, app=app, defaults={"scope": app.scope})
+    row, created = Installation.objects.get_or_create(
+        portal=desk.portal, app=app, defaults={"scope": app.scope}
+    )
     if not created:
         row.version += 1 if row.active else 0
         row.active, row.installed, row.scope = True, False, app.scope
@@ -83,10 +96,12 @@ def _only_admin(desk: Desk) -> None:
 
 
 def _installation(desk: Desk, code: str) -> Installation:
-    return get_object_or_404(desk.portal.installations.select_related("app", "portal"), app__code=code, active=True)
+    return get_object_or_404(
+        desk.portal.installations.select_related("app", "portal"), app__code=code, active=True
+    )
 
 
-# -- Pages that hold an app -----------------------------------------------------------------------------------
+# -- Pages that hold an app ---------------------------------------------------------------------------------
 
 
 @require_GET
@@ -127,7 +142,7 @@ def _holder(
 
 
 def obstacle(desk: Desk, installation: Installation) -> str:
-    """Why the person sees no app but a sentence; then nothing reaches the app. Empty when nothing is in the way."""
+    """Why the person sees a sentence and nothing reaches the app; empty when nothing is in the way."""
     if not desk.user.may_use_app:
         return desk.words["no_access"]
     if not installation.installed and not desk.user.is_admin:
@@ -135,7 +150,7 @@ def obstacle(desk: Desk, installation: Installation) -> str:
     return ""
 
 
-# -- What the page's script asks for its frames ---------------------------------------------------------------
+# -- What the page's script asks for its frames -------------------------------------------------------------
 
 
 @require_POST

@@ -16,7 +16,13 @@ from .desktop_apps import MenuItem, placement_items
 from .models import Change, Project, Task, User
 
 PER_PAGE = 50
-ACTIONS = {"start": (1, 2), "pause": (3,), "defer": (1, 2), "renew": (5, 6), "complete": (1, 2, 3, 6)}  # by status
+ACTIONS = {
+    "start": (1, 2),
+    "pause": (3,),
+    "defer": (1, 2),
+    "renew": (5, 6),
+    "complete": (1, 2, 3, 6),
+}  # by status
 PRESETS = {"in_progress": (1, 2, 3, 4), "deferred": (6,), "completed": (5, 7), "all": (1, 2, 3, 4, 5, 6, 7)}
 
 
@@ -43,7 +49,9 @@ def group_tasks(request: HttpRequest, desk: Desk, number: int) -> HttpResponse:
 @require_GET
 @at_desk
 def projects(request: HttpRequest, desk: Desk) -> HttpResponse:
-    rows = [(project, visible_tasks(desk.user).filter(project=project).count()) for project in _projects(desk)]
+    rows = [
+        (project, visible_tasks(desk.user).filter(project=project).count()) for project in _projects(desk)
+    ]
     return show(request, desk, "projects.html", {"rows": rows, "section": "projects"})
 
 
@@ -135,7 +143,9 @@ class TaskRow:
     @property
     def options(self) -> str:
         """PLACEMENT_OPTIONS of the row menu."""
-        return json.dumps({"ID": str(self.task.number), "URI": f"/company/personal/user/{self.desk.user.number}/tasks/"})
+        return json.dumps(
+            {"ID": str(self.task.number), "URI": f"/company/personal/user/{self.desk.user.number}/tasks/"}
+        )
 
 
 def card_path(task: Task, user: User) -> str:
@@ -144,10 +154,10 @@ def card_path(task: Task, user: User) -> str:
 
 def local_words(moment: datetime, desk: Desk) -> str:
     zone = ZoneInfo(desk.user.zone or desk.portal.zone)
-    return words.date_words(moment.astimezone(zone), desk.language)
+    return words.date_words(moment.astimezone(zone), clock.now().astimezone(zone), desk.language)
 
 
-# -- One task -------------------------------------------------------------------------------------------------
+# -- One task -----------------------------------------------------------------------------------------------
 
 
 @require_GET
@@ -165,7 +175,12 @@ def group_task(request: HttpRequest, desk: Desk, group: int, number: int) -> Htt
 
 
 def _card(request: HttpRequest, desk: Desk, number: int) -> HttpResponse:
-    task = visible_tasks(desk.user).filter(number=number).select_related("creator", "responsible", "project").first()
+    task = (
+        visible_tasks(desk.user)
+        .filter(number=number)
+        .select_related("creator", "responsible", "project")
+        .first()
+    )
     if task is None:
         return show(request, desk, "no_task.html", {})
     changes = desk.portal.changes.filter(task=number).select_related("user", "token").order_by("-pk")
@@ -194,7 +209,9 @@ def _tabs(desk: Desk, task: Task, path: str) -> list[MenuItem]:
 
 
 def _groups(item: MenuItem) -> list[str]:
-    wanted = str(item.placement.options.get("groupId", "")) if isinstance(item.placement.options, dict) else ""
+    wanted = (
+        str(item.placement.options.get("groupId", "")) if isinstance(item.placement.options, dict) else ""
+    )
     return [number.strip() for number in wanted.split(",") if number.strip()]
 
 
@@ -206,7 +223,9 @@ class HistoryLine:
         self.who = change.user.full_name if change.user else ""
         self.before = words.status_name(change.before, desk.language)
         self.after = words.status_name(change.after, desk.language)
-        self.how = desk.words["by_hand"] if change.token is None else desk.words["by_app"].format(change.method)
+        self.how = (
+            desk.words["by_hand"] if change.token is None else desk.words["by_app"].format(change.method)
+        )
 
 
 @require_POST

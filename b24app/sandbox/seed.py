@@ -120,7 +120,12 @@ RUSSIAN = fill(
     ),
 )
 OFFICE = fill(
-    ("Order new {}", "Count the {} before the move", "Find a supplier of {}", "Sort out the {} in the archive"),
+    (
+        "Order new {}",
+        "Count the {} before the move",
+        "Find a supplier of {}",
+        "Sort out the {} in the archive",
+    ),
     ("pallet labels", "parking permits", "safety shoes", "price tags", "door signs", "toner cartridges"),
 )
 
@@ -261,8 +266,8 @@ def _assign(
     titles = chance.sample(company.titles, len(sorts))
     numbers = _numbers(chance)
     tasks = [
-        _task(portal, next(numbers), title, sort, users, projects, now, chance)
-        for title, sort in zip(titles, sorts, strict=True)
+        _task(portal, next(numbers), title, sort, users, projects, now - age, now, chance)
+        for title, sort, age in zip(titles, sorts, _ages(len(sorts)), strict=True)
     ]
     saved = Task.objects.bulk_create(tasks)
     pairs = list(zip(saved, sorts, strict=True))
@@ -278,6 +283,11 @@ def _numbers(chance: random.Random) -> Iterator[int]:
         number += chance.choice((1, 1, 1, 2, 3))
 
 
+def _ages(count: int) -> list[timedelta]:
+    """From eight months down to a day: the smaller a task's number, the older it is."""
+    return [timedelta(days=1 + 240 * (count - 1 - index) / count) for index in range(count)]
+
+
 def _task(
     portal: Portal,
     number: int,
@@ -285,13 +295,13 @@ def _task(
     sort: Sort,
     users: dict[int, User],
     projects: Projects,
+    created: datetime,
     now: datetime,
     chance: random.Random,
 ) -> Task:
     creator = users[chance.choice(sort.creators)]
     responsible = users[sort.responsible]
-    # Older tasks have smaller numbers; everything that happened to one lies between its creation and now.
-    created = now - timedelta(days=240) + timedelta(hours=20 * (number - FIRST_TASK) % 5500)
+    # Everything that happened to a task lies between its creation and now.
     changed = created + (now - created) * chance.uniform(0.1, 0.95)
     started = sort.status in (IN_PROGRESS, CONTROL, COMPLETED)
     return Task(

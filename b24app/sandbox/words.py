@@ -6,7 +6,7 @@ ENGLISH = {
     "admin": "administrator",
     "all": "All",
     "app_opening": "Opening…",
-    "app_unfinished": "The application is not fully installed yet. An administrator has to open it and finish the setup.",
+    "app_unfinished": "The application is not fully installed yet. An administrator has to open it once.",
     "ask_admin": "Only an administrator can install applications. Please ask yours.",
     "auditors": "Observers",
     "accomplices": "Participants",
@@ -80,7 +80,7 @@ RUSSIAN = {
     "admin": "администратор",
     "all": "Все",
     "app_opening": "Открываем…",
-    "app_unfinished": "Приложение установлено не до конца. Администратор должен открыть его и завершить настройку.",
+    "app_unfinished": "Приложение установлено не до конца. Его должен открыть администратор.",
     "ask_admin": "Приложения устанавливает только администратор. Обратитесь к нему.",
     "auditors": "Наблюдатели",
     "accomplices": "Соисполнители",
@@ -173,8 +173,8 @@ STATUSES = {
     },
 }
 MONTHS = {
-    "en": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
-    "ru": "янв фев мар апр мая июн июл авг сен окт ноя дек".split(),
+    "en": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+    "ru": ["янв", "фев", "мар", "апр", "мая", "июн", "июл", "авг", "сен", "окт", "ноя", "дек"],
 }
 
 
@@ -186,11 +186,12 @@ def status_name(status: int, language: str) -> str:
     return STATUSES.get(language, STATUSES["en"])[status]
 
 
-def date_words(moment: datetime, language: str) -> str:
-    """Day, month and time of an already local moment."""
+def date_words(moment: datetime, now: datetime, language: str) -> str:
+    """Day, month and time of an already local moment; the year only when it is another one than now."""
     month = MONTHS.get(language, MONTHS["en"])[moment.month - 1]
     day = f"{moment.day} {month}" if language == "ru" else f"{month} {moment.day}"
-    return f"{day} {moment.year}, {moment:%H:%M}"
+    year = "" if moment.year == now.year else f" {moment.year}"
+    return f"{day}{year}, {moment:%H:%M}"
 
 
 def overdue_words(days: int, language: str) -> str:
