@@ -41,7 +41,7 @@ def at_desk(view: DeskView[P]) -> Callable[Concatenate[HttpRequest, P], HttpResp
     """Hand the view its Desk; who has not said yet who they are is asked first."""
 
     @functools.wraps(view)
-    def admitted(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def admitted(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         portal = portal_of(request)
         user = portal.users.filter(number=_cookie_number(request, portal), active=True).first()
         if user is None:

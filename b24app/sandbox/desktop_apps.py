@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -109,7 +110,7 @@ def _installation(desk: Desk, code: str) -> Installation:
 def app_page(request: HttpRequest, desk: Desk, code: str) -> HttpResponse:
     """The app as a full page: its installer until that has finished, for administrators only."""
     installation = _installation(desk, code)
-    options = {name: value for name, value in request.GET.items() if name not in NOT_OPTIONS}
+    options = {name: str(value) for name, value in request.GET.items() if name not in NOT_OPTIONS}
     return _holder(request, desk, installation, None, options)
 
 
@@ -119,7 +120,7 @@ def app_link(request: HttpRequest, desk: Desk, code: str) -> HttpResponse:
     """A deep link into the app, /marketplace/view/CODE/?params[key]=value."""
     installation = _installation(desk, code)
     placement = installation.placements.filter(placement="REST_APP_URI").order_by("pk").first()
-    given = {name[7:-1]: value for name, value in request.GET.items() if name.startswith("params[")}
+    given = {name[7:-1]: str(value) for name, value in request.GET.items() if name.startswith("params[")}
     return _holder(request, desk, installation, placement, {**given, "URI": request.get_full_path()})
 
 
@@ -177,11 +178,18 @@ def open_frame(request: HttpRequest, desk: Desk) -> HttpResponse:
             "page": f"/marketplace/app/{installation.app.code}/",
             "sid": sid,
             "frame": f"{opening.query['DOMAIN']}|{opening.query['PROTOCOL']}|{sid}",
-            "url": opening.url,
+            "url": address(opening, placement),
             "fields": list(opening.fields.items()),
             "init": init_data(desk, installation, opening, options),
         }
     )
+
+
+def address(opening: openings.Opening, placement: Placement | None) -> str:
+    """Where the form goes. Of two entries of one app in the same menu each has its own handler."""
+    if placement is None:
+        return opening.url
+    return f"{placement.handler}{'&' if '?' in placement.handler else '?'}{urlencode(opening.query)}"
 
 
 def init_data(
