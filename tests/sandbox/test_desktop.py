@@ -1,4 +1,4 @@
-"""The desktop over plain HTTP: pages per person, the Market, what an opening posts, what waits for the setup."""
+"""The desktop over plain HTTP: pages per person, the Market, what an opening posts, what waits for setup."""
 
 import json
 import re
@@ -6,7 +6,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-
 from tests.sandbox_client import Sandbox
 
 ADMIN, BOSS, WORKER, EDITOR, OUTSIDER = 1, 3, 5, 8, 12
@@ -41,7 +40,7 @@ def box(tmp_path_factory):
     sandbox.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def as_person(box):
     people = []
 
@@ -54,7 +53,7 @@ def as_person(box):
         person.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def installed(box, as_person):
     """The app at acme, set up, with its menu items; its row's id. Gone afterwards."""
     box.install("acme")
@@ -110,11 +109,11 @@ def test_the_demo_company_has_240_tasks_and_130_in_progress_for_its_worker(box, 
 
 
 def test_the_same_numbers_are_other_people_and_tasks_at_the_other_portals(as_person):
-    pages = [as_person(WORKER, portal).page("/company/personal/user/5/tasks/?preset=all") for portal in
-             ("acme", "umbrella", "oldbox")]  # fmt: skip
-    assert [name in page for name, page in zip(("Jonas Weber", "Liam Byrne", "Мария Ершова"), pages)] == [
-        True
-    ] * 3
+    names = {"acme": "Jonas Weber", "umbrella": "Liam Byrne", "oldbox": "Мария Ершова"}
+    pages = []
+    for portal, name in names.items():
+        pages.append(as_person(WORKER, portal).page("/company/personal/user/5/tasks/?preset=all"))
+        assert name in pages[-1]
     rows = [re.findall(r"/task/view/(\d+)/\" data-slider>([^<]{20,})<", page) for page in pages]
     common = set(dict(rows[1])) & set(dict(rows[2]))
     assert common

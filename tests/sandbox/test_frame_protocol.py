@@ -1,8 +1,8 @@
 """What a portal's desktop answers to an app in its frame, seen in a real browser.
 
-The stand-in app lives on 127.0.0.1, the portal on localhost: other sites, as in real life. In the stand-in's page
-`ask(command, params)` sends a message as the vendor's library does and gives the answer's text, or null when the
-portal kept silent.
+The stand-in app lives on 127.0.0.1, the portal on localhost: other sites, as in real life. In the stand-in's
+page `ask(command, params)` sends a message as the vendor's library does and gives the answer's text, or null when
+the portal kept silent.
 """
 
 import json
@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Frame, Page, sync_playwright
-
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.browser
@@ -94,7 +93,7 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def installed(app, box):
     """The app set up, with one entry in the menu above a person's task list and a tab in the card."""
     box.install("acme")
@@ -150,7 +149,7 @@ class Seat:
         return self.page.evaluate("sandboxLog")
 
 
-@pytest.fixture()
+@pytest.fixture
 def sit(chromium, box):
     seats = []
 
@@ -185,8 +184,8 @@ def test_get_init_data_tells_what_was_posted(app, sit, installed):
     data = ask(sit(WORKER).open_slider(), "getInitData")
     fields = app.posts[-1][2]
     assert list(data) == [
-        "LANG", "DOMAIN", "PROTOCOL", "PATH", "AUTH_ID", "AUTH_EXPIRES", "REFRESH_ID", "MEMBER_ID", "FIRST_RUN",
-        "IS_ADMIN", "INSTALL", "USER_OPTIONS", "APP_OPTIONS", "PLACEMENT", "PLACEMENT_OPTIONS",
+        "LANG", "DOMAIN", "PROTOCOL", "PATH", "AUTH_ID", "AUTH_EXPIRES", "REFRESH_ID", "MEMBER_ID",
+        "FIRST_RUN", "IS_ADMIN", "INSTALL", "USER_OPTIONS", "APP_OPTIONS", "PLACEMENT", "PLACEMENT_OPTIONS",
     ]  # fmt: skip
     assert {name: data[name] for name in ("AUTH_ID", "AUTH_EXPIRES", "REFRESH_ID", "PLACEMENT")} == {
         name: fields[name] for name in ("AUTH_ID", "AUTH_EXPIRES", "REFRESH_ID", "PLACEMENT")
@@ -242,7 +241,8 @@ def test_open_path_shows_the_card_and_answers_when_it_is_closed(sit, installed):
     frame = seat.open_slider()
     task = seat.page.locator("tr[data-task]").first.get_attribute("data-task")
     # The vendor's library puts a decoy in front to choose a width.
-    path = f"/company/personal/user/0/groups/create/../../../../../../company/personal/user/5/tasks/task/view/{task}/"
+    decoy = "/company/personal/user/0/groups/create/../../../../../.."
+    path = f"{decoy}/company/personal/user/5/tasks/task/view/{task}/"
     key = frame.evaluate("path => say('openPath', {path: path + '?IFRAME=Y'})", path)
     card = seat.page.frame_locator(".slider-frame")
     card.get_by_text(f"№ {task}").wait_for()
@@ -341,8 +341,8 @@ def test_junk_and_strangers_get_no_answer(sit, installed):
     seat = sit(WORKER)
     frame = seat.open_page()
     frame.evaluate("""() => {
-        for (const junk of ["", "getInitData", "getInitData:k", "getInitData:{broken:k:" + sid, 7, null, {}, [1],
-            {method: "getInitData"}, "constructor:k:" + sid, "noSuchCommand:k:" + sid])
+        for (const junk of ["", "getInitData", "getInitData:k", "getInitData:{broken:k:" + sid, 7, null, {},
+            [1], {method: "getInitData"}, "constructor:k:" + sid, "noSuchCommand:k:" + sid])
           parent.postMessage(junk, "*");
     }""")
     foreign = frame.evaluate("say('getInitData', undefined, '0'.repeat(32))")
