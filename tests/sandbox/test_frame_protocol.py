@@ -1,8 +1,8 @@
 """What a portal's desktop answers to an app in its frame, seen in a real browser.
 
 The stand-in app lives on 127.0.0.1, the portal on localhost: other sites, as in real life. In the stand-in's
-page `ask(command, params)` sends a message as the vendor's library does and gives the answer's text, or null when
-the portal kept silent.
+page `ask(command, params)` sends a message as the vendor's library does and gives the answer's text, or null
+when the portal kept silent.
 """
 
 import json

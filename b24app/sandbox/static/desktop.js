@@ -334,15 +334,17 @@
   let lastChange = Number(words.lastChange);
   async function look(always = false) {
     const live = document.getElementById("live");
-    if (!live || document.hidden || live.querySelector("details[open]")) return;
+    const busy = () => document.hidden || live.querySelector("details[open]");
+    if (!live || busy()) return;
     const pulse = await fetch("/desktop/pulse/");
     if (!pulse.ok || pulse.redirected) return;
     const { last_change: last } = await pulse.json();
     if (last === lastChange && !always) return;
-    lastChange = last;
     const fresh = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
     const replacement = fresh.getElementById("live");
-    if (!replacement) return;
+    if (!replacement || busy()) return;
+    lastChange = last;
+    if (live.isEqualNode(replacement)) return;
     const ticked = [...live.querySelectorAll("tr:has(.tick input:checked)")].map((row) => row.dataset.task);
     live.replaceWith(replacement);
     ticked.forEach((task) => {
