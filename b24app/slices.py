@@ -142,8 +142,8 @@ def _reason_to_wait(job: Job, error: BitrixError) -> tuple[Job.Why, str, float |
 
 
 def _backoff(job: Job, seconds: float) -> float:
-    longest: float = LONGEST_WAIT / settings.TIME_SCALE
-    return min(longest, seconds * 2.0**job.setbacks / settings.TIME_SCALE)
+    scale: float = settings.TIME_SCALE
+    return min(LONGEST_WAIT, seconds * 2.0**job.setbacks) / scale
 
 
 def _wait(job: Job, lease: Lease, why: Job.Why, code: str, seconds: float | None) -> None:
