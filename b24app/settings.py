@@ -108,6 +108,8 @@ B24_CLIENT_SECRET = env.str("B24_CLIENT_SECRET", default="")
 B24_APP_CODE = env.str("B24_APP_CODE", default="")
 B24_OAUTH_URLS = env.list("B24_OAUTH_URLS", default=["https://oauth.bitrix.info", "https://oauth.bitrix24.tech"])
 B24_ALLOW_LOCAL_PORTALS = env.bool("B24_ALLOW_LOCAL_PORTALS", default=False)
+if B24_ALLOW_LOCAL_PORTALS:
+    os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # the libraries' own switch: they refuse http otherwise
 B24_PORTAL_NETWORKS = env.list("B24_PORTAL_NETWORKS", default=[])
 CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
     kept_secret("credential.key", Fernet.generate_key().decode())

@@ -85,8 +85,9 @@ def settings_for(sandbox):
 
 
 @pytest.fixture
-def at_sandbox(sandbox, settings, app_port):
+def at_sandbox(sandbox, settings, monkeypatch, app_port):
     """This process's settings, pointing at the sandbox."""
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     for name, value in settings_for(sandbox).items():
         setattr(settings, name, value)
     settings.B24_OAUTH_URLS = [settings.B24_OAUTH_URLS]
