@@ -130,6 +130,15 @@ class Placement(models.Model):
     options = models.JSONField(default=dict)
 
 
+class Option(models.Model):
+    """What an app keeps at the portal by setUserOption, or (no user) by setAppOption."""
+
+    installation = models.ForeignKey(Installation, models.CASCADE, related_name="options")
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="app_options")
+    name = models.CharField(max_length=100)
+    value = models.JSONField(null=True)
+
+
 class EventHandler(models.Model):
     installation = models.ForeignKey(Installation, models.CASCADE, related_name="event_handlers")
     event = models.CharField(max_length=50)
