@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -175,8 +176,8 @@ def test_an_unfinished_installation_opens_its_installer(acme):
     acme.sandbox.control("finish", portal="acme")
     after = acme.sandbox.open("acme", acme.ann)["url"]
 
-    assert before.startswith("http://127.0.0.1:8000/install/?DOMAIN=")
-    assert after.startswith("http://127.0.0.1:8000/?DOMAIN=")
+    assert urlsplit(before).path == "/install/"
+    assert urlsplit(after).path == "/"
 
 
 def test_the_application_token_outlives_a_reinstall(acme):

@@ -2,11 +2,8 @@
 
 import json
 from pathlib import Path
-from queue import Queue
-from urllib.parse import parse_qsl
 
 import pytest
-from werkzeug import Response
 
 PAYLOADS = json.loads(Path(__file__).with_name("payloads.json").read_text())
 SHORTENED = (".task", ".allowedActions.5")  # whole maps that the file shows in part
@@ -40,6 +37,10 @@ class World:
 
     def batch(self, cmd):
         return self.sandbox.batch("acme", cmd, self.token)
+
+    def bind(self, event, mailbox):
+        params = {"event": event, "handler": mailbox.url}
+        assert self.call("event.bind", params, self.admin_token).status_code == 200
 
     def task(self, number, status, **more):
         return self.sandbox.task("acme", number=number, status=status, creator=5, **more)
@@ -353,45 +354,24 @@ def post_old_box(world):
 
 @scenario
 def event_uninstall(world, mailbox):
-    mailbox.bind(world, "ONAPPUNINSTALL")
+    world.bind("ONAPPUNINSTALL", mailbox)
     world.sandbox.uninstall("acme")
-    return mailbox.wait()
+    return {"fields": mailbox.read(), "query": {}}
 
 
 @scenario
 def event_install(world, mailbox):
-    mailbox.bind(world, "ONAPPINSTALL")
+    world.bind("ONAPPINSTALL", mailbox)
     world.sandbox.control("finish", portal="acme")
-    return mailbox.wait()
+    return {"fields": mailbox.read(), "query": {}}
 
 
 @scenario
 def event_task_update(world, mailbox):
-    mailbox.bind(world, "ONTASKUPDATE")
+    world.bind("ONTASKUPDATE", mailbox)
     world.task(31, 2)
     world.sandbox.change_task("acme", 31, status=3)
-    return mailbox.wait()
-
-
-class Mailbox:
-    """Where the sandbox delivers events."""
-
-    def __init__(self, httpserver):
-        self.url = httpserver.url_for("/events/")
-        self.letters = Queue()
-        httpserver.expect_request("/events/").respond_with_handler(self.receive)
-
-    def receive(self, request):
-        assert request.content_type == "application/x-www-form-urlencoded"
-        self.letters.put(request.get_data(as_text=True))
-        return Response("ok")
-
-    def bind(self, world, event):
-        params = {"event": event, "handler": self.url}
-        assert world.call("event.bind", params, world.admin_token).status_code == 200
-
-    def wait(self):
-        return {"fields": dict(parse_qsl(self.letters.get(timeout=5))), "query": {}}
+    return {"fields": mailbox.read(), "query": {}}
 
 
 # -- The comparison ---------------------------------------------------------------------------------------
@@ -420,10 +400,7 @@ def differences_of_maps(expected, found, path):
     missing = [f"{path}.{key} is missing" for key in expected if key not in found]
     extra = [f"{path}.{key} is too much" for key in found if key not in expected]
     inner = [
-        line
-        for key in expected
-        if key in found
-        for line in differences(expected[key], found[key], f"{path}.{key}")
+        line for key in expected if key in found for line in differences(expected[key], found[key], f"{path}.{key}")
     ]
     return missing + ([] if path.endswith(SHORTENED) else extra) + inner
 
@@ -439,7 +416,7 @@ def differences_of_lists(expected, found, path):
 
 def run(name, world, request):
     if name.startswith("event_") and name != "event_bind_duplicate":
-        return SCENARIOS[name](world, Mailbox(request.getfixturevalue("httpserver")))
+        return SCENARIOS[name](world, request.getfixturevalue("mailbox"))
     return SCENARIOS[name](world)
 
 
