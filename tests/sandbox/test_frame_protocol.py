@@ -12,14 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Frame, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Frame, Page, sync_playwright
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.browser
 
 ADMIN, WORKER = 1, 5
 CODE = "example.defer"
-SILENCE = 400  # milliseconds without an answer that count as none
+SILENCE = 300  # milliseconds without an answer that count as none
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",
@@ -110,11 +110,9 @@ def installed(app, box):
 class Seat:
     """One person's browser window at the portal."""
 
-    def __init__(self, browser: Browser, box: Sandbox, number: int):
-        self.root = f"http://{box.portals['acme']}"
-        self.context = browser.new_context(viewport={"width": 1280, "height": 720})
-        self.context.add_cookies([{"name": "desk_acme", "value": str(number), "url": self.root}])
-        self.page: Page = self.context.new_page()
+    def __init__(self, context: BrowserContext, root: str):
+        self.root = root
+        self.page: Page = context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
@@ -149,17 +147,28 @@ class Seat:
         return self.page.evaluate("sandboxLog")
 
 
+@pytest.fixture(scope="module")
+def browsers(chromium, box):
+    """A browser per person, kept for all tests: what one person's number asks for."""
+    root = f"http://{box.portals['acme']}"
+    contexts = {}
+    for number in (ADMIN, WORKER):
+        contexts[number] = chromium.new_context(viewport={"width": 1280, "height": 720})
+        contexts[number].add_cookies([{"name": "desk_acme", "value": str(number), "url": root}])
+    return contexts
+
+
 @pytest.fixture
-def sit(chromium, box):
+def sit(browsers, box):
     seats = []
 
     def sit_down(number: int) -> Seat:
-        seats.append(Seat(chromium, box, number))
+        seats.append(Seat(browsers[number], f"http://{box.portals['acme']}"))
         return seats[-1]
 
     yield sit_down
     for seat in seats:
-        seat.context.close()
+        seat.page.close()
         assert seat.errors == []
 
 
@@ -225,7 +234,7 @@ def test_a_page_grows_and_a_slider_does_not(sit, installed):
     assert answer["height"] == 1234
     assert seat.page.locator(".app-frame").bounding_box()["height"] == 1234
     assert ask(seat.open_slider(), "resizeWindow", {"width": "100%", "height": 1234}, SILENCE) is None
-    assert seat.page.locator(".app-frame").bounding_box()["height"] == 720 - 4
+    assert seat.page.locator(".app-frame").evaluate("frame => frame.offsetHeight") == 720 - 4
 
 
 def test_a_title_is_set_on_the_apps_own_page_and_denied_in_a_placement(sit, installed):
@@ -280,7 +289,7 @@ def test_the_app_opens_itself_in_a_second_slider(sit, installed):
     second = seat.app_frame(count=2)
     data = ask(second, "getInitData")
     assert (data["PLACEMENT"], data["PLACEMENT_OPTIONS"]) == ("DEFAULT", {"place": "history", "ids": [1, 2]})
-    assert seat.page.locator(".slider-panel").last.bounding_box()["width"] == 650
+    assert seat.page.locator(".slider-panel").last.evaluate("panel => panel.offsetWidth") == 650
     second.evaluate("say('closeApplication')")
     assert first.evaluate("key => heard(key, 3000)", key) == ""
     assert seat.page.locator(".slider").count() == 1
