@@ -214,7 +214,7 @@ class Fault(models.Model):
 
 
 class Setting(models.Model):
-    """Knobs that the control interface turns while running (limits, cost per method, token lifetime, traps)."""
+    """Knobs that the control interface turns while running: limits, costs, lifetimes, traps."""
 
     key = models.CharField(max_length=100, unique=True)
     value = models.JSONField()

@@ -1,0 +1,212 @@
+"""Calls to one portal's REST interface on behalf of one person.
+
+The classification of answers stands here once; what callers see is an Answer or one of the errors.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from b24app.bitrix import http
+from b24app.bitrix.errors import BitrixError, Moved, Refused, Unknown, error_for
+from b24app.bitrix.limits import BATCH_SIZE
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a batch. `key` must hold a letter: PHP takes "0", "1" for a list and answers with one."""
+
+    key: str
+    method: str
+    params: Params = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operating:
+    """How much operating time a method has used, in seconds, and when the count starts anew (unix time)."""
+
+    seconds: float
+    reset_at: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A method's success. `total` and `next` exist only for lists."""
+
+    result: Any
+    total: int | None = None
+    next: int | None = None
+    seconds: float | None = None
+    operating: Operating | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and what came of it, fit for the journal: no credential is in it."""
+
+    method: str
+    params: dict[str, Any]
+    status: int | None
+    code: str
+    milliseconds: int
+    outcome: dict[str, Any]
+
+
+def _nothing(_: Any = None) -> None:
+    """The default of both hooks."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A portal's endpoint ("https://acme.bitrix24.com/rest/") and one person's access token.
+
+    `before` runs ahead of every request and may refuse it by raising; `after` gets every finished exchange.
+    """
+
+    endpoint: str
+    access_token: str = field(repr=False)
+    reach: http.Reach
+    timeout: float = 75.0  # seconds; Bitrix24 itself gives up at 60
+    before: Callable[[], None] = _nothing
+    after: Callable[[Exchange], None] = _nothing
+
+    def call(self, method: str, params: Params | None = None) -> Answer:
+        """Call one method. Raises the errors of errors.py; only after Unknown may it have happened."""
+        body = self._post(method, dict(params or {}))
+        return _answer(body.get("result"), body, body.get("time"))
+
+    def batch(self, commands: Sequence[Command]) -> dict[str, Answer | BitrixError]:
+        """Run up to 50 commands in order in one request; a key that was not answered is Unknown.
+
+        Commands run whether or not the one before succeeded. Raises like `call` for the request as a whole.
+        Source: manual, batch.md.
+        """
+        if len(commands) > BATCH_SIZE:
+            raise ValueError(f"{len(commands)} commands in one batch")
+        cmd = {command.key: f"{command.method}?{encode_query(command.params)}" for command in commands}
+        body = self._post("batch", {"halt": 0, "cmd": cmd})
+        result = body.get("result")
+        if not isinstance(result, dict):
+            raise Unknown("garbled_batch")
+        return {command.key: _of_command(command.key, result) for command in commands}
+
+    def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """One HTTP request; the whole answer as a map without `error`."""
+        self.before()
+        started, status, failure = time.monotonic(), None, None
+        body: dict[str, Any] = {}
+        try:
+            reply = http.post(self.reach, self.endpoint + method, {**params, "auth": self.access_token}, self.timeout)
+            status = reply.status
+            body = parse(reply)
+            return body
+        except BitrixError as error:
+            failure = error
+            raise
+        finally:
+            milliseconds = int((time.monotonic() - started) * 1000)
+            code = failure.code if failure else ""
+            self.after(Exchange(method, params, status, code, milliseconds, _noteworthy(body)))
+
+
+def parse(reply: http.Reply) -> dict[str, Any]:
+    """The answer as a map, or the error that it is.
+
+    Codes decide, statuses only where there is no code: a proxy's page may come with any of them.
+    """
+    if reply.status in (301, 302, 307, 308):
+        raise Moved("moved", reply.location)
+    try:
+        body = json.loads(reply.body)
+    except ValueError:
+        raise Unknown(f"not_json_{reply.status}") from None
+    if not isinstance(body, dict):
+        raise Unknown(f"not_an_object_{reply.status}")
+    if body.get("error") not in (None, ""):
+        raise error_for(str(body["error"]), str(body.get("error_description") or ""))
+    if reply.status >= 400 or "result" not in body:
+        raise Unknown(f"no_result_{reply.status}")
+    return body
+
+
+def encode_query(params: Params) -> str:
+    """`params` as PHP's parse_str reads them: nested keys in brackets, lists numbered by position."""
+    return "&".join(f"{quote(key, safe='[]')}={quote(value, safe='')}" for key, value in _flat(params))
+
+
+def _flat(params: Params) -> list[tuple[str, str]]:
+    pairs = []
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            pairs += [(_nested(key, inner), text) for inner, text in _flat(value)]
+        elif isinstance(value, (list, tuple)):
+            pairs += _flat({f"{key}[{position}]": item for position, item in enumerate(value)})
+        else:
+            pairs.append((key, "" if value is None else str(value)))
+    return pairs
+
+
+def _nested(key: str, inner: str) -> str:
+    """`filter` and `ID[0]` make `filter[ID][0]`."""
+    head, bracket, rest = inner.partition("[")
+    return f"{key}[{head}]{bracket}{rest}"
+
+
+def _of_command(key: str, result: dict[str, Any]) -> Answer | BitrixError:
+    """What one key of a batch got. A key is in exactly one of result and result_error, or the answer is lost."""
+    refused = _section(result, "result_error").get(key)
+    if refused is not None:
+        if isinstance(refused, dict):
+            return error_for(str(refused.get("error", "")), str(refused.get("error_description") or ""))
+        return Refused(str(refused)[:100])
+    answered = _section(result, "result")
+    if key not in answered:
+        return Unknown("no_answer_for_key")
+    paging = {name: _section(result, f"result_{name}").get(key) for name in ("total", "next")}
+    return _answer(answered[key], paging, _section(result, "result_time").get(key))
+
+
+def _section(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """A map of the batch answer; PHP writes an empty one as a list."""
+    section = result.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _answer(result: Any, paging: Mapping[str, Any], spent: Any) -> Answer:
+    spent = spent if isinstance(spent, dict) else {}
+    return Answer(
+        result,
+        total=_whole(paging.get("total")),
+        next=_whole(paging.get("next")),
+        seconds=_number(spent.get("duration")),
+        operating=_operating(spent),
+    )
+
+
+def _operating(spent: Mapping[str, Any]) -> Operating | None:
+    seconds, reset_at = _number(spent.get("operating")), _number(spent.get("operating_reset_at"))
+    return Operating(seconds, reset_at) if seconds is not None and reset_at is not None else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, str)) and str(value).isdigit() else None
+
+
+def _noteworthy(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an answer that the journal keeps: times, counts, and codes per command."""
+    kept: dict[str, Any] = {name: body[name] for name in ("total", "next", "time") if name in body}
+    result = body.get("result")
+    if isinstance(result, dict) and "result_error" in result:
+        errors = _section(result, "result_error")
+        kept["errors"] = {key: str(e.get("error", "")) if isinstance(e, dict) else "" for key, e in errors.items()}
+        kept["answered"] = sorted(_section(result, "result"))
+    return kept

@@ -1,0 +1,114 @@
+"""What can go wrong with a call, named for what the caller does next.
+
+BitrixError
+├── NotRun       nothing happened: call again later
+├── Unknown      the answer was lost: read before doing anything else
+├── AccessLost   stop until a person acts
+└── Refused      do not repeat this call; others may still work
+"""
+
+from typing import Any
+
+
+class BitrixError(Exception):
+    """A call failed. `code` is the vendor's word for it, compared only here."""
+
+    def __init__(self, code: str = "", detail: str = "") -> None:
+        self.code = code
+        self.detail = detail[:500]
+        super().__init__(code, self.detail)
+
+    def __str__(self) -> str:
+        # Never the detail: a portal's text may quote what it was sent.
+        return self.code or type(self).__name__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.detail), self.__dict__
+
+
+class NotRun(BitrixError):
+    """Nothing happened at the portal. Call again after `delay` seconds."""
+
+    delay = 30.0
+
+    def __init__(self, code: str = "", detail: str = "", delay: float | None = None) -> None:
+        super().__init__(code, detail)
+        if delay is not None:
+            self.delay = delay
+
+
+class Expired(NotRun):
+    """The access token has expired: renew it and call again."""
+
+    delay = 0.0
+
+
+class Moved(NotRun):
+    """The portal answers at another address. Ask the authorization server where, and believe only that."""
+
+    delay = 60.0
+
+
+class TooManyRequests(NotRun):
+    """The portal's bucket of requests is full."""
+
+    delay = 10.0
+
+
+class OperatingLimit(NotRun):
+    """This method has used up its operating time at this portal."""
+
+    delay = 60.0
+
+
+class Unknown(BitrixError):
+    """The answer was lost: it may have happened. Read before doing anything else."""
+
+
+class AccessLost(BitrixError):
+    """Stop: nothing works until a person reinstalls, pays or opens the app again."""
+
+
+class CredentialRefused(AccessLost):
+    """This person's tokens are dead; a fresh opening of the app brings new ones."""
+
+
+class Refused(BitrixError):
+    """Do not repeat this call; others may still work."""
+
+
+# By lower-cased code, as its case differs between portals. Trust codes before statuses: 401 alone stands for an
+# expired token, a missing scope, an uninstalled app, a dismissed user and an unpaid one.
+KINDS: dict[str, type[BitrixError]] = {
+    "expired_token": Expired,
+    "query_limit_exceeded": TooManyRequests,
+    "operation_time_limit": OperatingLimit,
+    "connection_error": NotRun,  # the portal could not reach its authorization server
+    "method_confirm_waiting": AccessLost,
+    "method_confirm_denied": AccessLost,
+    "overload_limit": AccessLost,  # a block of the whole app, not a rate limit, though both come with 503
+    "invalid_token": CredentialRefused,
+    "no_auth_found": CredentialRefused,
+    "authorization_error": CredentialRefused,
+    "user_access_error": CredentialRefused,
+    "invalid_grant": CredentialRefused,
+    "bad_verification_code": CredentialRefused,
+    "insufficient_scope": AccessLost,
+    "invalid_scope": AccessLost,
+    "access_denied": AccessLost,
+    "allowed_only_intranet_user": AccessLost,
+    "application_not_found": AccessLost,
+    "error_oauth": AccessLost,
+    "not_installed": AccessLost,
+    "payment_required": AccessLost,
+    "portal_deleted": AccessLost,
+    "wrong_client": AccessLost,
+    "invalid_client": AccessLost,
+    "internal_server_error": Unknown,
+    "error_unexpected_answer": Unknown,
+}
+
+
+def error_for(code: str, detail: str = "") -> BitrixError:
+    """The error that a vendor's code means; what is not known is refused for good."""
+    return KINDS.get(code.lower(), Refused)(code, detail)

@@ -1,0 +1,182 @@
+"""The one way out of the process: guarded connections, one keep-alive session per thread."""
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests_oauthlib import OAuth2Session
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
+
+from b24app.bitrix.errors import NotRun, Refused, Unknown
+
+BODY_LIMIT = 16 * 1024 * 1024  # bytes, decompressed
+CONNECT_TIMEOUT = 5.0  # seconds
+USER_AGENT = "Defer/0.1"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Where this process may connect to: the public internet, plus an operator's own `networks`.
+
+    `local` opens loopback and plain http too, for the sandbox and tests.
+    """
+
+    networks: tuple[Network, ...] = ()
+    local: bool = False
+
+    @classmethod
+    def parse(cls, networks: Iterable[str], local: bool) -> "Reach":
+        return cls(tuple(ipaddress.ip_network(network) for network in networks), local)
+
+    def admits(self, address: str) -> bool:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        return self.local or ip.is_global or any(ip in network for network in self.networks)
+
+    def admits_url(self, url: str) -> bool:
+        """Whether `url` may be called at all; its addresses are checked again at the moment of connecting."""
+        parts = urlsplit(url)
+        if parts.username or parts.password or not parts.hostname:
+            return False
+        return parts.scheme == "https" or (parts.scheme == "http" and self.local)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: the status, the body, and where a redirect pointed to."""
+
+    status: int
+    body: bytes
+    location: str = ""
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def new_session(reach: Reach) -> OAuth2Session:
+    """A session that connects only where `reach` admits, keeps no cookies and ignores the environment's proxies."""
+    session = OAuth2Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
+    session.mount("https://", GuardedAdapter(reach))
+    session.mount("http://", GuardedAdapter(reach))
+    return session
+
+
+def post(reach: Reach, url: str, json: dict[str, Any], timeout: float) -> Reply:
+    """One POST of a JSON body, answered within `timeout` seconds in all.
+
+    Raises NotRun when no connection was made (nothing was sent), Unknown when the answer was lost or too large,
+    Refused when the address may not be called.
+    """
+    if not reach.admits_url(url):
+        raise Refused("address_refused")
+    deadline = time.monotonic() + timeout
+    try:
+        with _session(reach).post(
+            url,
+            json=json,
+            withhold_token=True,
+            allow_redirects=False,
+            stream=True,
+            timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+        ) as response:
+            body = _read(response, deadline)
+            return Reply(response.status_code, body, response.headers.get("Location", ""))
+    except requests.ConnectTimeout:
+        raise NotRun("connect_timeout") from None
+    except requests.Timeout:
+        raise Unknown("timeout") from None
+    except requests.ConnectionError as error:
+        if isinstance(_root(error), NewConnectionError):
+            raise NotRun("connect_failed") from None
+        raise Unknown("connection_lost") from None
+    except requests.RequestException as error:
+        raise Unknown(type(error).__name__) from None
+
+
+def _root(error: requests.ConnectionError) -> object:
+    """The urllib3 error inside; `reason` is where a retry wrapper keeps it."""
+    inner = error.args[0] if error.args else None
+    return getattr(inner, "reason", inner)
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    chunks, size = [], 0
+    for chunk in response.iter_content(64 * 1024):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise Unknown("answer_too_large")
+        if time.monotonic() > deadline:
+            raise Unknown("timeout")
+    return b"".join(chunks)
+
+
+_local = threading.local()
+
+
+def _session(reach: Reach) -> OAuth2Session:
+    """This thread's session: connections are kept, so that a batch costs no new handshake."""
+    sessions: dict[Reach, OAuth2Session] = _local.__dict__.setdefault("sessions", {})
+    if reach not in sessions:
+        sessions[reach] = new_session(reach)
+    return sessions[reach]
+
+
+class GuardedAdapter(HTTPAdapter):
+    """Connects only to admitted addresses; the name is resolved once, so it cannot change after the check."""
+
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _pool(HTTPConnectionPool, HTTPConnection, self.reach),
+            "https": _pool(HTTPSConnectionPool, HTTPSConnection, self.reach),
+        }
+
+
+def _pool(pool: Any, connection: Any, reach: Reach) -> Any:
+    """A pool class whose connections look where they go."""
+
+    def connect(self: HTTPConnection) -> socket.socket:
+        return _connect(self, reach)
+
+    guarded = type(f"Guarded{connection.__name__}", (connection,), {"_new_conn": connect})
+    return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": guarded})
+
+
+def _connect(connection: HTTPConnection, reach: Reach) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(connection.host, connection.port or 0, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NewConnectionError(connection, f"cannot resolve: {error}") from error
+    admitted = [place for place in found if reach.admits(str(place[4][0]))]
+    failure: OSError = OSError("no admitted address")
+    for family, kind, protocol, _, address in admitted:
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        timeout = connection.timeout
+        sock.settimeout(timeout if isinstance(timeout, (int, float)) else CONNECT_TIMEOUT)
+        try:
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    raise NewConnectionError(connection, f"cannot connect: {failure}")

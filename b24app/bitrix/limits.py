@@ -1,0 +1,66 @@
+"""The arithmetic of a portal's two budgets: the bucket of requests, and operating time per method.
+
+Source: manual, limits.md. A request adds one to a bucket that drains by itself; a full bucket answers
+QUERY_LIMIT_EXCEEDED. Each method may execute for about 480 s in ten minutes; more answers OPERATION_TIME_LIMIT.
+"""
+
+from dataclasses import dataclass
+
+BATCH_SIZE = 50  # commands in one `batch` call, at most
+BATCH_SECONDS = 15.0  # what a full batch should take; the portal cuts a request at 60
+FIRST_BATCH_SECONDS = 3.0  # ... and the first of a job, so that a person sees it move
+FIRST_BATCH_COMMANDS = 10  # while nothing was measured yet
+OPERATING_SECONDS = 480.0
+OPERATING_SHARE = 0.9  # of it, that we plan with
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Requests in a portal's bucket: `level` of them at unix time `at`."""
+
+    level: float
+    at: float
+    enterprise: bool = False
+
+    @property
+    def drain(self) -> float:
+        """Requests per second."""
+        return 5.0 if self.enterprise else 2.0
+
+    @property
+    def capacity(self) -> float:
+        """Of 250 or 50; the rest is kept for clocks that differ."""
+        return 225.0 if self.enterprise else 45.0
+
+    def at_time(self, now: float) -> "Bucket":
+        drained = max(0.0, self.level - max(0.0, now - self.at) * self.drain)
+        return Bucket(drained, now, self.enterprise)
+
+    def plus_one(self) -> "Bucket":
+        return Bucket(self.level + 1, self.at, self.enterprise)
+
+    def full(self) -> "Bucket":
+        """What the portal says with QUERY_LIMIT_EXCEEDED: others may share our bucket."""
+        return Bucket(self.capacity, self.at, self.enterprise)
+
+    def wait(self, share: float = 1.0) -> float:
+        """Seconds until one more request fits into `share` of the bucket; 0 if it does now."""
+        return max(0.0, (self.level + 1 - self.capacity * share) / self.drain)
+
+
+def commands_that_fit(seconds_per_command: float | None, is_first: bool) -> int:
+    """How many commands the next batch of a job may hold."""
+    if seconds_per_command is None:
+        return FIRST_BATCH_COMMANDS if is_first else BATCH_SIZE
+    seconds = FIRST_BATCH_SECONDS if is_first else BATCH_SECONDS
+    return max(2, min(BATCH_SIZE, int(seconds / max(seconds_per_command, 0.001))))
+
+
+def operating_left(used: float, reset_at: float, now: float) -> float:
+    """Seconds of a method's operating time that are left to plan with at `now`."""
+    return OPERATING_SECONDS * OPERATING_SHARE - (used if reset_at > now else 0.0)
+
+
+def smoothed(old: float | None, measured: float) -> float:
+    """The new estimate of the time per command, in seconds."""
+    return measured if old is None else 0.7 * old + 0.3 * measured

@@ -1,0 +1,161 @@
+"""The authorization server: renew a token pair, and ask whose token this is.
+
+Only the hosts of a constant list are ever called here (the caller picks one of them), the client secret goes
+nowhere else, and always in a request's body. Source: manual, settings/oauth.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import requests
+from oauthlib.oauth2 import OAuth2Error
+from oauthlib.oauth2.rfc6749.errors import MissingTokenError
+from urllib3.exceptions import NewConnectionError
+
+from b24app.bitrix import http
+from b24app.bitrix.client import parse
+from b24app.bitrix.errors import CredentialRefused, NotRun, Refused, Unknown, error_for
+
+TIMEOUT = 10.0  # seconds
+LIFETIME = 3600  # of an access token, in seconds, where an answer does not tell
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Our app as the vendor knows it."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """An access token, good until `expires_at`, and the refresh token that buys the next pair, once."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """A fresh pair, and whose it is."""
+
+    pair: TokenPair
+    member_id: str
+    user_id: int | None
+    endpoint: str
+
+
+@dataclass(frozen=True)
+class TokenInfo:
+    """What the authorization server says of an access token: the one trusted answer about it."""
+
+    client_id: str
+    member_id: str
+    user_id: int
+    endpoint: str
+    scope: frozenset[str]
+    installed: bool
+
+
+def refresh(reach: http.Reach, server: str, app: Registration, refresh_token: str, now: datetime) -> Renewed:
+    """Trade `refresh_token` for a new pair. It is spent even when the answer is lost.
+
+    Raises NotRun (nothing sent), Unknown (perhaps spent), CredentialRefused (it was spent before, or expired)
+    or AccessLost (uninstalled, unpaid). Source: manual, settings/oauth/auto-renewal.md.
+    """
+    session = http.new_session(reach)
+    session.max_redirects = 0  # oauthlib leaves no way to say so for this one call
+    # oauthlib looks at the body only: without this a proxy's error page would read as a refused token.
+    session.register_compliance_hook("refresh_token_response", _need_json)
+    try:
+        answer = session.refresh_token(
+            token_url(reach, server),
+            refresh_token=refresh_token,
+            client_id=app.client_id,
+            client_secret=app.client_secret,
+            timeout=TIMEOUT,
+        )
+    except MissingTokenError:
+        raise Unknown("no_token_in_answer") from None
+    except OAuth2Error as error:
+        raise error_for(str(error.error)) from None
+    except requests.RequestException as error:
+        _raise_lost(error)
+    finally:
+        session.close()
+    return _renewed(dict(answer), now)
+
+
+def token_info(reach: http.Reach, server: str, access_token: str) -> TokenInfo:
+    """Ask the authorization server whose token this is. May be repeated.
+
+    Raises CredentialRefused when it knows no such token, AccessLost, NotRun or Unknown.
+    Source: manual, settings/oauth/simple-way.md.
+    """
+    reply = http.post(reach, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT)
+    try:
+        result = parse(reply)["result"]
+    except Refused as error:
+        raise CredentialRefused(error.code) from None
+    try:
+        install = result["install"]
+        return TokenInfo(
+            client_id=str(result["client_id"]),
+            member_id=str(install["member_id"]),
+            user_id=int(result["user_id"]),
+            endpoint=str(install["client_endpoint"]),
+            scope=frozenset(str(result.get("scope", "")).replace(" ", "").split(",")),
+            installed=bool(install.get("installed")),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise Unknown("garbled_app_info") from None
+
+
+def server_of(endpoint: str) -> str:
+    """Scheme and host of a SERVER_ENDPOINT such as "https://oauth.bitrix.info/rest/"."""
+    parts = urlsplit(endpoint)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def token_url(reach: http.Reach, server: str) -> str:
+    url = f"{server}/oauth/token/"
+    if not reach.admits_url(url):
+        raise Refused("address_refused")
+    return url
+
+
+def _need_json(response: requests.Response) -> requests.Response:
+    if response.status_code >= 500 or not response.content.lstrip().startswith(b"{"):
+        raise Unknown(f"not_json_{response.status_code}")
+    return response
+
+
+def _raise_lost(error: requests.RequestException) -> NoReturn:
+    inner = error.args[0] if error.args else None
+    not_sent = isinstance(getattr(inner, "reason", inner), NewConnectionError)
+    if not_sent or isinstance(error, requests.ConnectTimeout):
+        raise NotRun("connect_failed") from None
+    raise Unknown(type(error).__name__) from None
+
+
+def _renewed(answer: dict[str, Any], now: datetime) -> Renewed:
+    try:
+        user_id = answer.get("user_id")
+        return Renewed(
+            TokenPair(answer["access_token"], answer["refresh_token"], expiry(answer, now)),
+            member_id=str(answer.get("member_id", "")),
+            user_id=int(user_id) if user_id is not None else None,
+            endpoint=str(answer.get("client_endpoint", "")),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise Unknown("garbled_token_answer") from None
+
+
+def expiry(answer: dict[str, Any], now: datetime) -> datetime:
+    """When the access token of a token answer or a placement POST expires, by our clock."""
+    seconds = answer.get("expires_in") or LIFETIME
+    return now.astimezone(UTC) + timedelta(seconds=max(0, min(int(float(seconds)), LIFETIME)))

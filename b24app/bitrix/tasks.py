@@ -1,0 +1,270 @@
+"""Tasks on the wire: list them, read their status and rights, and change their status.
+
+Filter keys are UPPER_CASE, answers camelCase, scalars strings. REAL_STATUS filters, `status` answers.
+Source: manual, tasks-task-list.md, status/*.md, tasks-task-get-access.md.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.errors import BitrixError, Unknown
+
+PAGE_SIZE = 50  # fixed by the portal
+COLLECT_PAGES = 10  # pages asked for in one batch
+
+NEW, PENDING, IN_PROGRESS, AWAITING_CONTROL, COMPLETED, DEFERRED, DECLINED = range(1, 8)
+MAY_BE_DEFERRED = (NEW, PENDING, IN_PROGRESS)
+
+
+class Act(StrEnum):
+    """A change of status, by the name of its method. Its first letter marks its batch key: p31, d31, s31."""
+
+    PAUSE = "pause"
+    DEFER = "defer"
+    START = "start"
+
+    @property
+    def method(self) -> str:
+        return f"tasks.task.{self.value}"
+
+    def key(self, task_id: int) -> str:
+        return f"{self.value[0]}{task_id}"
+
+
+class Sort(StrEnum):
+    DEADLINE = "DEADLINE"
+    TITLE = "TITLE"
+    ACTIVITY = "ACTIVITY_DATE"
+
+
+@dataclass(frozen=True)
+class TaskFilter:
+    """Which tasks to list: those of one person or project, by real status, and by words in the title."""
+
+    statuses: tuple[int, ...] = (IN_PROGRESS,)
+    member_id: int | None = None  # responsible, creator, participant or observer
+    project_id: int | None = None
+    task_id: int | None = None
+    title: str = ""
+
+    def as_params(self) -> dict[str, Any]:
+        params: dict[str, Any] = {"REAL_STATUS": list(self.statuses)}
+        if self.task_id:
+            params["ID"] = self.task_id
+        if self.project_id:
+            params["GROUP_ID"] = self.project_id
+        if self.title:
+            params["%TITLE"] = self.title
+        if self.member_id:
+            roles = ("RESPONSIBLE_ID", "ACCOMPLICE", "CREATED_BY", "AUDITOR")
+            params["::SUBFILTER-1"] = {
+                "::LOGIC": "OR",
+                **{f"::SUBFILTER-{n}": {role: self.member_id} for n, role in enumerate(roles, 1)},
+            }
+        return params
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Self:
+        return cls(**{**kept, "statuses": tuple(kept["statuses"])})
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """A task as a list shows it."""
+
+    id: int
+    title: str
+    status: int
+    deadline: datetime | None
+    responsible: str
+    project: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list, and how many match in all."""
+
+    tasks: list[TaskRow] = field(default_factory=list)
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """A task as the engine needs it: what it is now, and who made it so."""
+
+    id: int
+    title: str
+    status: int
+    participants: frozenset[int]  # creator, responsible and accomplices, by user id
+    status_changed_by: int | None
+    status_changed_at: datetime | None
+
+
+LIST_FIELDS = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "GROUP_ID"]
+STATE_FIELDS = [
+    *("ID", "TITLE", "STATUS", "CREATED_BY", "RESPONSIBLE_ID", "ACCOMPLICES"),
+    *("STATUS_CHANGED_BY", "STATUS_CHANGED_DATE"),
+]
+
+
+def list_command(key: str, wanted: TaskFilter, sort: Sort, descending: bool, page: int) -> Command:
+    """The command that lists page number `page` (from 1)."""
+    return Command(
+        key,
+        "tasks.task.list",
+        {
+            "filter": wanted.as_params(),
+            "order": {sort.value: "desc" if descending else "asc", "ID": "desc"},
+            "select": LIST_FIELDS,
+            "start": (page - 1) * PAGE_SIZE,
+        },
+    )
+
+
+def page_of(answer: Answer) -> Page:
+    """The page that a list command brought."""
+    rows = [_row(raw) for raw in _tasks(answer)]
+    return Page(rows, answer.total if answer.total is not None else len(rows))
+
+
+def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState]:
+    """What the tasks are now, by id; one that is missing is deleted or not visible to this person.
+
+    At most PAGE_SIZE ids, one request. May be repeated.
+    """
+    answer = client.call("tasks.task.list", {"filter": {"ID": list(task_ids)}, "select": STATE_FIELDS, "start": -1})
+    states = [state_of(raw) for raw in _tasks(answer)]
+    return {state.id: state for state in states}
+
+
+def read_listed(client: Client, task_ids: Sequence[int]) -> list[TaskRow]:
+    """The rows of these tasks, up to 50 pages of them in one request; what is missing is not visible."""
+    chunks = [task_ids[start : start + PAGE_SIZE] for start in range(0, len(task_ids), PAGE_SIZE)]
+    params = {"order": {"ID": "asc"}, "select": LIST_FIELDS, "start": -1}
+    commands = [
+        Command(f"l{n}", "tasks.task.list", {"filter": {"ID": list(chunk)}, **params}) for n, chunk in enumerate(chunks)
+    ]
+    rows: list[TaskRow] = []
+    for answer in client.batch(commands).values():
+        rows += [_row(raw) for raw in _tasks(_success(answer))]
+    return rows
+
+
+def collect_after(client: Client, wanted: TaskFilter, after_id: int) -> tuple[list[TaskRow], bool]:
+    """The next matching tasks by ascending id, from `after_id` on, and whether that was the end.
+
+    Pages are cut by id and not by offset: whatever enters or leaves the list meanwhile shifts nothing. In the
+    batch each page starts after the last id of the one before; a page that is not full is the last.
+    Source: manual, settings/performance/huge-data.md; batch.md on `$result`.
+    """
+    commands = []
+    for number in range(COLLECT_PAGES):
+        last = f"$result[c{number - 1}][tasks][{PAGE_SIZE - 1}][id]" if number else str(after_id)
+        params = {
+            "order": {"ID": "asc"},
+            "filter": {**wanted.as_params(), ">ID": last},
+            "select": LIST_FIELDS,
+            "start": -1,
+        }
+        commands.append(Command(f"c{number}", "tasks.task.list", params))
+    answers = client.batch(commands)
+    rows: list[TaskRow] = []
+    for command in commands:
+        page = [_row(raw) for raw in _tasks(_success(answers[command.key]))]
+        rows += page
+        if len(page) < PAGE_SIZE:
+            return rows, True
+    return rows, False
+
+
+def read_access(client: Client, task_ids: Sequence[int]) -> dict[int, frozenset[str]]:
+    """What the client's person may do with each task, as upper-case words ("PAUSE", "EDIT"). One request."""
+    answers = client.batch([Command(f"a{id}", "tasks.task.getaccess", {"taskId": id}) for id in task_ids])
+    return {id: _allowed(answers[f"a{id}"]) for id in task_ids}
+
+
+def send(client: Client, acts: Iterable[tuple[int, Act]]) -> dict[tuple[int, Act], Answer | BitrixError]:
+    """Change the status of tasks, in the order given, in one request of at most 50 acts.
+
+    Not to be repeated after Unknown: read first. Raises as Client.batch, and then nothing is known of any act
+    but what the error says.
+    """
+    wanted = list(acts)
+    answers = client.batch([Command(act.key(id), act.method, {"taskId": id}) for id, act in wanted])
+    return {(id, act): answers[act.key(id)] for id, act in wanted}
+
+
+def state_in(answer: Answer) -> TaskState | None:
+    """The task that a change of status answered with; None when the person cannot read it any more."""
+    task = answer.result.get("task") if isinstance(answer.result, dict) else None
+    return state_of(task) if isinstance(task, dict) else None
+
+
+def state_of(raw: dict[str, Any]) -> TaskState:
+    accomplices = raw.get("accomplices")
+    people = [raw.get("createdBy"), raw.get("responsibleId"), *_values(accomplices)]
+    return TaskState(
+        id=int(raw["id"]),
+        title=str(raw.get("title") or ""),
+        status=int(raw["status"]),
+        participants=frozenset(int(person) for person in people if person),
+        status_changed_by=int(raw["statusChangedBy"]) if raw.get("statusChangedBy") else None,
+        status_changed_at=_moment(raw.get("statusChangedDate")),
+    )
+
+
+def _values(bag: Any) -> list[Any]:
+    """A PHP array: a list, or a map with numbers for keys."""
+    return list(bag.values()) if isinstance(bag, dict) else list(bag or [])
+
+
+def _row(raw: dict[str, Any]) -> TaskRow:
+    return TaskRow(
+        id=int(raw["id"]),
+        title=str(raw.get("title") or ""),
+        status=int(raw["status"]),
+        deadline=_moment(raw.get("deadline")),
+        responsible=_name(raw.get("responsible")),
+        project=_name(raw.get("group")),
+    )
+
+
+def _name(companion: Any) -> str:
+    """The name in a companion object; [] stands for none."""
+    return str(companion.get("name") or "") if isinstance(companion, dict) else ""
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value) if value else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _tasks(answer: Answer) -> list[dict[str, Any]]:
+    tasks = answer.result.get("tasks") if isinstance(answer.result, dict) else None
+    if not isinstance(tasks, list):
+        raise Unknown("garbled_list")
+    return tasks
+
+
+def _success(answer: Answer | BitrixError) -> Answer:
+    if isinstance(answer, BitrixError):
+        raise answer
+    return answer
+
+
+def _allowed(answer: Answer | BitrixError) -> frozenset[str]:
+    result = _success(answer).result
+    actions = result.get("allowedActions") if isinstance(result, dict) else None
+    if not isinstance(actions, dict):
+        return frozenset()
+    granted: Any = next(iter(actions.values()), {})
+    return frozenset(name for name, yes in granted.items() if yes) if isinstance(granted, dict) else frozenset()

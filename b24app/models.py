@@ -1,0 +1,395 @@
+"""What we keep: portals, their people and credentials, what was asked for, and what became of it.
+
+PostgreSQL (or SQLite) is the truth; a Celery message only hints that a portal may have something to do.
+"""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from b24app import vault
+
+
+def database_now() -> Now:
+    """The database's clock, in a query: the one clock that all machines share."""
+    return Now()
+
+
+class Portal(models.Model):
+    """A tenant: one Bitrix24, known by its `member_id`; its address may change."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        SUSPENDED = "suspended"  # uninstalling was reported and is not confirmed yet
+
+    member_id = models.CharField(max_length=64, unique=True)
+    endpoint = models.URLField(max_length=300)  # "https://acme.bitrix24.com/rest/", learned from the OAuth host
+    oauth_url = models.URLField(max_length=200)  # the portal's authorization server, one of B24_OAUTH_URLS
+    status = models.CharField(max_length=12, choices=Status, default=Status.ACTIVE)
+    plan = models.CharField(max_length=20, blank=True)  # app.info LICENSE_FAMILY; "ent" has the larger bucket
+    sealed_application_token = models.TextField(blank=True)
+    sealed_previous_token = models.TextField(blank=True)  # valid for a day after it was replaced
+    token_learned_at = models.DateTimeField(null=True)
+    epoch = models.PositiveIntegerField(default=1)  # rises when access is lost: older tickets are void
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    # One slice at a time, whoever runs it.
+    lease_until = models.DateTimeField(null=True)
+    lease_owner = models.UUIDField(null=True)
+    lease_fence = models.PositiveBigIntegerField(default=0)  # rises with every lease; a stale one writes nothing
+    last_slice_at = models.DateTimeField(null=True)
+
+    # The two budgets (bitrix/limits.py).
+    bucket_level = models.FloatField(default=0)  # requests
+    bucket_at = models.FloatField(default=0)  # unix seconds
+    operating = models.JSONField(default=dict)  # method -> [seconds used, unix time of the reset]
+    seconds_per_command = models.FloatField(null=True)  # measured, smoothed
+
+    def __str__(self) -> str:
+        return f"portal {self.pk}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of the portal: "https://acme.bitrix24.com"."""
+        return self.endpoint.removesuffix("/").removesuffix("/rest")
+
+    @property
+    def is_enterprise(self) -> bool:
+        return self.plan == "ent"
+
+    def knows_application_token(self, token: str, now: datetime) -> bool:
+        """Whether `token` is the portal's application token, or was within the last day. Constant time."""
+        from hmac import compare_digest
+
+        known = [self.sealed_application_token]
+        if self.token_learned_at and now - self.token_learned_at < timedelta(days=1):
+            known.append(self.sealed_previous_token)
+        secrets = [vault.unseal(sealed, self.member_id) for sealed in known if sealed]
+        return any(compare_digest(secret.encode(), token.encode()) for secret in secrets)
+
+    def learn_application_token(self, token: str, now: datetime) -> None:
+        """Keep `token` as the current one, and the one before it for a day. Changes the object only."""
+        current = self.sealed_application_token
+        if current and vault.unseal(current, self.member_id) == token:
+            return
+        self.sealed_previous_token, self.token_learned_at = current, now
+        self.sealed_application_token = vault.seal(token, self.member_id)
+
+
+class Person(models.Model):
+    """One user of one portal."""
+
+    portal = models.ForeignKey(Portal, models.CASCADE, related_name="people")
+    user_id = models.PositiveBigIntegerField()
+    name = models.CharField(max_length=200, blank=True)
+    zone = models.CharField(max_length=50, blank=True)  # IANA
+    is_admin = models.BooleanField(default=False)
+    language = models.CharField(max_length=10, default="en")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["portal", "user_id"], name="one_person_per_user")]
+
+    def __str__(self) -> str:
+        return f"person {self.pk}"
+
+
+class Credential(models.Model):
+    """One person's OAuth token pair at one portal, sealed. `version` rises with every new pair."""
+
+    class State(models.TextChoices):
+        USABLE = "usable"
+        NEEDS_REOPEN = "needs_reopen"  # refused: no calls until the person opens the app again
+
+    person = models.OneToOneField(Person, models.CASCADE, related_name="credential")
+    sealed_access = models.TextField()
+    sealed_refresh = models.TextField()
+    expires_at = models.DateTimeField()
+    obtained_at = models.DateTimeField()
+    version = models.PositiveBigIntegerField(default=1)
+    refreshing_until = models.DateTimeField(null=True)
+    state = models.CharField(max_length=12, choices=State, default=State.USABLE)
+
+    def __str__(self) -> str:
+        return f"credential {self.pk}"
+
+    @property
+    def owner(self) -> str:
+        """Whom the pair is sealed for."""
+        return f"{self.person.portal.member_id}:{self.person.user_id}"
+
+    @property
+    def access_token(self) -> str:
+        return vault.unseal(self.sealed_access, self.owner)
+
+    @property
+    def refresh_token(self) -> str:
+        return vault.unseal(self.sealed_refresh, self.owner)
+
+
+class PendingOpening(models.Model):
+    """An opening whose portal had not answered in time: the page asks again, once, with a 60-second code."""
+
+    code_digest = models.CharField(max_length=64, unique=True)
+    sealed_payload = models.TextField()
+    expires_at = models.DateTimeField()
+
+
+class Selection(models.Model):
+    """What a person selected, made definite: a frozen list of tasks with what was known of each. Lives an hour."""
+
+    class State(models.TextChoices):
+        COLLECTING = "collecting"
+        READY = "ready"
+        FAILED = "failed"  # the portal refused to list; `why` holds its code
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    person = models.ForeignKey(Person, models.CASCADE, related_name="selections")
+    state = models.CharField(max_length=12, choices=State, default=State.COLLECTING)
+    wanted_ids = models.JSONField(default=list)  # ticked one by one
+    filter = models.JSONField(default=dict)  # or everything that matches (TaskFilter.as_json)
+    collected = models.PositiveIntegerField(default=0)
+    after_id = models.PositiveBigIntegerField(default=0)  # everything up to this task id is collected
+    why = models.CharField(max_length=50, blank=True)
+    created_at = models.DateTimeField()
+    try_at = models.DateTimeField(null=True)  # the portal asked for patience until then
+
+
+class SelectedTask(models.Model):
+    """One task of a selection, as it was read while collecting."""
+
+    selection = models.ForeignKey(Selection, models.CASCADE, related_name="tasks")
+    task_id = models.PositiveBigIntegerField()
+    title = models.CharField(max_length=300, blank=True)
+    status = models.PositiveSmallIntegerField(null=True)  # None: the portal does not show it (any more)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["selection", "task_id"], name="task_selected_once")]
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def unfinished(self) -> Self:
+        return self.exclude(state=Job.State.FINISHED)
+
+    def runnable(self, now: datetime) -> Self:
+        """Jobs that a slice could work on at `now`."""
+        waited = Q(state=Job.State.WAITING, waiting_until__lte=now)
+        return self.filter(Q(state__in=[Job.State.QUEUED, Job.State.RUNNING]) | waited)
+
+
+class Job(models.Model):
+    """One request of one person: defer these tasks."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        WAITING = "waiting"
+        FINISHED = "finished"
+
+    class Why(models.TextChoices):
+        """What a job waits for."""
+
+        PERSON = "person"  # to open the app again: the credential was refused
+        PORTAL = "portal"  # to answer
+        LIMIT = "limit"  # of requests or operating time to pass
+        ACCESS = "access"  # the portal refuses the app: plan, payment, rights
+        ERROR = "error"  # us to mend something
+
+    portal = models.ForeignKey(Portal, models.CASCADE, related_name="jobs")
+    person = models.ForeignKey(Person, models.CASCADE, related_name="jobs")
+    key = models.CharField(max_length=64)  # made by the page: the same request twice is one job
+    digest = models.CharField(max_length=64)  # of what was asked: the same key for something else is refused
+    reason = models.CharField(max_length=500, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    waiting_why = models.CharField(max_length=10, choices=Why, blank=True)
+    waiting_until = models.DateTimeField(null=True)  # None while waiting: until somebody acts
+    waiting_code = models.CharField(max_length=100, blank=True)  # the portal's word for it, for support
+    setbacks = models.PositiveSmallIntegerField(default=0)  # in a row; waits grow with it
+    total = models.PositiveIntegerField()
+    done = models.PositiveIntegerField(default=0)
+    skipped = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField()
+    last_slice_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    dismissed_at = models.DateTimeField(null=True)  # the person has seen the result and closed it
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "key"], name="one_job_per_key")]
+        indexes = [
+            models.Index(
+                fields=["portal", "last_slice_at"],
+                condition=~Q(state="finished"),
+                name="unfinished_jobs",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"job {self.pk}"
+
+    @property
+    def settled(self) -> int:
+        """How many items have their outcome."""
+        return self.done + self.skipped + self.failed
+
+
+class JobItem(models.Model):
+    """One task of a job. `state` moves forward only; back from sent to pending only when nothing was applied."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        SENT = "sent"
+        DONE = "done"
+        SKIPPED = "skipped"
+        FAILED = "failed"
+
+    class Step(models.TextChoices):
+        """How far a two-step change got."""
+
+        NONE = "none"
+        PAUSED = "paused"  # by us; still to be deferred
+        RESTORING = "restoring"  # by us, and deferring was refused: to be started again
+
+    class Code(models.TextChoices):
+        """Why an item was skipped or failed."""
+
+        ALREADY_DEFERRED = "already_deferred"
+        COMPLETED = "completed"
+        AWAITING_CONTROL = "awaiting_control"
+        DECLINED = "declined"
+        GONE = "gone"
+        NOT_PERMITTED = "not_permitted"
+        CHANGING = "changing"  # somebody else kept changing it
+        REFUSED = "refused"  # for a reason that we do not know
+        LEFT_PAUSED = "left_paused"  # neither deferred nor started again
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="items")
+    task_id = models.PositiveBigIntegerField()
+    title = models.CharField(max_length=300, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    step = models.CharField(max_length=10, choices=Step, default=Step.NONE)
+    status_seen = models.PositiveSmallIntegerField(null=True)  # the real status at the last reading
+    seen_at = models.DateTimeField(null=True)
+    status_before = models.PositiveSmallIntegerField(null=True)  # what the task was when we first touched it
+    sends = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    refusal = models.CharField(max_length=100, blank=True)  # the code of an answer that awaits its reading
+    code = models.CharField(max_length=20, choices=Code, blank=True)
+    vendor_code = models.CharField(max_length=100, blank=True)  # what the portal called it, for support
+    changed_at = models.DateTimeField(null=True)  # when somebody else changed the status, by the portal's clock
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "task_id"], name="one_item_per_task")]
+        indexes = [models.Index(fields=["job", "state", "id"], name="items_by_state")]
+
+    def __str__(self) -> str:
+        return f"item {self.pk}"
+
+
+class DeferralQuerySet(models.QuerySet["Deferral"]):
+    def live(self) -> Self:
+        return self.filter(state__in=Deferral.LIVE)
+
+
+class Deferral(models.Model):
+    """The standing fact that a task sleeps because of us. Lives longer than its job: it is what we owe."""
+
+    class State(models.TextChoices):
+        SLEEPING = "sleeping"
+        OVERTAKEN = "overtaken"  # somebody else has changed the task since
+
+    LIVE = [State.SLEEPING]
+
+    portal = models.ForeignKey(Portal, models.CASCADE, related_name="deferrals")
+    person = models.ForeignKey(Person, models.CASCADE, related_name="deferrals")
+    item = models.OneToOneField(JobItem, models.CASCADE, related_name="deferral")
+    task_id = models.PositiveBigIntegerField()
+    previous_status = models.PositiveSmallIntegerField()
+    status_changed_at = models.DateTimeField(null=True)  # after our act, by the portal's clock: proves it was ours
+    state = models.CharField(max_length=16, choices=State, default=State.SLEEPING)
+    created_at = models.DateTimeField()
+
+    objects = DeferralQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["portal", "task_id"], condition=Q(state="sleeping"), name="one_live_deferral_per_task"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"deferral {self.pk}"
+
+
+class RestCall(models.Model):
+    """The journal: one row per exchange with a portal or an authorization server, kept seven days."""
+
+    portal = models.ForeignKey(Portal, models.CASCADE, null=True, related_name="calls")
+    job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="calls")
+    at = models.DateTimeField(db_index=True)
+    method = models.CharField(max_length=100)
+    params = models.JSONField()  # without credentials
+    outcome = models.JSONField(default=dict)  # allow-listed fields of the answer
+    status = models.PositiveSmallIntegerField(null=True)  # None: no answer
+    code = models.CharField(max_length=100, blank=True)
+    milliseconds = models.PositiveIntegerField()
+
+
+class Lease:
+    """The right to run one portal's slice, held for settings.LEASE seconds at a time."""
+
+    def __init__(self, portal_id: int, owner: uuid.UUID, fence: int) -> None:
+        self.portal_id, self.owner, self.fence = portal_id, owner, fence
+
+    @classmethod
+    def take(cls, portal_id: int) -> "Lease | None":
+        """Lease the portal, unless another slice holds it. Uses the database's clock."""
+        owner = uuid.uuid4()
+        taken = Portal.objects.filter(cls.free(), pk=portal_id, status=Portal.Status.ACTIVE).update(
+            lease_owner=owner, lease_until=_lease_end(), lease_fence=F("lease_fence") + 1
+        )
+        if not taken:
+            return None
+        fence = Portal.objects.values_list("lease_fence", flat=True).get(pk=portal_id, lease_owner=owner)
+        return cls(portal_id, owner, fence)
+
+    @staticmethod
+    def free() -> Q:
+        """Portals that no slice holds, as a condition on Portal."""
+        return Q(lease_until=None) | Q(lease_until__lte=database_now())
+
+    def _held(self) -> models.QuerySet[Portal]:
+        return Portal.objects.filter(
+            pk=self.portal_id,
+            lease_owner=self.owner,
+            lease_fence=self.fence,
+            lease_until__gt=database_now(),
+            status=Portal.Status.ACTIVE,
+        )
+
+    def renew(self) -> None:
+        """Prolong the lease by its full length. Raises LeaseLost, and then nothing more may be sent or saved.
+
+        Inside a transaction this also locks the portal's row until the end of it, so that what is saved with it
+        cannot interleave with another slice's work.
+        """
+        if not self._held().update(lease_until=_lease_end()):
+            raise LeaseLost(f"portal {self.portal_id}")
+
+    def release(self) -> None:
+        Portal.objects.filter(pk=self.portal_id, lease_owner=self.owner).update(lease_until=None, lease_owner=None)
+
+
+class LeaseLost(Exception):
+    """Another slice has taken this portal over, or its work was stopped."""
+
+
+def _lease_end() -> models.expressions.Combinable:
+    return database_now() + timedelta(seconds=settings.LEASE)

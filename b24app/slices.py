@@ -1,0 +1,365 @@
+"""The engine: short slices of work, at most one at a time per portal.
+
+A step is one thing to do for one job: read what became of tasks, or send changes. Each step commits what it is
+about to send, calls the portal outside of any transaction, and saves what came of it under the lease's fence.
+An answer that was lost is settled by reading, never by guessing or repeating.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Case, Count, F, Min, Q, When
+from django.db.models.functions import Coalesce
+
+from b24app import dates, deferrals, portals, selections, steps
+from b24app.bitrix import limits, tasks
+from b24app.bitrix.client import Answer, Client
+from b24app.bitrix.errors import (
+    AccessLost,
+    BitrixError,
+    CredentialRefused,
+    Expired,
+    NotRun,
+    OperatingLimit,
+    TooManyRequests,
+)
+from b24app.bitrix.tasks import Act, TaskState
+from b24app.models import Job, JobItem, Lease, LeaseLost, PendingOpening, Portal, RestCall, Selection
+
+logger = logging.getLogger(__name__)
+
+SLICE_SECONDS = 10.0  # a slice begins no new step after so long
+ACCESS_WAIT = 3600.0  # seconds between looks at a portal that refuses the app
+LONGEST_WAIT = 3600.0  # waits double with every setback up to this
+JOURNAL_LIFE = timedelta(days=7)
+
+State, Step = JobItem.State, JobItem.Step
+SAVED_FIELDS = [
+    *("title", "state", "step", "status_seen", "seen_at", "refusal", "code", "vendor_code", "changed_at"),
+]
+
+
+# -- What is to do ------------------------------------------------------------------------------------
+
+
+def portals_with_work() -> list[int]:
+    """The portals that a slice could do something for now, longest neglected first."""
+    now = dates.now()
+    has_job = Q(pk__in=Job.objects.runnable(now).values("portal"))
+    has_selection = Q(pk__in=selections.collecting(now).values("person__portal"))
+    waiting = Portal.objects.filter(has_job | has_selection, Lease.free(), status=Portal.Status.ACTIVE)
+    return list(waiting.order_by(F("last_slice_at").asc(nulls_first=True)).values_list("pk", flat=True))
+
+
+def seconds_until_work(portal_id: int) -> float | None:
+    """When a slice should look at this portal again: 0 for at once, None when nothing is to be expected."""
+    now = dates.now()
+    jobs = Job.objects.filter(portal=portal_id)
+    of_portal = Selection.objects.filter(person__portal=portal_id, state=Selection.State.COLLECTING)
+    if jobs.runnable(now).exists() or selections.collecting(now).filter(pk__in=of_portal).exists():
+        return 0.0
+    job_at = jobs.filter(state=Job.State.WAITING, waiting_until__gt=now).aggregate(at=Min("waiting_until"))
+    selection_at = of_portal.filter(try_at__gt=now).aggregate(at=Min("try_at"))
+    moments = [found["at"] for found in (job_at, selection_at) if found["at"]]
+    return float((min(moments) - now).total_seconds()) if moments else None
+
+
+def forget_expired() -> None:
+    """Delete what is kept for a time only: the journal, selections, openings that nobody came back for."""
+    now = dates.now()
+    RestCall.objects.filter(at__lt=now - JOURNAL_LIFE).delete()
+    Selection.objects.filter(created_at__lt=now - 2 * selections.LIFE).delete()
+    PendingOpening.objects.filter(expires_at__lt=now).delete()
+
+
+# -- A slice ------------------------------------------------------------------------------------------
+
+
+def run(portal_id: int) -> bool:
+    """Work on one portal for about SLICE_SECONDS, unless another slice is at it; say whether we were.
+
+    May be called any number of times, by any number of workers: the lease lets one in. Waiting is written on
+    the job and never slept here.
+    """
+    lease = Lease.take(portal_id)
+    if lease is None:
+        return False
+    started = time.monotonic()
+    try:
+        while _run_step(lease) and time.monotonic() - started < SLICE_SECONDS:
+            pass
+    except LeaseLost:
+        logger.warning("portal %s: the lease was lost; another slice goes on", portal_id)
+    finally:
+        lease.release()
+    return True
+
+
+def _run_step(lease: Lease) -> bool:
+    """Do the next thing: a selection that somebody waits for, then the job that was left alone longest."""
+    now = dates.now()
+    collecting = selections.collecting(now).filter(person__portal=lease.portal_id)
+    if selection := collecting.select_related("person__portal").order_by("created_at").first():
+        selections.advance(selection, lease)
+        return True
+    jobs = Job.objects.runnable(now).filter(portal=lease.portal_id).select_related("person__portal")
+    if job := jobs.order_by(F("last_slice_at").asc(nulls_first=True), "id").first():
+        _advance(job, lease)
+        return True
+    return False
+
+
+def _advance(job: Job, lease: Lease) -> None:
+    """One step of one job; whatever stops it is written on the job, with the time to try again."""
+    try:
+        portals.act(job.person, lease.renew, job.pk, lambda client: JobStep(job, client, lease).run())
+    except LeaseLost:
+        raise
+    except BitrixError as error:
+        _wait(job, lease, *_reason_to_wait(job, error))
+    except Exception:
+        # A job that we cannot work on must neither stop the others of its portal nor come round at once.
+        logger.exception("job %s cannot go on", job.pk)
+        _wait(job, lease, Job.Why.ERROR, "internal", _backoff(job, 60.0))
+
+
+def _reason_to_wait(job: Job, error: BitrixError) -> tuple[Job.Why, str, float | None]:
+    """Why a job waits after an error, the vendor's word for it, and for how many seconds (None: for a person)."""
+    if isinstance(error, CredentialRefused):
+        return Job.Why.PERSON, error.code, None
+    if isinstance(error, AccessLost):
+        return Job.Why.ACCESS, error.code, ACCESS_WAIT
+    if isinstance(error, (TooManyRequests, OperatingLimit)):
+        return Job.Why.LIMIT, error.code, error.delay
+    if isinstance(error, Expired) and not job.setbacks:
+        return Job.Why.PORTAL, error.code, 0.0  # the token is renewed by the next step
+    return Job.Why.PORTAL, error.code, max(_backoff(job, 5.0), getattr(error, "delay", 0.0))
+
+
+def _backoff(job: Job, seconds: float) -> float:
+    scale: float = settings.TIME_SCALE
+    return min(LONGEST_WAIT, seconds * 2.0**job.setbacks) / scale
+
+
+def _wait(job: Job, lease: Lease, why: Job.Why, code: str, seconds: float | None) -> None:
+    now = dates.now()
+    with transaction.atomic():
+        lease.renew()
+        Job.objects.unfinished().filter(pk=job.pk).update(
+            state=Job.State.WAITING,
+            waiting_why=why,
+            waiting_code=code[:100],
+            waiting_until=None if seconds is None else now + timedelta(seconds=seconds),
+            setbacks=F("setbacks") + 1,
+            last_slice_at=now,
+        )
+
+
+# -- A step of a job ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JobStep:
+    """One step of a job, with the client that acts for the person who asked for it."""
+
+    job: Job
+    client: Client
+    lease: Lease
+
+    def run(self) -> None:
+        """Settle what can be settled, else send what was read, else read on, else finish or wait for answers."""
+        if unsettled := self._due_for_settling():
+            self._read(unsettled)
+        elif ready := self._ready_to_send():
+            self._send(ready)
+        elif unread := self._unread():
+            self._read(unread)
+        else:
+            self._finish_or_wait()
+
+    # Which items
+
+    def _due_for_settling(self) -> list[JobItem]:
+        """Sent items to be read: refused ones at once, lost ones when the portal must be through with them."""
+        silent_since = dates.now() - timedelta(seconds=settings.SETTLE_AFTER)
+        due = ~Q(refusal="") | Q(sent_at__lte=silent_since)
+        return list(self.job.items.filter(due, state=State.SENT).order_by("id")[: tasks.PAGE_SIZE])
+
+    def _ready_to_send(self) -> list[JobItem]:
+        """Pending items whose status was read recently, as many as one batch may hold; half-done ones first."""
+        fresh_since = dates.now() - timedelta(seconds=settings.STATUS_IS_FRESH)
+        fresh = self.job.items.filter(state=State.PENDING, seen_at__gt=fresh_since)
+        halfway_first = fresh.order_by(Case(When(step=Step.NONE, then=1), default=0), "id")
+        return self._fitting(list(halfway_first[: limits.BATCH_SIZE]))
+
+    def _fitting(self, items: Sequence[JobItem]) -> list[JobItem]:
+        """The first of `items` that fit into one batch, by count, time, and what the portal lets us execute."""
+        portal = self.job.person.portal
+        is_first = self.job.last_slice_at is None or not self.job.settled
+        places = limits.commands_that_fit(portal.seconds_per_command, is_first)
+        fitting: list[JobItem] = []
+        for item in items:
+            places -= len(steps.acts_for(item))
+            if places < 0:
+                break
+            fitting.append(item)
+        return fitting[: self._operating_allows(portal)] if fitting else []
+
+    def _operating_allows(self, portal: Portal) -> int:
+        """How many tasks the operating time of defer lets us send. Raises OperatingLimit when it is none.
+
+        Only defer's budget counts: a task must not be paused when it cannot be deferred.
+        """
+        used, reset_at = portal.operating.get(Act.DEFER.method, (0.0, 0.0))
+        now = dates.now().timestamp()
+        left = limits.operating_left(used, reset_at, now)
+        allowed = int(left / (portal.seconds_per_command or 0.01))
+        if allowed < 1:
+            raise OperatingLimit("own_limit", delay=max(1.0, reset_at - now + 1))
+        return allowed
+
+    def _unread(self) -> list[JobItem]:
+        return list(self.job.items.filter(state=State.PENDING).order_by("id")[: tasks.PAGE_SIZE])
+
+    # Reading
+
+    def _read(self, items: Sequence[JobItem]) -> None:
+        """Read what these tasks are now and move their items accordingly."""
+        now = dates.now()
+        user_id = self.job.person.user_id
+        found = tasks.read_states(self.client, [item.task_id for item in items])
+        for item in items:
+            task = found.get(item.task_id)
+            steps.take_reading(item, task, user_id)
+            item.title = task.title[:300] if task else item.title
+            item.seen_at = now
+        self._refuse_what_may_only_be_paused(items, found)
+        self._save(items)
+
+    def _refuse_what_may_only_be_paused(self, items: Sequence[JobItem], found: dict[int, TaskState]) -> None:
+        """Who is no participant may be allowed to pause a task and then not to defer it: ask before pausing."""
+        to_pause = [item for item in items if item.state == State.PENDING and Act.PAUSE in steps.acts_for(item)]
+        ids = [item.task_id for item in to_pause if self.job.person.user_id not in found[item.task_id].participants]
+        access = tasks.read_access(self.client, ids) if ids else {}
+        for item in to_pause:
+            if item.task_id in access and not {"PAUSE", "EDIT"} <= access[item.task_id]:
+                item.state, item.code = State.FAILED, JobItem.Code.NOT_PERMITTED
+
+    # Sending
+
+    def _send(self, items: Sequence[JobItem]) -> None:
+        """Commit the intent, send the acts, save what they were answered."""
+        acts = [(item.task_id, act) for item in items for act in steps.acts_for(item)]
+        self._claim(items)
+        try:
+            replies = tasks.send(self.client, acts)
+        except (NotRun, AccessLost):
+            self._unclaim(items)
+            raise
+        slept = []
+        for item in items:
+            answers = {act: replies[item.task_id, act] for id, act in acts if id == item.task_id}
+            shown = steps.take_answer(item, answers, self.job.person.user_id)
+            if item.state == State.DONE:
+                slept.append((item, shown))
+        self._save(items, slept, replies)
+        for reply in replies.values():
+            if isinstance(reply, OperatingLimit):
+                raise self._until_reset(reply)
+            if isinstance(reply, AccessLost):
+                raise reply
+
+    def _claim(self, items: Sequence[JobItem]) -> None:
+        """Note that these are being sent, before the first byte leaves."""
+        now = dates.now()
+        mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.PENDING)
+        with transaction.atomic():
+            self.lease.renew()
+            claimed = mine.update(
+                state=State.SENT,
+                sent_at=now,
+                sends=F("sends") + 1,
+                status_before=Coalesce("status_before", "status_seen"),
+            )
+            if claimed != len(items):
+                raise LeaseLost(f"job {self.job.pk}: items changed under us")
+        for item in items:
+            item.state, item.sent_at, item.sends = State.SENT, now, item.sends + 1
+            item.status_before = item.status_before or item.status_seen
+
+    def _unclaim(self, items: Sequence[JobItem]) -> None:
+        """The answer proves that nothing ran: these were never sent."""
+        mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.SENT)
+        with transaction.atomic():
+            self.lease.renew()
+            mine.update(state=State.PENDING, sends=F("sends") - 1)
+
+    def _until_reset(self, error: OperatingLimit) -> OperatingLimit:
+        """The same error, with the wait until the portal counts the method's time anew."""
+        operating = Portal.objects.values_list("operating", flat=True).get(pk=self.job.portal_id)
+        resets = [reset_at for _, reset_at in operating.values()]
+        now = dates.now().timestamp()
+        delay = max(resets, default=0.0) - now + 1
+        return OperatingLimit(error.code, delay=delay if delay > 0 else error.delay)
+
+    # Saving
+
+    def _save(
+        self,
+        items: Sequence[JobItem],
+        slept: Sequence[tuple[JobItem, TaskState | None]] = (),
+        replies: dict[tuple[int, Act], Answer | BitrixError] | None = None,
+    ) -> None:
+        """Everything that a step found out, in one transaction that only the holder of the lease can make."""
+        now = dates.now()
+        settled_now = [(item, None) for item in items if item.state == State.DONE] if replies is None else slept
+        with transaction.atomic():
+            self.lease.renew()
+            JobItem.objects.bulk_update(items, SAVED_FIELDS)
+            deferrals.record(self.job, settled_now, now)
+            counts = dict(self.job.items.values_list("state").annotate(Count("id")))
+            Job.objects.filter(pk=self.job.pk).update(
+                state=Job.State.RUNNING,
+                done=counts.get(State.DONE, 0),
+                skipped=counts.get(State.SKIPPED, 0),
+                failed=counts.get(State.FAILED, 0),
+                setbacks=0,
+                waiting_why="",
+                waiting_code="",
+                last_slice_at=now,
+            )
+            Portal.objects.filter(pk=self.job.portal_id).update(
+                last_slice_at=now, **self._measured(list((replies or {}).items()))
+            )
+
+    def _measured(self, replies: Sequence[tuple[tuple[int, Act], Answer | BitrixError]]) -> dict[str, object]:
+        """What the answers teach about the portal: time per command, operating time per method."""
+        answers = [(act, reply) for (_, act), reply in replies if isinstance(reply, Answer)]
+        seconds = [reply.seconds for _, reply in answers if reply.seconds is not None]
+        if not seconds:
+            return {}
+        portal = self.job.person.portal
+        operating = dict(portal.operating)
+        for act, reply in answers:
+            if reply.operating:
+                operating[act.method] = [reply.operating.seconds, reply.operating.reset_at]
+        average = limits.smoothed(portal.seconds_per_command, sum(seconds) / len(seconds))
+        return {"seconds_per_command": average, "operating": operating}
+
+    def _finish_or_wait(self) -> None:
+        """Nothing to send and nothing due: wait for lost answers to become readable, or close the job."""
+        now = dates.now()
+        oldest = self.job.items.filter(state=State.SENT).aggregate(at=Min("sent_at"))["at"]
+        with transaction.atomic():
+            self.lease.renew()
+            mine = Job.objects.unfinished().filter(pk=self.job.pk)
+            if oldest:
+                until = oldest + timedelta(seconds=settings.SETTLE_AFTER)
+                mine.update(state=Job.State.WAITING, waiting_why=Job.Why.PORTAL, waiting_until=until, last_slice_at=now)
+            else:
+                mine.update(state=Job.State.FINISHED, finished_at=now, last_slice_at=now, waiting_why="")

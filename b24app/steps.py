@@ -1,0 +1,160 @@
+"""One task's way to Deferred: which acts come next, and what an answer or a reading means for it.
+
+Pure decisions over one item, without database or network. A task in progress is deferred in two steps, pause
+then defer, both sent together; every answer that does not settle the matter is followed by a reading.
+
+    pending --sent--> answered: done | to be read (refusal) | pending (nothing ran) | lost
+    to be read, lost --reading--> done | skipped | failed | pending (again, or to be started again)
+"""
+
+from b24app.bitrix import tasks
+from b24app.bitrix.client import Answer
+from b24app.bitrix.errors import AccessLost, BitrixError, NotRun, Unknown
+from b24app.bitrix.tasks import Act, TaskState
+from b24app.models import JobItem
+
+MAX_SENDS = 4  # of one item; somebody else keeps changing a task that needs more
+
+NOTHING_RAN = (NotRun, AccessLost)
+
+State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
+Reply = Answer | BitrixError
+
+ENDED = {
+    tasks.AWAITING_CONTROL: Code.AWAITING_CONTROL,
+    tasks.COMPLETED: Code.COMPLETED,
+    tasks.DECLINED: Code.DECLINED,
+}
+
+
+def acts_for(item: JobItem) -> list[Act]:
+    """What to send next for an item whose status was read."""
+    if item.step == Step.RESTORING:
+        return [Act.START]
+    if item.status_seen == tasks.IN_PROGRESS:
+        return [Act.PAUSE, Act.DEFER]
+    return [Act.DEFER]
+
+
+def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskState | None:
+    """Move a sent item according to what its acts were answered; `user_id` is the acting person.
+
+    Returns the task as the portal showed it after it was deferred, None where it did not show it or the item is
+    not done. An item that stays sent is to be read: at once when it carries a refusal, else after SETTLE_AFTER.
+    """
+    last = replies.get(Act.START) or replies[Act.DEFER]
+    pause = replies.get(Act.PAUSE)
+    if isinstance(pause, Answer):
+        item.step = Step.PAUSED
+        item.status_seen = tasks.PENDING
+    if isinstance(last, Answer):
+        return _take_success(item, last, user_id)
+    if isinstance(last, Unknown) or isinstance(pause, Unknown):
+        return None  # lost: read it later
+    if isinstance(pause, NOTHING_RAN) or (isinstance(last, NOTHING_RAN) and not _is_refused(pause)):
+        item.state = State.PENDING  # where the pause did not run, the refusal of the defer means nothing
+    else:
+        item.refusal = last.code or "refused"
+        item.vendor_code = last.code[:100]
+    return None
+
+
+def _is_refused(reply: Reply | None) -> bool:
+    return isinstance(reply, BitrixError) and not isinstance(reply, NOTHING_RAN)
+
+
+def _take_success(item: JobItem, answer: Answer, user_id: int) -> TaskState | None:
+    if item.step == Step.RESTORING:
+        _fail(item, Code(item.code))
+        return None
+    found = tasks.state_in(answer)
+    if found and (found.status != tasks.DEFERRED or found.status_changed_by not in (None, user_id)):
+        item.refusal = "not_ours"  # a success that changed nothing: somebody else was there first
+        return None
+    item.state = State.DONE
+    return found
+
+
+def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
+    """Move an item according to what its task is now. Works for pending items and for sent ones that are due.
+
+    The status is kept for the next send; a terminal state is final. Safe to repeat.
+    """
+    was_lost = item.state == State.SENT and not item.refusal
+    refused, item.refusal = bool(item.refusal), ""
+    if found is None:
+        _lose_sight(item)
+        return
+    seen, item.status_seen = item.status_seen, found.status
+    ours = found.status_changed_by == user_id
+    if found.status == tasks.DEFERRED:
+        if was_lost and ours and item.step != Step.RESTORING:
+            item.state = State.DONE
+        else:
+            _skip(item, Code.ALREADY_DEFERRED, found)
+    elif found.status in ENDED:
+        _skip(item, ENDED[found.status], found)
+    elif found.status == tasks.IN_PROGRESS:
+        _take_in_progress(item, refused and seen == tasks.IN_PROGRESS)
+    else:
+        if was_lost and ours and seen == tasks.IN_PROGRESS and item.step == Step.NONE:
+            item.step = Step.PAUSED  # the first half was applied
+        _take_paused_or_pending(item, refused and seen != tasks.IN_PROGRESS)
+
+
+def _take_in_progress(item: JobItem, pause_refused: bool) -> None:
+    if item.step == Step.RESTORING:
+        _fail(item, Code(item.code))  # it is in progress again, which was the point
+    elif pause_refused:
+        _fail(item, Code.NOT_PERMITTED)
+    else:
+        item.step = Step.NONE  # whoever started it: it takes both steps
+        _try_again(item)
+
+
+def _take_paused_or_pending(item: JobItem, defer_refused: bool) -> None:
+    if item.step == Step.RESTORING:
+        if item.sends >= MAX_SENDS + 2:
+            _fail(item, Code.LEFT_PAUSED)
+        else:
+            item.state = State.PENDING
+    elif item.step == Step.PAUSED:
+        # One batch is one PHP process: what it remembered from before the pause may have refused the defer. So
+        # a second, fresh request decides.
+        if item.sends >= 2 and defer_refused:
+            item.step, item.code = Step.RESTORING, Code.NOT_PERMITTED
+            item.state = State.PENDING
+        else:
+            _try_again(item)
+    elif defer_refused:
+        _fail(item, Code.NOT_PERMITTED)
+    else:
+        _try_again(item)
+
+
+def _try_again(item: JobItem) -> None:
+    """Back to pending: the reading proved that what was sent is not applied."""
+    if item.sends < MAX_SENDS:
+        item.state = State.PENDING
+    elif item.step == Step.PAUSED:
+        item.step, item.code, item.state = Step.RESTORING, Code.CHANGING, State.PENDING
+    else:
+        _fail(item, Code.CHANGING)
+
+
+def _lose_sight(item: JobItem) -> None:
+    if item.step == Step.NONE:
+        item.state, item.code = State.SKIPPED, Code.GONE
+    else:
+        _fail(item, Code.LEFT_PAUSED)
+
+
+def _skip(item: JobItem, code: JobItem.Code, found: TaskState) -> None:
+    item.state, item.step, item.code = State.SKIPPED, Step.NONE, code
+    item.changed_at = found.status_changed_at
+
+
+def _fail(item: JobItem, code: JobItem.Code) -> None:
+    item.state, item.code = State.FAILED, code
+    if code != Code.LEFT_PAUSED:
+        item.step = Step.NONE

@@ -1,0 +1,5 @@
+"""Every address on one screen."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

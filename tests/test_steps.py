@@ -1,0 +1,164 @@
+"""One task's way to Deferred, decided without a portal."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from b24app import steps
+from b24app.bitrix.client import Answer
+from b24app.bitrix.errors import AccessLost, OperatingLimit, Refused, Unknown
+from b24app.bitrix.tasks import Act, TaskState
+from b24app.models import JobItem
+
+ME, SOMEBODY = 5, 7
+S, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
+
+OK = "ok"
+NO = Refused("1048582")
+LOST = Unknown("no_answer_for_key")
+LIMIT = OperatingLimit("OPERATION_TIME_LIMIT")
+
+
+def task(status, by=ME):
+    return TaskState(31, "Call", status, frozenset({ME}), by, datetime(2026, 11, 23, tzinfo=UTC))
+
+
+def full(status, by=ME):
+    raw = {"id": "31", "title": "Call", "status": str(status), "statusChangedBy": str(by), "createdBy": "5"}
+    return Answer({"task": raw})
+
+
+def sent(seen=3, step=Step.NONE, sends=1, **fields):
+    return JobItem(task_id=31, state=S.SENT, status_seen=seen, status_before=3, step=step, sends=sends, **fields)
+
+
+@pytest.mark.parametrize(
+    "seen, step, acts",
+    [
+        (3, Step.NONE, [Act.PAUSE, Act.DEFER]),
+        (2, Step.NONE, [Act.DEFER]),
+        (1, Step.NONE, [Act.DEFER]),
+        (2, Step.PAUSED, [Act.DEFER]),
+        (2, Step.RESTORING, [Act.START]),
+    ],
+)
+def test_the_path_follows_the_real_status(seen, step, acts):
+    assert steps.acts_for(sent(seen, step)) == acts
+
+
+@pytest.mark.parametrize(
+    "pause, defer, state, step, to_be_read",
+    [
+        (OK, OK, S.DONE, Step.PAUSED, False),
+        (OK, NO, S.SENT, Step.PAUSED, True),
+        (OK, LOST, S.SENT, Step.PAUSED, False),
+        (OK, LIMIT, S.PENDING, Step.PAUSED, False),
+        (NO, OK, S.DONE, Step.NONE, False),
+        (NO, NO, S.SENT, Step.NONE, True),
+        (NO, LIMIT, S.SENT, Step.NONE, True),
+        (NO, LOST, S.SENT, Step.NONE, False),
+        (LIMIT, NO, S.PENDING, Step.NONE, False),
+        (LIMIT, LIMIT, S.PENDING, Step.NONE, False),
+        (LOST, NO, S.SENT, Step.NONE, False),
+        (LOST, OK, S.DONE, Step.NONE, False),
+        (AccessLost("insufficient_scope"), AccessLost("insufficient_scope"), S.PENDING, Step.NONE, False),
+    ],
+)
+def test_each_pair_of_answers_has_one_consequence(pause, defer, state, step, to_be_read):
+    item = sent()
+    replies = {
+        Act.PAUSE: full(2) if pause is OK else pause,
+        Act.DEFER: full(6) if defer is OK else defer,
+    }
+    steps.take_answer(item, replies, ME)
+    assert (item.state, item.step, bool(item.refusal)) == (state, step, to_be_read)
+
+
+def test_a_success_that_changed_nothing_is_read_before_it_counts():
+    item = sent(seen=2)
+    assert steps.take_answer(item, {Act.DEFER: full(6, by=SOMEBODY)}, ME) is None
+    assert item.state == S.SENT
+    assert item.refusal
+    steps.take_reading(item, task(6, by=SOMEBODY), ME)
+    assert (item.state, item.code) == (S.SKIPPED, Code.ALREADY_DEFERRED)
+
+
+def test_a_success_that_shows_no_task_is_a_success():
+    item = sent(seen=2)
+    assert steps.take_answer(item, {Act.DEFER: Answer([])}, ME) is None
+    assert item.state == S.DONE
+
+
+@pytest.mark.parametrize(
+    "item, found, state, code, step",
+    [
+        # lost answers
+        (sent(), task(6), S.DONE, "", Step.NONE),
+        (sent(), task(6, by=SOMEBODY), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
+        (sent(), task(2), S.PENDING, "", Step.PAUSED),
+        (sent(), task(2, by=SOMEBODY), S.PENDING, "", Step.NONE),
+        (sent(), task(3), S.PENDING, "", Step.NONE),
+        (sent(), task(5), S.SKIPPED, Code.COMPLETED, Step.NONE),
+        (sent(), None, S.SKIPPED, Code.GONE, Step.NONE),
+        (sent(seen=2), task(2), S.PENDING, "", Step.NONE),
+        # refusals
+        (sent(refusal="1048582"), task(3), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
+        (sent(seen=2, refusal="1048582"), task(2), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
+        (sent(seen=2, refusal="1048582"), task(3), S.PENDING, "", Step.NONE),
+        (sent(refusal="1048582"), task(6), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
+        (sent(refusal="1048582"), task(4), S.SKIPPED, Code.AWAITING_CONTROL, Step.NONE),
+        # paused, then refused: a second defer in a fresh request, then started again
+        (sent(2, Step.PAUSED, 1, refusal="1048582"), task(2), S.PENDING, "", Step.PAUSED),
+        (sent(2, Step.PAUSED, 2, refusal="1048582"), task(2), S.PENDING, Code.NOT_PERMITTED, Step.RESTORING),
+        (sent(2, Step.RESTORING, 3, code=Code.NOT_PERMITTED), task(3), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
+        (sent(2, Step.RESTORING, 3, code=Code.NOT_PERMITTED), task(2), S.PENDING, Code.NOT_PERMITTED, Step.RESTORING),
+        (sent(2, Step.RESTORING, 6, code=Code.NOT_PERMITTED), task(2), S.FAILED, Code.LEFT_PAUSED, Step.RESTORING),
+        (sent(2, Step.PAUSED), None, S.FAILED, Code.LEFT_PAUSED, Step.PAUSED),
+        # somebody keeps changing it
+        (sent(sends=4), task(3), S.FAILED, Code.CHANGING, Step.NONE),
+        (sent(2, Step.PAUSED, 4), task(2), S.PENDING, Code.CHANGING, Step.RESTORING),
+    ],
+)
+def test_each_reading_has_one_consequence(item, found, state, code, step):
+    steps.take_reading(item, found, ME)
+    assert (item.state, item.code, item.step) == (state, code, step)
+
+
+def test_a_refused_start_is_read_too():
+    item = sent(2, Step.RESTORING, 3, code=Code.NOT_PERMITTED)
+    steps.take_answer(item, {Act.START: Refused("0")}, ME)
+    assert item.state == S.SENT
+    assert item.refusal == "0"
+
+
+replies = st.sampled_from([OK, "noop", NO, LOST, LIMIT])
+worlds = st.sampled_from([None, 1, 2, 3, 4, 5, 6, 7])
+
+
+@given(st.lists(st.tuples(replies, replies, worlds, st.booleans()), min_size=40, max_size=40))
+def test_whatever_happens_an_item_ends_and_is_never_left_paused_silently(story):
+    item = JobItem(task_id=31)
+    for first, last, status, mine in story:
+        found = None if status is None else task(status, ME if mine else SOMEBODY)
+        if item.state == S.PENDING and item.status_seen:
+            acts = steps.acts_for(item)
+            item.state, item.sends = S.SENT, item.sends + 1
+            item.status_before = item.status_before or item.status_seen
+            after = {Act.PAUSE: 2, Act.DEFER: 6, Act.START: 3}
+            words = dict(zip(acts, [first, last], strict=False))
+            steps.take_answer(item, {act: _reply(word, after[act]) for act, word in words.items()}, ME)
+        elif item.state in (S.PENDING, S.SENT):
+            steps.take_reading(item, found, ME)
+    limited = all(LIMIT in (first, last) for first, last, _, _ in story)
+    assert item.state in (S.DONE, S.SKIPPED, S.FAILED) or limited or item.sends <= steps.MAX_SENDS + 2
+    if item.state == S.FAILED:
+        assert item.code
+        assert item.step == Step.NONE or item.code == Code.LEFT_PAUSED
+
+
+def _reply(word, status):
+    if word is OK:
+        return full(status)
+    return full(status, by=SOMEBODY) if word == "noop" else word
