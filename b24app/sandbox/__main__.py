@@ -46,7 +46,8 @@ def prepare(arguments: argparse.Namespace) -> None:
 
     for entry in arguments.portals.split(","):
         key, _, host = entry.partition("=")
-        Portal.objects.update_or_create(key=key, defaults={"host": host.lower(), "name": key.capitalize()})
+        place = {"host": host.lower()}
+        Portal.objects.update_or_create(key=key, defaults=place, create_defaults={**place, "name": key.capitalize()})
     App.objects.update_or_create(
         client_id=arguments.client_id,
         defaults={
@@ -90,9 +91,7 @@ def main() -> None:
     prepare(arguments)
 
     def announce(server: Any) -> None:
-        print(
-            f"The sandbox is ready: portals http://{' http://'.join(hosts)}, OAuth http://{arguments.oauth}"
-        )
+        print(f"The sandbox is ready: portals http://{' http://'.join(hosts)}, OAuth http://{arguments.oauth}")
         sys.stdout.flush()
 
     ports = [host.rpartition(":")[2] for host in [*hosts, arguments.oauth]]

@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Frame, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Frame, Page
+
+from tests import machine
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.browser
@@ -66,7 +68,7 @@ class StandIn(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def app():
+def stand_in():
     server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
     server.posts = []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -78,31 +80,23 @@ def app():
 
 
 @pytest.fixture(scope="module")
-def box(app, tmp_path_factory):
-    origin = f"http://127.0.0.1:{app.server_address[1]}"
+def box(stand_in, tmp_path_factory):
+    origin = f"http://127.0.0.1:{stand_in.server_address[1]}"
     sandbox = Sandbox.start(tmp_path_factory.mktemp("frames"), ("acme",), seed="demo", app_origin=origin)
     yield sandbox
     sandbox.stop()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def installed(app, box):
+def installed(stand_in, box):
     """The app set up, with one entry in the menu above a person's task list and a tab in the card."""
     box.install("acme")
     token = box.access("acme", ADMIN)
-    handler = f"http://127.0.0.1:{app.server_address[1]}/placement/"
+    handler = f"http://127.0.0.1:{stand_in.server_address[1]}/placement/"
     for placement in ("TASK_USER_LIST_TOOLBAR", "TASK_VIEW_TAB"):
         params = {"PLACEMENT": placement, "HANDLER": handler, "TITLE": "Defer in bulk"}
         assert box.rest("acme", "placement.bind", params, token=token).json()["result"] is True
-    app.posts.clear()
+    stand_in.posts.clear()
     yield
     box.uninstall("acme")
 
@@ -148,14 +142,16 @@ class Seat:
 
 
 @pytest.fixture(scope="module")
-def browsers(chromium, box):
-    """A browser per person, kept for all tests: what one person's number asks for."""
+def browsers(playwright, box):
+    """A browser per person, kept for all tests."""
+    chromium = playwright.chromium.launch(executable_path=machine.chromium(), args=FLAGS)
     root = f"http://{box.portals['acme']}"
     contexts = {}
     for number in (ADMIN, WORKER):
         contexts[number] = chromium.new_context(viewport={"width": 1280, "height": 720})
         contexts[number].add_cookies([{"name": "desk_acme", "value": str(number), "url": root}])
-    return contexts
+    yield contexts
+    chromium.close()
 
 
 @pytest.fixture
@@ -178,9 +174,9 @@ def ask(frame: Frame, command: str, params=None, wait: int = 3000):
     return json.loads(text) if text else text
 
 
-def test_the_frame_is_opened_by_a_cross_site_post(app, box, sit, installed):
+def test_the_frame_is_opened_by_a_cross_site_post(stand_in, box, sit, installed):
     frame = sit(WORKER).open_slider()
-    path, query, fields, headers = app.posts[-1]
+    path, query, fields, headers = stand_in.posts[-1]
     assert path == "/placement/"
     assert headers["Origin"] == f"http://{box.portals['acme']}"
     assert headers["Sec-Fetch-Site"] == "cross-site"
@@ -189,9 +185,9 @@ def test_the_frame_is_opened_by_a_cross_site_post(app, box, sit, installed):
     assert fields["PLACEMENT_OPTIONS"] == r'{"USER_ID":"5","URI":"\/company\/personal\/user\/5\/tasks\/"}'
 
 
-def test_get_init_data_tells_what_was_posted(app, sit, installed):
+def test_get_init_data_tells_what_was_posted(stand_in, sit, installed):
     data = ask(sit(WORKER).open_slider(), "getInitData")
-    fields = app.posts[-1][2]
+    fields = stand_in.posts[-1][2]
     assert list(data) == [
         "LANG", "DOMAIN", "PROTOCOL", "PATH", "AUTH_ID", "AUTH_EXPIRES", "REFRESH_ID", "MEMBER_ID",
         "FIRST_RUN", "IS_ADMIN", "INSTALL", "USER_OPTIONS", "APP_OPTIONS", "PLACEMENT", "PLACEMENT_OPTIONS",
@@ -295,7 +291,7 @@ def test_the_app_opens_itself_in_a_second_slider(sit, installed):
     assert seat.page.locator(".slider").count() == 1
 
 
-def test_the_card_holds_the_app_in_a_tab(app, sit, installed):
+def test_the_card_holds_the_app_in_a_tab(stand_in, sit, installed):
     seat = sit(WORKER)
     seat.page.goto(f"{seat.root}/company/personal/user/{WORKER}/tasks/")
     seat.page.locator(".grid .name a").first.click()
@@ -330,9 +326,9 @@ def test_an_app_option_of_an_ordinary_person_gets_no_answer(sit, installed):
     assert ask(seat.open_page(), "getInitData")["APP_OPTIONS"] == {"mode": "fast"}
 
 
-def test_install_finish_is_not_answered_but_opens_the_app(app, box, sit):
+def test_install_finish_is_not_answered_but_opens_the_app(stand_in, box, sit):
     box.install("acme", finished=False)
-    app.posts.clear()
+    stand_in.posts.clear()
     seat = sit(ADMIN)
     frame = seat.open_page()
     assert ask(frame, "getInitData")["INSTALL"] is True
@@ -342,7 +338,7 @@ def test_install_finish_is_not_answered_but_opens_the_app(app, box, sit):
     assert key
     assert data["INSTALL"] is False
     assert data["PLACEMENT_OPTIONS"] == {}
-    assert [path for path, *_ in app.posts] == ["/install/", "/"]
+    assert [path for path, *_ in stand_in.posts] == ["/install/", "/"]
     box.uninstall("acme")
 
 
@@ -386,9 +382,7 @@ def test_commands_can_be_muted_to_play_a_silent_portal(sit, installed):
 
 def test_a_command_whose_name_holds_a_colon_comes_as_an_object(sit, installed):
     frame = sit(WORKER).open_page()
-    frame.evaluate(
-        "() => parent.postMessage({method: 'getInterface', params: {}, callback: 'obj', appSid: sid}, '*')"
-    )
+    frame.evaluate("() => parent.postMessage({method: 'getInterface', params: {}, callback: 'obj', appSid: sid}, '*')")
     assert frame.evaluate("heard('obj', 3000)") == '{"command":[],"event":[]}'
 
 
