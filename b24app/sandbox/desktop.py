@@ -64,8 +64,12 @@ def _cookie_name(portal: Portal) -> str:
 
 
 def _cookie_number(request: HttpRequest, portal: Portal) -> int:
-    value = request.COOKIES.get(_cookie_name(portal), "")
-    return int(value) if value.isdecimal() else 0
+    return _number(request.COOKIES.get(_cookie_name(portal), ""))
+
+
+def _number(text: str) -> int:
+    """A user's number, or 0, which nobody has."""
+    return int(text) if text.isdecimal() else 0
 
 
 # -- Who am I -----------------------------------------------------------------------------------------------
@@ -82,9 +86,7 @@ def front(request: HttpRequest) -> HttpResponse:
         "portal": portal,
         "language": portal.language,
         "w": words.words_for(portal.language),
-        "people": [
-            (person, role_words(person)) for person in portal.users.filter(active=True).order_by("pk")
-        ],
+        "people": [(person, role_words(person)) for person in portal.users.filter(active=True).order_by("pk")],
     }
     return render(request, "desktop/people.html", context)
 
@@ -98,17 +100,13 @@ def role_words(user: User) -> str:
         return w["boss_of"].format(", ".join(subordinates))
     if edited := [project.name for project in user.edited_projects.all()]:
         return w["moderator_of"].format(", ".join(edited))
-    return (
-        w["ordinary"]
-        if user.own_tasks.filter(status=3).count() > user.audited_tasks.count()
-        else w["outsider"]
-    )
+    return w["ordinary"] if user.own_tasks.filter(status=3).count() > user.audited_tasks.count() else w["outsider"]
 
 
 @require_POST
 def become(request: HttpRequest) -> HttpResponse:
     portal = portal_of(request)
-    user = get_object_or_404(portal.users, number=request.POST.get("number") or 0, active=True)
+    user = get_object_or_404(portal.users, number=_number(request.POST.get("number", "")), active=True)
     answer = redirect(f"/company/personal/user/{user.number}/tasks/")
     answer.set_cookie(_cookie_name(portal), str(user.number), samesite="Lax", httponly=True)
     return answer

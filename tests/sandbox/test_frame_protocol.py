@@ -83,6 +83,7 @@ def stand_in():
 def box(stand_in, tmp_path_factory):
     origin = f"http://127.0.0.1:{stand_in.server_address[1]}"
     sandbox = Sandbox.start(tmp_path_factory.mktemp("frames"), ("acme",), seed="demo", app_origin=origin)
+    sandbox.settings(limits__bucket=False)  # its own tests are elsewhere
     yield sandbox
     sandbox.stop()
 
