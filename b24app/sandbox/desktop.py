@@ -64,8 +64,12 @@ def _cookie_name(portal: Portal) -> str:
 
 
 def _cookie_number(request: HttpRequest, portal: Portal) -> int:
-    value = request.COOKIES.get(_cookie_name(portal), "")
-    return int(value) if value.isdecimal() else 0
+    return _number(request.COOKIES.get(_cookie_name(portal), ""))
+
+
+def _number(text: str) -> int:
+    """A user's number, or 0, which nobody has."""
+    return int(text) if text.isdecimal() else 0
 
 
 # -- Who am I -----------------------------------------------------------------------------------------------
@@ -102,7 +106,7 @@ def role_words(user: User) -> str:
 @require_POST
 def become(request: HttpRequest) -> HttpResponse:
     portal = portal_of(request)
-    user = get_object_or_404(portal.users, number=request.POST.get("number") or 0, active=True)
+    user = get_object_or_404(portal.users, number=_number(request.POST.get("number", "")), active=True)
     answer = redirect(f"/company/personal/user/{user.number}/tasks/")
     answer.set_cookie(_cookie_name(portal), str(user.number), samesite="Lax", httponly=True)
     return answer

@@ -13,16 +13,11 @@ from django.views.decorators.http import require_GET, require_POST
 from . import actions, clock, filters, rights, words
 from .desktop import Desk, at_desk, back, last_change, show
 from .desktop_apps import MenuItem, placement_items
-from .models import Change, Project, Task, User
+from .models import Change, Task, User
 
 PER_PAGE = 50
-ACTIONS = {
-    "start": (1, 2),
-    "pause": (3,),
-    "defer": (1, 2),
-    "renew": (5, 6),
-    "complete": (1, 2, 3, 6),
-}  # by status
+# What a row's menu offers, and for which real statuses.
+ACTIONS = {"start": (1, 2), "pause": (3,), "defer": (1, 2), "renew": (5, 6), "complete": (1, 2, 3, 6)}
 PRESETS = {"in_progress": (1, 2, 3, 4), "deferred": (6,), "completed": (5, 7), "all": (1, 2, 3, 4, 5, 6, 7)}
 
 
@@ -49,12 +44,11 @@ def group_tasks(request: HttpRequest, desk: Desk, number: int) -> HttpResponse:
 @require_GET
 @at_desk
 def projects(request: HttpRequest, desk: Desk) -> HttpResponse:
-    rows = [(project, visible_tasks(desk.user).filter(project=project).count()) for project in _projects(desk)]
+    """Every project, with how many of its tasks the person may read."""
+    tasks = visible_tasks(desk.user)
+    every = desk.portal.projects.prefetch_related("members").order_by("number")
+    rows = [(project, tasks.filter(project=project).count()) for project in every]
     return show(request, desk, "projects.html", {"rows": rows, "section": "projects"})
-
-
-def _projects(desk: Desk) -> QuerySet[Project]:
-    return desk.portal.projects.prefetch_related("members").order_by("number")
 
 
 def visible_tasks(user: User) -> QuerySet[Task]:
@@ -88,10 +82,11 @@ def _task_list(
     context = {
         "title": title,
         "page": page,
-        "rows": [TaskRow(task, desk) for task in page],
+        "rows": [TaskRow(task, desk, request.path) for task in page],
         "preset": preset,
         "presets": [(name, desk.words[name]) for name in PRESETS],
         "find": find,
+        "section": section,
         "refused": "refused" in request.GET,
         "toolbar": placement_items(desk, placement, options),
         "row_items": placement_items(desk, "TASK_LIST_CONTEXT_MENU", {}),
@@ -110,9 +105,10 @@ class Button:
 class TaskRow:
     """A task in the words of the reader."""
 
-    def __init__(self, task: Task, desk: Desk) -> None:
+    def __init__(self, task: Task, desk: Desk, page: str) -> None:
         self.task = task
         self.desk = desk
+        self.options = json.dumps({"ID": str(task.number), "URI": page})  # of the row menu's apps
         self.status = words.status_name(task.status, desk.language)
         # By the status alone: what the rules say to this person shows when it is tried.
         self.actions = [Button(name, desk) for name, statuses in ACTIONS.items() if task.status in statuses]
@@ -133,17 +129,6 @@ class TaskRow:
     def overdue(self) -> bool:
         moment = self.task.deadline
         return moment is not None and moment < clock.now() and self.task.status not in (4, 5)
-
-    @property
-    def activity(self) -> str:
-        return local_words(self.task.activity_date, self.desk)
-
-    @property
-    def options(self) -> str:
-        """PLACEMENT_OPTIONS of the row menu."""
-        return json.dumps(
-            {"ID": str(self.task.number), "URI": f"/company/personal/user/{self.desk.user.number}/tasks/"}
-        )
 
 
 def card_path(task: Task, user: User) -> str:
@@ -173,12 +158,13 @@ def group_task(request: HttpRequest, desk: Desk, group: int, number: int) -> Htt
 
 
 def _card(request: HttpRequest, desk: Desk, number: int) -> HttpResponse:
-    task = visible_tasks(desk.user).filter(number=number).select_related("creator", "responsible", "project").first()
+    tasks = visible_tasks(desk.user).select_related("creator", "responsible", "project")
+    task = tasks.filter(number=number).first()
     if task is None:
         return show(request, desk, "no_task.html", {})
     changes = desk.portal.changes.filter(task=number).select_related("user", "token").order_by("-pk")
     context = {
-        "row": TaskRow(task, desk),
+        "row": TaskRow(task, desk, request.path),
         "task": task,
         "actions": [Button(name, desk) for name in ACTIONS if _allowed(desk, task)[name]],
         "created": local_words(task.created_date, desk),
@@ -202,7 +188,8 @@ def _tabs(desk: Desk, task: Task, path: str) -> list[MenuItem]:
 
 
 def _groups(item: MenuItem) -> list[str]:
-    wanted = str(item.placement.options.get("groupId", "")) if isinstance(item.placement.options, dict) else ""
+    options = item.placement.options
+    wanted = str(options.get("groupId", "")) if isinstance(options, dict) else ""  # an empty PHP map is a list
     return [number.strip() for number in wanted.split(",") if number.strip()]
 
 
