@@ -1,9 +1,9 @@
 """The app as an operator runs it: web, worker and beat as processes, with a database and a broker of their own.
 
-    app.start("web", "worker", "beat")
-    app.kill("worker")  # kill -9
-    app.rows("select state, count(*) from defer_jobitem group by state")
-    app.python("from b24app.models import Portal; print(Portal.objects.count())")
+app.start("web", "worker", "beat")
+app.kill("worker")  # kill -9
+app.rows("select state, count(*) from defer_jobitem group by state")
+app.python("from b24app.models import Portal; print(Portal.objects.count())")
 """
 
 import os
