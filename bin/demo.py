@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -66,11 +65,10 @@ def main() -> None:
         shutil.rmtree(FOLDER, ignore_errors=True)
         return print("The demo is forgotten; `make demo` starts afresh.")
     refuse_busy_ports()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    prepare()
     running: Running = {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
+        prepare()
         for name in COMMANDS:
             running[name] = launch(name)
         wait_until_all_answer(running)
@@ -98,6 +96,7 @@ def refuse_busy_ports() -> None:
 
 def prepare() -> None:
     print("Preparing…", flush=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for words in (["migrate", "--verbosity", "0"], ["collectstatic", "--noinput", "--verbosity", "0"]):
         done = subprocess.run(
             [sys.executable, "manage.py", *words], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
@@ -131,12 +130,10 @@ def wait_until_all_answer(running: Running) -> None:
 
 
 def answers(host: str) -> bool:
-    """Whether a web server answers there, whatever it says."""
+    """Whether a web server answers there, and not with an error of its own."""
     try:
         urllib.request.urlopen(f"http://{host}/", timeout=5).close()
-    except urllib.error.HTTPError as answer:
-        answer.close()
-    except OSError:
+    except OSError:  # an HTTP error is one too
         return False
     return True
 
