@@ -90,9 +90,7 @@ def main() -> None:
     prepare(arguments)
 
     def announce(server: Any) -> None:
-        print(
-            f"The sandbox is ready: portals http://{' http://'.join(hosts)}, OAuth http://{arguments.oauth}"
-        )
+        print(f"The sandbox is ready: portals http://{' http://'.join(hosts)}, OAuth http://{arguments.oauth}")
         sys.stdout.flush()
 
     ports = [host.rpartition(":")[2] for host in [*hosts, arguments.oauth]]

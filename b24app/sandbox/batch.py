@@ -17,9 +17,7 @@ class Outcome:
     """What became of the commands so far, by their keys."""
 
     def __init__(self) -> None:
-        self.maps: dict[str, dict[str, Any]] = {
-            name: {} for name in ("result", "error", "total", "next", "time")
-        }
+        self.maps: dict[str, dict[str, Any]] = {name: {} for name in ("result", "error", "total", "next", "time")}
 
     def succeed(self, key: str, envelope: dict[str, Any]) -> None:
         for name, value in envelope.items():

@@ -182,11 +182,7 @@ def create_tasks(portal: Portal, specs: list[Body]) -> list[int]:
         )
     Task.objects.bulk_create(made)
     for name in ("accomplices", "auditors", "unviewed_by"):
-        pairs = [
-            (row, people[number])
-            for row, spec in zip(made, specs, strict=True)
-            for number in spec.get(name, [])
-        ]
+        pairs = [(row, people[number]) for row, spec in zip(made, specs, strict=True) for number in spec.get(name, [])]
         join(getattr(Task, name).through, pairs)
     return [row.number for row in made]
 
@@ -236,9 +232,7 @@ def task(body: Body) -> Body:
 def install(body: Body) -> Body:
     """Install the app: {portal, client_id?, scope?, finished? (default true)}; also after an uninstall."""
     portal = portal_of(body)
-    app = (
-        App.objects.get(client_id=body["client_id"]) if "client_id" in body else App.objects.order_by("pk")[0]
-    )
+    app = App.objects.get(client_id=body["client_id"]) if "client_id" in body else App.objects.order_by("pk")[0]
     row, _ = Installation.objects.get_or_create(portal=portal, app=app, defaults={"scope": app.scope})
     row.active, row.installed = True, False
     change(row, {"scope": app.scope} | body, "scope", "version", "status", "payment_expired")
@@ -356,6 +350,12 @@ def settings(body: Body) -> dict[str, Any]:
     for name, value in body.items():
         knobs.turn(name, value)
     return dict(knobs.turned)
+
+
+@verb
+def traps(body: Body) -> dict[str, str]:
+    """All traps with a line on each."""
+    return knobs.TRAPS
 
 
 @verb

@@ -82,9 +82,7 @@ def front(request: HttpRequest) -> HttpResponse:
         "portal": portal,
         "language": portal.language,
         "w": words.words_for(portal.language),
-        "people": [
-            (person, role_words(person)) for person in portal.users.filter(active=True).order_by("pk")
-        ],
+        "people": [(person, role_words(person)) for person in portal.users.filter(active=True).order_by("pk")],
     }
     return render(request, "desktop/people.html", context)
 
@@ -98,11 +96,7 @@ def role_words(user: User) -> str:
         return w["boss_of"].format(", ".join(subordinates))
     if edited := [project.name for project in user.edited_projects.all()]:
         return w["moderator_of"].format(", ".join(edited))
-    return (
-        w["ordinary"]
-        if user.own_tasks.filter(status=3).count() > user.audited_tasks.count()
-        else w["outsider"]
-    )
+    return w["ordinary"] if user.own_tasks.filter(status=3).count() > user.audited_tasks.count() else w["outsider"]
 
 
 @require_POST

@@ -61,9 +61,7 @@ def title_of(placement: Placement, language: str) -> str:
 @require_GET
 @at_desk
 def market(request: HttpRequest, desk: Desk) -> HttpResponse:
-    rows = [
-        (app, desk.portal.installations.filter(app=app, active=True).first()) for app in App.objects.all()
-    ]
+    rows = [(app, desk.portal.installations.filter(app=app, active=True).first()) for app in App.objects.all()]
     return show(request, desk, "market.html", {"rows": rows, "section": "market"})
 
 
@@ -73,9 +71,7 @@ def install(request: HttpRequest, desk: Desk, code: str) -> HttpResponse:
     """Install, or install a newer version over the old: the installer page has to run (again) either way."""
     _only_admin(desk)
     app = get_object_or_404(App, code=code)
-    row, created = Installation.objects.get_or_create(
-        portal=desk.portal, app=app, defaults={"scope": app.scope}
-    )
+    row, created = Installation.objects.get_or_create(portal=desk.portal, app=app, defaults={"scope": app.scope})
     if not created:
         row.version += 1 if row.active else 0
         row.active, row.installed, row.scope = True, False, app.scope
@@ -97,9 +93,7 @@ def _only_admin(desk: Desk) -> None:
 
 
 def _installation(desk: Desk, code: str) -> Installation:
-    return get_object_or_404(
-        desk.portal.installations.select_related("app", "portal"), app__code=code, active=True
-    )
+    return get_object_or_404(desk.portal.installations.select_related("app", "portal"), app__code=code, active=True)
 
 
 # -- Pages that hold an app ---------------------------------------------------------------------------------
@@ -166,9 +160,7 @@ def open_frame(request: HttpRequest, desk: Desk) -> HttpResponse:
         if not installation.installed:
             raise Http404("Placements rest until the setup is finished.")
     options = asked.get("options") or {}
-    opening = openings.open_app(
-        installation, desk.user, placement.placement if placement else "DEFAULT", options
-    )
+    opening = openings.open_app(installation, desk.user, placement.placement if placement else "DEFAULT", options)
     sid = opening.query["APP_SID"]
     return JsonResponse(
         {
@@ -192,9 +184,7 @@ def address(opening: openings.Opening, placement: Placement | None) -> str:
     return f"{placement.handler}{'&' if '?' in placement.handler else '?'}{urlencode(opening.query)}"
 
 
-def init_data(
-    desk: Desk, installation: Installation, opening: openings.Opening, options: object
-) -> dict[str, object]:
+def init_data(desk: Desk, installation: Installation, opening: openings.Opening, options: object) -> dict[str, object]:
     """What the frame is told when it asks for getInitData."""
     mine = kept_options(installation, desk.user)
     return {

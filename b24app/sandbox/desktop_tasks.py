@@ -49,9 +49,7 @@ def group_tasks(request: HttpRequest, desk: Desk, number: int) -> HttpResponse:
 @require_GET
 @at_desk
 def projects(request: HttpRequest, desk: Desk) -> HttpResponse:
-    rows = [
-        (project, visible_tasks(desk.user).filter(project=project).count()) for project in _projects(desk)
-    ]
+    rows = [(project, visible_tasks(desk.user).filter(project=project).count()) for project in _projects(desk)]
     return show(request, desk, "projects.html", {"rows": rows, "section": "projects"})
 
 
@@ -175,12 +173,7 @@ def group_task(request: HttpRequest, desk: Desk, group: int, number: int) -> Htt
 
 
 def _card(request: HttpRequest, desk: Desk, number: int) -> HttpResponse:
-    task = (
-        visible_tasks(desk.user)
-        .filter(number=number)
-        .select_related("creator", "responsible", "project")
-        .first()
-    )
+    task = visible_tasks(desk.user).filter(number=number).select_related("creator", "responsible", "project").first()
     if task is None:
         return show(request, desk, "no_task.html", {})
     changes = desk.portal.changes.filter(task=number).select_related("user", "token").order_by("-pk")
@@ -209,9 +202,7 @@ def _tabs(desk: Desk, task: Task, path: str) -> list[MenuItem]:
 
 
 def _groups(item: MenuItem) -> list[str]:
-    wanted = (
-        str(item.placement.options.get("groupId", "")) if isinstance(item.placement.options, dict) else ""
-    )
+    wanted = str(item.placement.options.get("groupId", "")) if isinstance(item.placement.options, dict) else ""
     return [number.strip() for number in wanted.split(",") if number.strip()]
 
 
@@ -223,9 +214,7 @@ class HistoryLine:
         self.who = change.user.full_name if change.user else ""
         self.before = words.status_name(change.before, desk.language)
         self.after = words.status_name(change.after, desk.language)
-        self.how = (
-            desk.words["by_hand"] if change.token is None else desk.words["by_app"].format(change.method)
-        )
+        self.how = desk.words["by_hand"] if change.token is None else desk.words["by_app"].format(change.method)
 
 
 @require_POST

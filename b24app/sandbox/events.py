@@ -95,9 +95,7 @@ def send(
         threading.Thread(target=deliver, args=(handler.handler, fields, delay), daemon=True).start()
 
 
-def auth_fields(
-    installation: Installation, user: User | None, *, with_refresh: bool, bare: bool
-) -> dict[str, str]:
+def auth_fields(installation: Installation, user: User | None, *, with_refresh: bool, bare: bool) -> dict[str, str]:
     portal = installation.portal
     fields: dict[str, str] = {}
     if user is not None:

@@ -36,9 +36,7 @@ AFTER = ("late", "drop", "replace", "truncate")
 chance = random.Random()  # noqa: S311 -- weather, not secrets
 
 
-def firing(
-    portal: Portal | None, method: str, kinds: tuple[str, ...], *, inside: bool = False
-) -> list[Fault]:
+def firing(portal: Portal | None, method: str, kinds: tuple[str, ...], *, inside: bool = False) -> list[Fault]:
     """The faults that hit this call, each counted down; usually none."""
     names = [method, "batch/*" if inside else "*"]
     rules = Fault.objects.filter(Q(portal=portal) | Q(portal=None), method__in=names, kind__in=kinds)

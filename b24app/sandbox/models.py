@@ -172,9 +172,7 @@ class Request(models.Model):
     """Everything that reached a portal's REST or the OAuth server. Tokens appear by their row's id only."""
 
     at = models.FloatField(db_index=True)
-    portal = models.ForeignKey(
-        Portal, models.CASCADE, null=True, related_name="requests"
-    )  # None: OAuth server
+    portal = models.ForeignKey(Portal, models.CASCADE, null=True, related_name="requests")  # None: OAuth server
     method = models.CharField(max_length=100)  # "batch", "tasks.task.list", "oauth/token", "oauth/app.info"
     token = models.ForeignKey(Token, models.SET_NULL, null=True)
     user = models.ForeignKey(User, models.SET_NULL, null=True)
@@ -194,9 +192,7 @@ class Change(models.Model):
     before = models.PositiveSmallIntegerField()
     after = models.PositiveSmallIntegerField()
     user = models.ForeignKey(User, models.SET_NULL, null=True)
-    token = models.ForeignKey(
-        Token, models.SET_NULL, null=True
-    )  # None: by hand, a webhook, or the control interface
+    token = models.ForeignKey(Token, models.SET_NULL, null=True)  # None: by hand, a webhook, or the control interface
     method = models.CharField(max_length=50)
     request = models.ForeignKey(Request, models.SET_NULL, null=True)
 

@@ -51,9 +51,7 @@ def handler_of(installation: Installation, placement: str) -> str:
     return bound.handler if bound is not None else app.origin + app.main_path
 
 
-def posted_fields(
-    installation: Installation, token: Token, placement: str, options: dict[str, Any]
-) -> dict[str, str]:
+def posted_fields(installation: Installation, token: Token, placement: str, options: dict[str, Any]) -> dict[str, str]:
     old = knobs.knob("old_post", installation.portal.key)
     fields = {
         "AUTH_ID": token.access,

@@ -64,9 +64,7 @@ def strike(portal: Portal | None, name: str) -> HttpResponse | None:
         return refusal(error)
 
 
-def respond(
-    request: PortalRequest, address: Address, params: Params, row: Request, *, bad_json: bool
-) -> HttpResponse:
+def respond(request: PortalRequest, address: Address, params: Params, row: Request, *, bad_json: bool) -> HttpResponse:
     portal, started = request.portal, clock.seconds()
     try:
         limits.count_request(portal, request.META["REMOTE_ADDR"])

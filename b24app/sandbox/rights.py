@@ -37,14 +37,7 @@ class Relation:
 
     @property
     def may_read(self) -> bool:
-        return (
-            self.admin
-            or self.takes_part
-            or self.auditor
-            or self.boss
-            or self.group_editor
-            or self.group_member
-        )
+        return self.admin or self.takes_part or self.auditor or self.boss or self.group_editor or self.group_member
 
     @property
     def may_edit(self) -> bool:
@@ -58,9 +51,7 @@ class Relation:
 def with_people(tasks: QuerySet[Task]) -> QuerySet[Task]:
     """Tasks with everybody that the rules and the wire ask about, in a handful of queries."""
     rows = tasks.select_related("portal", "creator", "responsible", "project", "status_changed_by")
-    return rows.prefetch_related(
-        "accomplices", "auditors", "unviewed_by", "project__members", "project__editors"
-    )
+    return rows.prefetch_related("accomplices", "auditors", "unviewed_by", "project__members", "project__editors")
 
 
 def relation(user: User, task: Task) -> Relation:
@@ -97,11 +88,7 @@ def meta_status(task: Task, user: User) -> int:
         return OVERDUE
     if task.status in (1, 2) and user in task.unviewed_by.all():
         return UNVIEWED
-    if (
-        task.status not in (4, 5)
-        and task.deadline is not None
-        and task.deadline < clock.now() + timedelta(days=1)
-    ):
+    if task.status not in (4, 5) and task.deadline is not None and task.deadline < clock.now() + timedelta(days=1):
         return ALMOST_OVERDUE
     return task.status
 

@@ -256,9 +256,7 @@ def _found(portal: Portal, group: Group, users: dict[int, User]) -> Project:
     return project
 
 
-def _assign(
-    portal: Portal, company: Company, users: dict[int, User], projects: Projects, now: datetime
-) -> None:
+def _assign(portal: Portal, company: Company, users: dict[int, User], projects: Projects, now: datetime) -> None:
     """Write the company's tasks, shuffled: neighbours in a list should differ."""
     chance = random.Random(company.name)  # noqa: S311 (not a secret: the same tasks on every start)
     sorts = [sort for sort in company.sorts for _ in range(sort.count)]

@@ -1,22 +1,9 @@
+from queue import Empty, Queue
 from types import SimpleNamespace
+from urllib.parse import parse_qsl
 
 import pytest
-
-from tests.sandbox_client import Sandbox
-
-
-@pytest.fixture(scope="session")
-def running_sandbox(tmp_path_factory):
-    sandbox = Sandbox.start(tmp_path_factory.mktemp("sandbox"), portals=("acme", "umbrella"))
-    yield sandbox
-    sandbox.stop()
-
-
-@pytest.fixture
-def sandbox(running_sandbox):
-    """The session's sandbox, empty again."""
-    running_sandbox.reset()
-    return running_sandbox
+from werkzeug import Response
 
 
 @pytest.fixture
@@ -35,3 +22,33 @@ def acme(sandbox):
         admin_token=sandbox.access("acme", ann),
         application_token=installation["application_token"],
     )
+
+
+class Mailbox:
+    """An app's event handler: `url` is where letters arrive, as form fields."""
+
+    def __init__(self, httpserver):
+        self.url = httpserver.url_for("/events/")
+        self.letters = Queue()
+        httpserver.expect_request("/events/").respond_with_handler(self.receive)
+
+    def receive(self, request):
+        assert request.content_type == "application/x-www-form-urlencoded"
+        self.letters.put(request.get_data(as_text=True))
+        return Response("ok")
+
+    def read(self):
+        return dict(parse_qsl(self.letters.get(timeout=5)))
+
+    def is_empty(self, wait=0.3):
+        """Whether nothing arrives for `wait` seconds."""
+        try:
+            self.letters.get(timeout=wait)
+        except Empty:
+            return True
+        return False
+
+
+@pytest.fixture
+def mailbox(httpserver):
+    return Mailbox(httpserver)

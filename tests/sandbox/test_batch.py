@@ -71,9 +71,7 @@ def test_halt_stops_at_the_first_error(acme):
 
 @pytest.mark.parametrize("halt", [0, "0", "", None, False])
 def test_php_false_does_not_halt(acme, halt):
-    result = result_of(
-        acme.sandbox.batch("acme", {"b": "no.such.method", "c": "profile"}, acme.token, halt=halt)
-    )
+    result = result_of(acme.sandbox.batch("acme", {"b": "no.such.method", "c": "profile"}, acme.token, halt=halt))
 
     assert set(result["result"]) == {"c"}
 
@@ -96,9 +94,7 @@ def test_some_methods_are_not_for_a_batch(acme, method):
 
 
 def test_what_is_not_a_string_is_skipped_without_a_word(acme):
-    result = result_of(
-        acme.sandbox.batch("acme", {"a": {"method": "profile"}, "b": "user.admin"}, acme.token)
-    )
+    result = result_of(acme.sandbox.batch("acme", {"a": {"method": "profile"}, "b": "user.admin"}, acme.token))
 
     assert result["result"] == {"b": False}
     assert result["result_error"] == []
@@ -154,9 +150,7 @@ def test_a_cut_in_the_middle_leaves_what_was_done(acme):
     acme.sandbox.fault("batch/*", "cut", skip=4)
 
     with pytest.raises(requests.ConnectionError):
-        acme.sandbox.batch(
-            "acme", {f"d{task}": f"tasks.task.defer?taskId={task}" for task in tasks}, acme.token
-        )
+        acme.sandbox.batch("acme", {f"d{task}": f"tasks.task.defer?taskId={task}" for task in tasks}, acme.token)
 
     assert list(acme.sandbox.states("acme").values()) == [6, 6, 6, 6, 2, 2]
     assert len(acme.sandbox.requests("acme")[-1]["commands"]) == 5
@@ -175,16 +169,12 @@ def test_somebody_can_be_faster_in_the_middle_of_a_batch(acme):
 
 def test_a_method_can_fail_inside(acme):
     tasks = make(acme, [2, 2])
-    acme.sandbox.fault(
-        "tasks.task.defer", "error", code="INTERNAL_SERVER_ERROR", description="Oops", status=500
-    )
+    acme.sandbox.fault("tasks.task.defer", "error", code="INTERNAL_SERVER_ERROR", description="Oops", status=500)
 
     cmd = {f"d{task}": f"tasks.task.defer?taskId={task}" for task in tasks}
     result = result_of(acme.sandbox.batch("acme", cmd, acme.token))
 
-    assert result["result_error"] == {
-        f"d{tasks[0]}": {"error": "INTERNAL_SERVER_ERROR", "error_description": "Oops"}
-    }
+    assert result["result_error"] == {f"d{tasks[0]}": {"error": "INTERNAL_SERVER_ERROR", "error_description": "Oops"}}
 
 
 def test_one_process_may_remember_a_status_it_read_before(acme):

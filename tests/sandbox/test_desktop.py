@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+
 from tests.sandbox_client import Sandbox
 
 ADMIN, BOSS, WORKER, EDITOR, OUTSIDER = 1, 3, 5, 8, 12

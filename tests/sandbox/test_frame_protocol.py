@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Frame, Page, sync_playwright
+
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.browser
@@ -377,9 +378,7 @@ def test_commands_can_be_muted_to_play_a_silent_portal(sit, installed):
 
 def test_a_command_whose_name_holds_a_colon_comes_as_an_object(sit, installed):
     frame = sit(WORKER).open_page()
-    frame.evaluate(
-        "() => parent.postMessage({method: 'getInterface', params: {}, callback: 'obj', appSid: sid}, '*')"
-    )
+    frame.evaluate("() => parent.postMessage({method: 'getInterface', params: {}, callback: 'obj', appSid: sid}, '*')")
     assert frame.evaluate("heard('obj', 3000)") == '{"command":[],"event":[]}'
 
 

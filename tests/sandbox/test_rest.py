@@ -273,9 +273,7 @@ def test_people_see_what_they_take_part_in_and_admins_see_all(acme):
 
 
 def test_an_unviewed_pending_task_has_a_status_of_its_own(acme):
-    [task] = acme.sandbox.tasks(
-        "acme", count=1, creator=acme.ann, responsible=acme.bob, unviewed_by=[acme.bob]
-    )
+    [task] = acme.sandbox.tasks("acme", count=1, creator=acme.ann, responsible=acme.bob, unviewed_by=[acme.bob])
 
     params = {"filter": {"STATUS": -2}, "select": ["STATUS"]}
     [row] = acme.sandbox.rest("acme", "tasks.task.list", params, acme.token).json()["result"]["tasks"]
@@ -318,9 +316,7 @@ def test_access_is_told_for_oneself_for_others_and_not_for_strangers(acme):
 
 
 def test_completing_waits_for_approval_where_the_creator_wants_that(acme):
-    [task] = acme.sandbox.tasks(
-        "acme", count=1, creator=acme.ann, responsible=acme.bob, task_control=True, status=3
-    )
+    [task] = acme.sandbox.tasks("acme", count=1, creator=acme.ann, responsible=acme.bob, task_control=True, status=3)
 
     acme.sandbox.rest("acme", "tasks.task.complete", {"taskId": task}, acme.token)
     assert acme.sandbox.states("acme") == {task: 4}

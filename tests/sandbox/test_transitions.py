@@ -32,10 +32,7 @@ def matrix(running_sandbox):
     project = sandbox.project("acme", editors=[people["group_editor"]])
     tasks = sandbox.tasks(
         "acme",
-        [
-            {"status": int(row["real_status"]), "deadline": -HOUR if row["overdue"] == "Y" else None}
-            for row in ROWS
-        ],
+        [{"status": int(row["real_status"]), "deadline": -HOUR if row["overdue"] == "Y" else None} for row in ROWS],
         creator=people["creator"],
         responsible=people["responsible"],
         accomplices=[people["accomplice"]],

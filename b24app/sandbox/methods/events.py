@@ -20,9 +20,7 @@ def event_bind(call: Call, params: Params) -> bool:
         raise RestError(400, "ERROR_EVENT_NOT_FOUND", "Event not found")
     if not call.user.is_admin:
         if auth_type not in (0, call.user.number):
-            raise access_denied(
-                "Access denied! Event binding with AUTH_TYPE requires administrator access rights"
-            )
+            raise access_denied("Access denied! Event binding with AUTH_TYPE requires administrator access rights")
         auth_type = call.user.number
     bound = installation.event_handlers.filter(event=event, handler=handler, auth_type=auth_type)
     if bound.exists() and knobs.trap("binding_twice_fails", call.portal.key):
