@@ -26,6 +26,7 @@ lint: setup-dev ## format, lint and types only
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(RUN) -m mypy b24app/sandbox --config-file b24app/sandbox/mypy.ini
 
 format: setup-dev ## bring the code into shape
 	$(RUN) -m ruff format .

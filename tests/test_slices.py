@@ -91,8 +91,8 @@ def test_a_mixed_selection_gets_one_truthful_outcome_per_task(sandbox, person, t
     sandbox.change_task("acme", meanwhile_deleted[0], delete=True)
     work(person)
     assert outcomes(job) == {
-        **{id: (S.DONE, "") for id in progressing + pending},
-        **{id: (S.SKIPPED, Code.ALREADY_DEFERRED) for id in deferred + overdue},
+        **dict.fromkeys(progressing + pending, (S.DONE, "")),
+        **dict.fromkeys(deferred + overdue, (S.SKIPPED, Code.ALREADY_DEFERRED)),
         meanwhile_completed[0]: (S.SKIPPED, Code.COMPLETED),
         meanwhile_deleted[0]: (S.SKIPPED, Code.GONE),
         not_mine[0]: (S.FAILED, Code.NOT_PERMITTED),

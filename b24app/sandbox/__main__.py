@@ -46,7 +46,8 @@ def prepare(arguments: argparse.Namespace) -> None:
 
     for entry in arguments.portals.split(","):
         key, _, host = entry.partition("=")
-        Portal.objects.update_or_create(key=key, defaults={"host": host.lower(), "name": key.capitalize()})
+        place = {"host": host.lower()}
+        Portal.objects.update_or_create(key=key, defaults=place, create_defaults={**place, "name": key.capitalize()})
     App.objects.update_or_create(
         client_id=arguments.client_id,
         defaults={

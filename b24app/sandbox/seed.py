@@ -264,7 +264,7 @@ def _assign(portal: Portal, company: Company, users: dict[int, User], projects: 
     titles = chance.sample(company.titles, len(sorts))
     numbers = _numbers(chance)
     tasks = [
-        _task(portal, next(numbers), title, sort, users, projects, now - age, now, chance)
+        _task(portal, next(numbers), title, sort, users, projects, (now - age).replace(hour=9), now, chance)
         for title, sort, age in zip(titles, sorts, _ages(len(sorts)), strict=True)
     ]
     saved = Task.objects.bulk_create(tasks)
@@ -283,7 +283,7 @@ def _numbers(chance: random.Random) -> Iterator[int]:
 
 def _ages(count: int) -> list[timedelta]:
     """From eight months down to a day: the smaller a task's number, the older it is."""
-    return [timedelta(days=1 + 240 * (count - 1 - index) / count) for index in range(count)]
+    return [timedelta(days=1 + 240 * (count - 1 - index) // count) for index in range(count)]
 
 
 def _task(

@@ -5,7 +5,6 @@ from datetime import datetime
 ENGLISH = {
     "admin": "administrator",
     "all": "All",
-    "app_opening": "Opening…",
     "app_unfinished": "The application is not fully installed yet. An administrator has to open it once.",
     "ask_admin": "Only an administrator can install applications. Please ask yours.",
     "auditors": "Observers",
@@ -56,7 +55,6 @@ ENGLISH = {
     "previous": "Previous",
     "project": "Project",
     "projects": "Projects",
-    "project_tasks": "Tasks of the project",
     "refused": "Action on the task is not allowed",
     "renew": "Resume",
     "responsible": "Assignee",
@@ -79,7 +77,6 @@ ENGLISH = {
 RUSSIAN = {
     "admin": "администратор",
     "all": "Все",
-    "app_opening": "Открываем…",
     "app_unfinished": "Приложение установлено не до конца. Его должен открыть администратор.",
     "ask_admin": "Приложения устанавливает только администратор. Обратитесь к нему.",
     "auditors": "Наблюдатели",
@@ -130,7 +127,6 @@ RUSSIAN = {
     "previous": "Назад",
     "project": "Проект",
     "projects": "Проекты",
-    "project_tasks": "Задачи проекта",
     "refused": "Действие над задачей не разрешено",
     "renew": "Возобновить",
     "responsible": "Исполнитель",

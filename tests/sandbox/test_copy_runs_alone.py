@@ -18,6 +18,7 @@ def test_a_copy_of_the_folder_serves_a_portal(tmp_path):
         sandbox.install("acme")
         answer = sandbox.rest("acme", "tasks.task.defer", {"taskId": task}, sandbox.access("acme", ann))
         assert answer.json()["result"]["task"]["status"] == "6"
+        assert "Who are you today?" in sandbox.session.get(sandbox.url("acme")).text
         assert sandbox.post(f"http://{sandbox.oauth}/oauth/token/").json()["error"] == "invalid_request"
     finally:
         sandbox.stop()

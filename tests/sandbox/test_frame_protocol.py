@@ -12,15 +12,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Frame, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Frame, Page
 
+from tests import machine
 from tests.sandbox_client import Sandbox
 
 pytestmark = pytest.mark.browser
 
 ADMIN, WORKER = 1, 5
 CODE = "example.defer"
-SILENCE = 400  # milliseconds without an answer that count as none
+SILENCE = 300  # milliseconds without an answer that count as none
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",
@@ -67,7 +68,7 @@ class StandIn(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def app():
+def stand_in():
     server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
     server.posts = []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -79,31 +80,23 @@ def app():
 
 
 @pytest.fixture(scope="module")
-def box(app, tmp_path_factory):
-    origin = f"http://127.0.0.1:{app.server_address[1]}"
+def box(stand_in, tmp_path_factory):
+    origin = f"http://127.0.0.1:{stand_in.server_address[1]}"
     sandbox = Sandbox.start(tmp_path_factory.mktemp("frames"), ("acme",), seed="demo", app_origin=origin)
     yield sandbox
     sandbox.stop()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def installed(app, box):
+def installed(stand_in, box):
     """The app set up, with one entry in the menu above a person's task list and a tab in the card."""
     box.install("acme")
     token = box.access("acme", ADMIN)
-    handler = f"http://127.0.0.1:{app.server_address[1]}/placement/"
+    handler = f"http://127.0.0.1:{stand_in.server_address[1]}/placement/"
     for placement in ("TASK_USER_LIST_TOOLBAR", "TASK_VIEW_TAB"):
         params = {"PLACEMENT": placement, "HANDLER": handler, "TITLE": "Defer in bulk"}
         assert box.rest("acme", "placement.bind", params, token=token).json()["result"] is True
-    app.posts.clear()
+    stand_in.posts.clear()
     yield
     box.uninstall("acme")
 
@@ -111,11 +104,9 @@ def installed(app, box):
 class Seat:
     """One person's browser window at the portal."""
 
-    def __init__(self, browser: Browser, box: Sandbox, number: int):
-        self.root = f"http://{box.portals['acme']}"
-        self.context = browser.new_context(viewport={"width": 1280, "height": 720})
-        self.context.add_cookies([{"name": "desk_acme", "value": str(number), "url": self.root}])
-        self.page: Page = self.context.new_page()
+    def __init__(self, context: BrowserContext, root: str):
+        self.root = root
+        self.page: Page = context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
@@ -150,17 +141,30 @@ class Seat:
         return self.page.evaluate("sandboxLog")
 
 
+@pytest.fixture(scope="module")
+def browsers(playwright, box):
+    """A browser per person, kept for all tests."""
+    chromium = playwright.chromium.launch(executable_path=machine.chromium(), args=FLAGS)
+    root = f"http://{box.portals['acme']}"
+    contexts = {}
+    for number in (ADMIN, WORKER):
+        contexts[number] = chromium.new_context(viewport={"width": 1280, "height": 720})
+        contexts[number].add_cookies([{"name": "desk_acme", "value": str(number), "url": root}])
+    yield contexts
+    chromium.close()
+
+
 @pytest.fixture
-def sit(chromium, box):
+def sit(browsers, box):
     seats = []
 
     def sit_down(number: int) -> Seat:
-        seats.append(Seat(chromium, box, number))
+        seats.append(Seat(browsers[number], f"http://{box.portals['acme']}"))
         return seats[-1]
 
     yield sit_down
     for seat in seats:
-        seat.context.close()
+        seat.page.close()
         assert seat.errors == []
 
 
@@ -170,9 +174,9 @@ def ask(frame: Frame, command: str, params=None, wait: int = 3000):
     return json.loads(text) if text else text
 
 
-def test_the_frame_is_opened_by_a_cross_site_post(app, box, sit, installed):
+def test_the_frame_is_opened_by_a_cross_site_post(stand_in, box, sit, installed):
     frame = sit(WORKER).open_slider()
-    path, query, fields, headers = app.posts[-1]
+    path, query, fields, headers = stand_in.posts[-1]
     assert path == "/placement/"
     assert headers["Origin"] == f"http://{box.portals['acme']}"
     assert headers["Sec-Fetch-Site"] == "cross-site"
@@ -181,9 +185,9 @@ def test_the_frame_is_opened_by_a_cross_site_post(app, box, sit, installed):
     assert fields["PLACEMENT_OPTIONS"] == r'{"USER_ID":"5","URI":"\/company\/personal\/user\/5\/tasks\/"}'
 
 
-def test_get_init_data_tells_what_was_posted(app, sit, installed):
+def test_get_init_data_tells_what_was_posted(stand_in, sit, installed):
     data = ask(sit(WORKER).open_slider(), "getInitData")
-    fields = app.posts[-1][2]
+    fields = stand_in.posts[-1][2]
     assert list(data) == [
         "LANG", "DOMAIN", "PROTOCOL", "PATH", "AUTH_ID", "AUTH_EXPIRES", "REFRESH_ID", "MEMBER_ID",
         "FIRST_RUN", "IS_ADMIN", "INSTALL", "USER_OPTIONS", "APP_OPTIONS", "PLACEMENT", "PLACEMENT_OPTIONS",
@@ -226,7 +230,7 @@ def test_a_page_grows_and_a_slider_does_not(sit, installed):
     assert answer["height"] == 1234
     assert seat.page.locator(".app-frame").bounding_box()["height"] == 1234
     assert ask(seat.open_slider(), "resizeWindow", {"width": "100%", "height": 1234}, SILENCE) is None
-    assert seat.page.locator(".app-frame").bounding_box()["height"] == 720 - 4
+    assert seat.page.locator(".app-frame").evaluate("frame => frame.offsetHeight") == 720 - 4
 
 
 def test_a_title_is_set_on_the_apps_own_page_and_denied_in_a_placement(sit, installed):
@@ -281,13 +285,13 @@ def test_the_app_opens_itself_in_a_second_slider(sit, installed):
     second = seat.app_frame(count=2)
     data = ask(second, "getInitData")
     assert (data["PLACEMENT"], data["PLACEMENT_OPTIONS"]) == ("DEFAULT", {"place": "history", "ids": [1, 2]})
-    assert seat.page.locator(".slider-panel").last.bounding_box()["width"] == 650
+    assert seat.page.locator(".slider-panel").last.evaluate("panel => panel.offsetWidth") == 650
     second.evaluate("say('closeApplication')")
     assert first.evaluate("key => heard(key, 3000)", key) == ""
     assert seat.page.locator(".slider").count() == 1
 
 
-def test_the_card_holds_the_app_in_a_tab(app, sit, installed):
+def test_the_card_holds_the_app_in_a_tab(stand_in, sit, installed):
     seat = sit(WORKER)
     seat.page.goto(f"{seat.root}/company/personal/user/{WORKER}/tasks/")
     seat.page.locator(".grid .name a").first.click()
@@ -322,9 +326,9 @@ def test_an_app_option_of_an_ordinary_person_gets_no_answer(sit, installed):
     assert ask(seat.open_page(), "getInitData")["APP_OPTIONS"] == {"mode": "fast"}
 
 
-def test_install_finish_is_not_answered_but_opens_the_app(app, box, sit):
+def test_install_finish_is_not_answered_but_opens_the_app(stand_in, box, sit):
     box.install("acme", finished=False)
-    app.posts.clear()
+    stand_in.posts.clear()
     seat = sit(ADMIN)
     frame = seat.open_page()
     assert ask(frame, "getInitData")["INSTALL"] is True
@@ -334,7 +338,7 @@ def test_install_finish_is_not_answered_but_opens_the_app(app, box, sit):
     assert key
     assert data["INSTALL"] is False
     assert data["PLACEMENT_OPTIONS"] == {}
-    assert [path for path, *_ in app.posts] == ["/install/", "/"]
+    assert [path for path, *_ in stand_in.posts] == ["/install/", "/"]
     box.uninstall("acme")
 
 
