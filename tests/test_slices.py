@@ -14,7 +14,7 @@ S, Code = JobItem.State, JobItem.Code
 @pytest.fixture(autouse=True)
 def quick(settings):
     """Waits of the engine too short to notice, in the order they really have."""
-    settings.SETTLE_AFTER, settings.READ_TIMEOUT = 0.9, 0.6
+    settings.SETTLE_AFTER, settings.READ_TIMEOUT = 1.0, 10.0
     settings.TIME_SCALE = 1000.0
 
 
@@ -145,7 +145,7 @@ def test_a_task_that_can_be_neither_deferred_nor_started_again_is_reported_as_le
 
 LOST_ANSWERS = [
     ("drop", {}),
-    ("late", {"seconds": 0.8}),
+    ("late", {"seconds": 3.0}),
     ("truncate", {}),
     ("replace", {"status": 502, "html": True}),
     ("replace", {"status": 200, "body": ""}),
@@ -154,7 +154,11 @@ LOST_ANSWERS = [
 
 
 @pytest.mark.parametrize("kind, options", LOST_ANSWERS)
-def test_a_lost_answer_is_settled_by_reading_and_nothing_is_sent_twice(sandbox, person, tasks, job_for, kind, options):
+def test_a_lost_answer_is_settled_by_reading_and_nothing_is_sent_twice(
+    sandbox, person, tasks, job_for, settings, kind, options
+):
+    settings.READ_TIMEOUT = 1.5 if kind == "late" else 10.0
+    settings.SETTLE_AFTER = 4.0 if kind == "late" else 1.0
     ids = tasks(30)
     job = job_for(ids)
     sandbox.fault("batch", kind, skip=1, **options)

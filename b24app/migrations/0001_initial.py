@@ -6,353 +6,208 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
-    dependencies = []
+    dependencies = [
+    ]
 
     operations = [
         migrations.CreateModel(
-            name="Job",
+            name='Job',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("key", models.CharField(max_length=64)),
-                ("digest", models.CharField(max_length=64)),
-                ("reason", models.CharField(blank=True, max_length=500)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("queued", "Queued"),
-                            ("running", "Running"),
-                            ("waiting", "Waiting"),
-                            ("finished", "Finished"),
-                        ],
-                        default="queued",
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "waiting_why",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("person", "Person"),
-                            ("portal", "Portal"),
-                            ("limit", "Limit"),
-                            ("access", "Access"),
-                            ("error", "Error"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("waiting_until", models.DateTimeField(null=True)),
-                ("waiting_code", models.CharField(blank=True, max_length=100)),
-                ("setbacks", models.PositiveSmallIntegerField(default=0)),
-                ("total", models.PositiveIntegerField()),
-                ("done", models.PositiveIntegerField(default=0)),
-                ("skipped", models.PositiveIntegerField(default=0)),
-                ("failed", models.PositiveIntegerField(default=0)),
-                ("created_at", models.DateTimeField()),
-                ("last_slice_at", models.DateTimeField(null=True)),
-                ("finished_at", models.DateTimeField(null=True)),
-                ("dismissed_at", models.DateTimeField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.CharField(max_length=64)),
+                ('digest', models.CharField(max_length=64)),
+                ('reason', models.CharField(blank=True, max_length=500)),
+                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('waiting', 'Waiting'), ('finished', 'Finished')], default='queued', max_length=10)),
+                ('waiting_why', models.CharField(blank=True, choices=[('person', 'Person'), ('portal', 'Portal'), ('limit', 'Limit'), ('access', 'Access'), ('error', 'Error')], max_length=10)),
+                ('waiting_until', models.DateTimeField(null=True)),
+                ('waiting_code', models.CharField(blank=True, max_length=100)),
+                ('setbacks', models.PositiveSmallIntegerField(default=0)),
+                ('total', models.PositiveIntegerField()),
+                ('done', models.PositiveIntegerField(default=0)),
+                ('skipped', models.PositiveIntegerField(default=0)),
+                ('failed', models.PositiveIntegerField(default=0)),
+                ('created_at', models.DateTimeField()),
+                ('last_slice_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('dismissed_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="PendingOpening",
+            name='PendingOpening',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code_digest", models.CharField(max_length=64, unique=True)),
-                ("sealed_payload", models.TextField()),
-                ("expires_at", models.DateTimeField()),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('code_digest', models.CharField(max_length=64, unique=True)),
+                ('sealed_payload', models.TextField()),
+                ('expires_at', models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name="Person",
+            name='Person',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("user_id", models.PositiveBigIntegerField()),
-                ("name", models.CharField(blank=True, max_length=200)),
-                ("zone", models.CharField(blank=True, max_length=50)),
-                ("is_admin", models.BooleanField(default=False)),
-                ("language", models.CharField(default="en", max_length=10)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('user_id', models.PositiveBigIntegerField()),
+                ('name', models.CharField(blank=True, max_length=200)),
+                ('zone', models.CharField(blank=True, max_length=50)),
+                ('is_admin', models.BooleanField(default=False)),
+                ('language', models.CharField(default='en', max_length=10)),
             ],
         ),
         migrations.CreateModel(
-            name="Portal",
+            name='Portal',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("member_id", models.CharField(max_length=64, unique=True)),
-                ("endpoint", models.URLField(max_length=300)),
-                ("oauth_url", models.URLField()),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[("active", "Active"), ("suspended", "Suspended")], default="active", max_length=12
-                    ),
-                ),
-                ("plan", models.CharField(blank=True, max_length=20)),
-                ("sealed_application_token", models.TextField(blank=True)),
-                ("sealed_previous_token", models.TextField(blank=True)),
-                ("token_learned_at", models.DateTimeField(null=True)),
-                ("epoch", models.PositiveIntegerField(default=1)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("lease_until", models.DateTimeField(null=True)),
-                ("lease_owner", models.UUIDField(null=True)),
-                ("lease_fence", models.PositiveBigIntegerField(default=0)),
-                ("last_slice_at", models.DateTimeField(null=True)),
-                ("bucket_level", models.FloatField(default=0)),
-                ("bucket_at", models.FloatField(default=0)),
-                ("operating", models.JSONField(default=dict)),
-                ("seconds_per_command", models.FloatField(null=True)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('member_id', models.CharField(max_length=64, unique=True)),
+                ('endpoint', models.URLField(max_length=300)),
+                ('oauth_url', models.URLField()),
+                ('status', models.CharField(choices=[('active', 'Active'), ('suspended', 'Suspended')], default='active', max_length=12)),
+                ('plan', models.CharField(blank=True, max_length=20)),
+                ('sealed_application_token', models.TextField(blank=True)),
+                ('sealed_previous_token', models.TextField(blank=True)),
+                ('token_learned_at', models.DateTimeField(null=True)),
+                ('epoch', models.PositiveIntegerField(default=1)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('lease_until', models.DateTimeField(null=True)),
+                ('lease_owner', models.UUIDField(null=True)),
+                ('lease_fence', models.PositiveBigIntegerField(default=0)),
+                ('last_slice_at', models.DateTimeField(null=True)),
+                ('bucket_level', models.FloatField(default=0)),
+                ('bucket_at', models.FloatField(default=0)),
+                ('operating', models.JSONField(default=dict)),
+                ('seconds_per_command', models.FloatField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name="JobItem",
+            name='JobItem',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("task_id", models.PositiveBigIntegerField()),
-                ("title", models.CharField(blank=True, max_length=300)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("sent", "Sent"),
-                            ("done", "Done"),
-                            ("skipped", "Skipped"),
-                            ("failed", "Failed"),
-                        ],
-                        default="pending",
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "step",
-                    models.CharField(
-                        choices=[("none", "None"), ("paused", "Paused"), ("restoring", "Restoring")],
-                        default="none",
-                        max_length=10,
-                    ),
-                ),
-                ("status_seen", models.PositiveSmallIntegerField(null=True)),
-                ("seen_at", models.DateTimeField(null=True)),
-                ("status_before", models.PositiveSmallIntegerField(null=True)),
-                ("sends", models.PositiveSmallIntegerField(default=0)),
-                ("sent_at", models.DateTimeField(null=True)),
-                ("refusal", models.CharField(blank=True, max_length=100)),
-                (
-                    "code",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            ("already_deferred", "Already Deferred"),
-                            ("completed", "Completed"),
-                            ("awaiting_control", "Awaiting Control"),
-                            ("declined", "Declined"),
-                            ("gone", "Gone"),
-                            ("not_permitted", "Not Permitted"),
-                            ("changing", "Changing"),
-                            ("refused", "Refused"),
-                            ("left_paused", "Left Paused"),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("vendor_code", models.CharField(blank=True, max_length=100)),
-                ("changed_at", models.DateTimeField(null=True)),
-                (
-                    "job",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="items", to="defer.job"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('task_id', models.PositiveBigIntegerField()),
+                ('title', models.CharField(blank=True, max_length=300)),
+                ('state', models.CharField(choices=[('pending', 'Pending'), ('sent', 'Sent'), ('done', 'Done'), ('skipped', 'Skipped'), ('failed', 'Failed')], default='pending', max_length=10)),
+                ('step', models.CharField(choices=[('none', 'None'), ('paused', 'Paused'), ('restoring', 'Restoring')], default='none', max_length=10)),
+                ('status_seen', models.PositiveSmallIntegerField(null=True)),
+                ('seen_at', models.DateTimeField(null=True)),
+                ('status_before', models.PositiveSmallIntegerField(null=True)),
+                ('sends', models.PositiveSmallIntegerField(default=0)),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('refusal', models.CharField(blank=True, max_length=100)),
+                ('code', models.CharField(blank=True, choices=[('already_deferred', 'Already Deferred'), ('completed', 'Completed'), ('awaiting_control', 'Awaiting Control'), ('declined', 'Declined'), ('gone', 'Gone'), ('not_permitted', 'Not Permitted'), ('changing', 'Changing'), ('refused', 'Refused'), ('left_paused', 'Left Paused')], max_length=20)),
+                ('vendor_code', models.CharField(blank=True, max_length=100)),
+                ('changed_at', models.DateTimeField(null=True)),
+                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='items', to='defer.job')),
             ],
         ),
         migrations.AddField(
-            model_name="job",
-            name="person",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="jobs", to="defer.person"
-            ),
+            model_name='job',
+            name='person',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='defer.person'),
         ),
         migrations.CreateModel(
-            name="Credential",
+            name='Credential',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("sealed_access", models.TextField()),
-                ("sealed_refresh", models.TextField()),
-                ("expires_at", models.DateTimeField()),
-                ("obtained_at", models.DateTimeField()),
-                ("version", models.PositiveBigIntegerField(default=1)),
-                ("refreshing_until", models.DateTimeField(null=True)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("usable", "Usable"), ("needs_reopen", "Needs Reopen")],
-                        default="usable",
-                        max_length=12,
-                    ),
-                ),
-                (
-                    "person",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="credential", to="defer.person"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('sealed_access', models.TextField()),
+                ('sealed_refresh', models.TextField()),
+                ('expires_at', models.DateTimeField()),
+                ('obtained_at', models.DateTimeField()),
+                ('version', models.PositiveBigIntegerField(default=1)),
+                ('refreshing_until', models.DateTimeField(null=True)),
+                ('state', models.CharField(choices=[('usable', 'Usable'), ('needs_reopen', 'Needs Reopen')], default='usable', max_length=12)),
+                ('person', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='credential', to='defer.person')),
             ],
         ),
         migrations.AddField(
-            model_name="person",
-            name="portal",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="people", to="defer.portal"
-            ),
+            model_name='person',
+            name='portal',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='people', to='defer.portal'),
         ),
         migrations.AddField(
-            model_name="job",
-            name="portal",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="jobs", to="defer.portal"
-            ),
+            model_name='job',
+            name='portal',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='jobs', to='defer.portal'),
         ),
         migrations.CreateModel(
-            name="Deferral",
+            name='Deferral',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("task_id", models.PositiveBigIntegerField()),
-                ("previous_status", models.PositiveSmallIntegerField()),
-                ("status_changed_at", models.DateTimeField(null=True)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("sleeping", "Sleeping"), ("overtaken", "Overtaken")],
-                        default="sleeping",
-                        max_length=16,
-                    ),
-                ),
-                ("created_at", models.DateTimeField()),
-                (
-                    "item",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="deferral", to="defer.jobitem"
-                    ),
-                ),
-                (
-                    "person",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="deferrals", to="defer.person"
-                    ),
-                ),
-                (
-                    "portal",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="deferrals", to="defer.portal"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('task_id', models.PositiveBigIntegerField()),
+                ('previous_status', models.PositiveSmallIntegerField()),
+                ('status_changed_at', models.DateTimeField(null=True)),
+                ('state', models.CharField(choices=[('sleeping', 'Sleeping'), ('overtaken', 'Overtaken')], default='sleeping', max_length=16)),
+                ('created_at', models.DateTimeField()),
+                ('item', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='deferral', to='defer.jobitem')),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deferrals', to='defer.person')),
+                ('portal', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deferrals', to='defer.portal')),
             ],
         ),
         migrations.CreateModel(
-            name="RestCall",
+            name='RestCall',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("at", models.DateTimeField(db_index=True)),
-                ("method", models.CharField(max_length=100)),
-                ("params", models.JSONField()),
-                ("outcome", models.JSONField(default=dict)),
-                ("status", models.PositiveSmallIntegerField(null=True)),
-                ("code", models.CharField(blank=True, max_length=100)),
-                ("milliseconds", models.PositiveIntegerField()),
-                (
-                    "job",
-                    models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="calls", to="defer.job"
-                    ),
-                ),
-                (
-                    "portal",
-                    models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.CASCADE, related_name="calls", to="defer.portal"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(db_index=True)),
+                ('method', models.CharField(max_length=100)),
+                ('params', models.JSONField()),
+                ('outcome', models.JSONField(default=dict)),
+                ('status', models.PositiveSmallIntegerField(null=True)),
+                ('code', models.CharField(blank=True, max_length=100)),
+                ('milliseconds', models.PositiveIntegerField()),
+                ('job', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='calls', to='defer.job')),
+                ('portal', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='calls', to='defer.portal')),
             ],
         ),
         migrations.CreateModel(
-            name="Selection",
+            name='Selection',
             fields=[
-                ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("collecting", "Collecting"), ("ready", "Ready"), ("failed", "Failed")],
-                        default="collecting",
-                        max_length=12,
-                    ),
-                ),
-                ("wanted_ids", models.JSONField(default=list)),
-                ("filter", models.JSONField(default=dict)),
-                ("collected", models.PositiveIntegerField(default=0)),
-                ("after_id", models.PositiveBigIntegerField(default=0)),
-                ("why", models.CharField(blank=True, max_length=50)),
-                ("created_at", models.DateTimeField()),
-                ("try_at", models.DateTimeField(null=True)),
-                (
-                    "person",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="selections", to="defer.person"
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
+                ('state', models.CharField(choices=[('collecting', 'Collecting'), ('ready', 'Ready'), ('failed', 'Failed')], default='collecting', max_length=12)),
+                ('wanted_ids', models.JSONField(default=list)),
+                ('filter', models.JSONField(default=dict)),
+                ('collected', models.PositiveIntegerField(default=0)),
+                ('after_id', models.PositiveBigIntegerField(default=0)),
+                ('why', models.CharField(blank=True, max_length=50)),
+                ('created_at', models.DateTimeField()),
+                ('try_at', models.DateTimeField(null=True)),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='selections', to='defer.person')),
             ],
         ),
         migrations.CreateModel(
-            name="SelectedTask",
+            name='SelectedTask',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("task_id", models.PositiveBigIntegerField()),
-                ("title", models.CharField(blank=True, max_length=300)),
-                ("status", models.PositiveSmallIntegerField(null=True)),
-                (
-                    "selection",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="tasks", to="defer.selection"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('task_id', models.PositiveBigIntegerField()),
+                ('title', models.CharField(blank=True, max_length=300)),
+                ('status', models.PositiveSmallIntegerField(null=True)),
+                ('selection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tasks', to='defer.selection')),
             ],
         ),
         migrations.AddIndex(
-            model_name="jobitem",
-            index=models.Index(fields=["job", "state", "id"], name="items_by_state"),
+            model_name='jobitem',
+            index=models.Index(fields=['job', 'state', 'id'], name='items_by_state'),
         ),
         migrations.AddConstraint(
-            model_name="jobitem",
-            constraint=models.UniqueConstraint(fields=("job", "task_id"), name="one_item_per_task"),
+            model_name='jobitem',
+            constraint=models.UniqueConstraint(fields=('job', 'task_id'), name='one_item_per_task'),
         ),
         migrations.AddConstraint(
-            model_name="person",
-            constraint=models.UniqueConstraint(fields=("portal", "user_id"), name="one_person_per_user"),
+            model_name='person',
+            constraint=models.UniqueConstraint(fields=('portal', 'user_id'), name='one_person_per_user'),
         ),
         migrations.AddIndex(
-            model_name="job",
-            index=models.Index(
-                condition=models.Q(("state", "finished"), _negated=True),
-                fields=["portal", "last_slice_at"],
-                name="unfinished_jobs",
-            ),
+            model_name='job',
+            index=models.Index(condition=models.Q(('state', 'finished'), _negated=True), fields=['portal', 'last_slice_at'], name='unfinished_jobs'),
         ),
         migrations.AddConstraint(
-            model_name="job",
-            constraint=models.UniqueConstraint(fields=("person", "key"), name="one_job_per_key"),
+            model_name='job',
+            constraint=models.UniqueConstraint(fields=('person', 'key'), name='one_job_per_key'),
         ),
         migrations.AddConstraint(
-            model_name="deferral",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("state", "sleeping")),
-                fields=("portal", "task_id"),
-                name="one_live_deferral_per_task",
-            ),
+            model_name='deferral',
+            constraint=models.UniqueConstraint(condition=models.Q(('state', 'sleeping')), fields=('portal', 'task_id'), name='one_live_deferral_per_task'),
         ),
         migrations.AddConstraint(
-            model_name="selectedtask",
-            constraint=models.UniqueConstraint(fields=("selection", "task_id"), name="task_selected_once"),
+            model_name='selectedtask',
+            constraint=models.UniqueConstraint(fields=('selection', 'task_id'), name='task_selected_once'),
         ),
     ]
