@@ -160,6 +160,8 @@ def open_page(opening: Opening, command: Command, timeout: float = OPENING_TIMEO
         except (CredentialRefused, Expired, Moved, Refused, NotProven):
             pass  # the portal may have moved, or this is a forgery: the authorization server knows
     info = prove(opening)
+    if not info.installed:
+        raise NotProven("not installed there")
     portal = keep_portal(opening, info)
     try:
         return _opened_at(portal, opening, command, timeout, info.user_id)
@@ -180,8 +182,8 @@ def prove(opening: Opening) -> oauth.TokenInfo:
             raise NotProven("another app's token")
         if info.member_id != opening.member_id:
             raise NotProven("another portal's token")
-        if not info.installed or not reach().admits_url(info.endpoint):
-            raise NotProven("not installed there")
+        if not reach().admits_url(info.endpoint):
+            raise NotProven("an address that may not be called")
         return info
     raise NotProven("no authorization server knows this token")
 

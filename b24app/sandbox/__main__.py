@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ from gunicorn.app.base import BaseApplication
 
 PACKAGE = __package__ or ""
 THREADS = 32
+OLD_BOX = ("old_post", "old_defer_rule")  # knobs that make the demo's third portal an old one
 
 
 def read_arguments() -> argparse.Namespace:
@@ -34,6 +36,17 @@ def option(parser: argparse.ArgumentParser, name: str, default: str, text: str) 
     parser.add_argument(f"--{name}", default=os.environ.get(variable, default), help=f"{text} ({variable})")
 
 
+def find_busy(ports: list[int]) -> list[int]:
+    """The ports that somebody else listens at."""
+    busy = []
+    for port in ports:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            busy.append(port)
+    return busy
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """Create the tables, the portals and the app, as far as they are not there yet."""
     import django
@@ -42,6 +55,7 @@ def prepare(arguments: argparse.Namespace) -> None:
 
     django.setup()
     call_command("migrate", run_syncdb=True, verbosity=0)
+    from . import knobs
     from .models import App, Portal
 
     for entry in arguments.portals.split(","):
@@ -57,6 +71,9 @@ def prepare(arguments: argparse.Namespace) -> None:
             "origin": arguments.app_origin,
         },
     )
+    if arguments.seed == "demo":
+        for name in OLD_BOX:
+            knobs.turn(f"oldbox/{name}", True)
     if arguments.seed == "demo" and not Portal.objects.filter(users__isnull=False).exists():
         from . import seed
 
@@ -85,6 +102,9 @@ class Server(BaseApplication):  # type: ignore[misc]
 def main() -> None:
     arguments = read_arguments()
     hosts = [entry.partition("=")[2] for entry in arguments.portals.split(",")]
+    ports = [int(host.rpartition(":")[2]) for host in [*hosts, arguments.oauth]]
+    for port in find_busy(ports):
+        sys.exit(f"Port {port} is busy: something listens there already. Stop it, or give the sandbox another.")
     os.environ["SANDBOX_DATABASE"] = os.path.abspath(arguments.database)
     os.environ["SANDBOX_OAUTH"] = arguments.oauth
     os.environ["DJANGO_SETTINGS_MODULE"] = f"{PACKAGE}.settings"
@@ -94,7 +114,6 @@ def main() -> None:
         print(f"The sandbox is ready: portals http://{' http://'.join(hosts)}, OAuth http://{arguments.oauth}")
         sys.stdout.flush()
 
-    ports = [host.rpartition(":")[2] for host in [*hosts, arguments.oauth]]
     Server(
         {
             "bind": [f"127.0.0.1:{port}" for port in ports],

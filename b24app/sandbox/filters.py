@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from . import clock, knobs, php, rights
 from .errors import RestError
-from .models import User
+from .models import Task, User
 
 PREFIX = re.compile(r"(?P<not>!?)(?P<op>><|<=|>=|<|>|=%|%=|=|%|\?)?(?P<name>.*)")
 
@@ -25,7 +25,7 @@ NUMBERS = {
     "PRIORITY": "priority",
     "REAL_STATUS": "status",
 }
-PEOPLE = {"ACCOMPLICE": "accomplices", "AUDITOR": "auditors"}
+PEOPLE = {"ACCOMPLICE": Task.accomplices.through, "AUDITOR": Task.auditors.through}
 MOMENTS = {
     "DEADLINE": "deadline",
     "CREATED_DATE": "created_date",
@@ -50,10 +50,15 @@ def visible(user: User) -> Q:
     if user.is_admin:
         return Q()
     own = rights.subordinates_of(user)
-    below = Q(creator__in=own) | Q(responsible__in=own) | Q(accomplices__in=own)
-    groups = Q(project__members=user) | Q(project__editors=user)
-    part = Q(creator=user) | Q(responsible=user) | Q(accomplices=user) | Q(auditors=user)
+    below = Q(creator__in=own) | Q(responsible__in=own) | joined("ACCOMPLICE", user__in=own)
+    groups = Q(project__in=user.projects.values("pk")) | Q(project__in=user.edited_projects.values("pk"))
+    part = Q(creator=user) | Q(responsible=user) | joined("ACCOMPLICE", user=user) | joined("AUDITOR", user=user)
     return part | below | groups
+
+
+def joined(role: str, **person: Any) -> Q:
+    """Tasks where somebody like `person` has the role; a subquery, since a join would repeat rows."""
+    return Q(pk__in=PEOPLE[role]._default_manager.filter(**person).values("task"))
 
 
 def condition(filter_: Mapping[str, Any], user: User) -> Q:
@@ -69,10 +74,10 @@ def condition(filter_: Mapping[str, Any], user: User) -> Q:
         assert found is not None  # noqa: S101 -- the pattern matches everything
         parts.append(member(found["name"], found["op"] or "", bool(found["not"]), value, user))
     either = str(filter_.get("::LOGIC", "AND")).upper() == "OR"
-    joined = Q()
+    whole = Q()
     for part in parts:
-        joined = joined | part if either else joined & part
-    return joined
+        whole = whole | part if either else whole & part
+    return whole
 
 
 def member(name: str, operation: str, negated: bool, value: Any, user: User) -> Q:
@@ -85,13 +90,13 @@ def member(name: str, operation: str, negated: bool, value: Any, user: User) -> 
     elif name == "STATUS":
         part = any_of([by_meta_status(php.integer(item), user) for item in php.members(value)])
     elif name in PEOPLE:
-        part = Q(**{f"{PEOPLE[name]}__number__in": integers(value)})
+        part = joined(name, user__number__in=integers(value))
     elif name in ("MEMBER", "DOER"):
         part = by_part(integers(value), doers_only=name == "DOER")
     elif name == "ROLE":
         part = by_role(str(value), user)
     elif name == "NOT_VIEWED":
-        part = Q(unviewed_by=user)
+        part = Q(pk__in=user.unviewed_tasks.values("pk"))
     elif name == "WO_DEADLINE":
         part = Q(deadline=None) if value == "Y" else Q()
     elif knobs.trap("unknown_filter_is_ignored", user.portal.key):
@@ -102,10 +107,10 @@ def member(name: str, operation: str, negated: bool, value: Any, user: User) -> 
 
 
 def any_of(parts: list[Q]) -> Q:
-    joined = Q(pk__in=[])
+    whole = Q(pk__in=[])
     for part in parts:
-        joined |= part
-    return joined
+        whole |= part
+    return whole
 
 
 def integers(value: Any) -> list[int]:
@@ -166,17 +171,17 @@ def by_meta_status(status: int, user: User) -> Q:
 
 
 def by_part(people: list[int], *, doers_only: bool) -> Q:
-    part = Q(responsible__number__in=people) | Q(accomplices__number__in=people)
+    part = Q(responsible__number__in=people) | joined("ACCOMPLICE", user__number__in=people)
     if doers_only:
         return part
-    return part | Q(creator__number__in=people) | Q(auditors__number__in=people)
+    return part | Q(creator__number__in=people) | joined("AUDITOR", user__number__in=people)
 
 
 def by_role(role: str, user: User) -> Q:
     roles = {
         "R": Q(responsible=user),
-        "A": Q(accomplices=user),
-        "U": Q(auditors=user),
+        "A": joined("ACCOMPLICE", user=user),
+        "U": joined("AUDITOR", user=user),
         "O": Q(creator=user) & ~Q(responsible=user),
     }
     return roles.get(role, Q())

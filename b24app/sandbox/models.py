@@ -25,9 +25,6 @@ class Portal(models.Model):
     zone = models.CharField(max_length=50, default="Europe/Berlin")
     license_family = models.CharField(max_length=20, default="basic")  # "ent" is Enterprise
     deleted = models.BooleanField(default=False)
-    # The request bucket of limits.py: how full it was, and when.
-    bucket_level = models.FloatField(default=0)
-    bucket_at = models.FloatField(default=0)
 
 
 class User(models.Model):

@@ -1,6 +1,7 @@
 """The matrix of rights and statuses: who may make which change, and what the portal says."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ HOUR = 3600  # seconds
 
 @pytest.fixture(scope="module")
 def matrix(running_sandbox):
-    """One task per row of the table and one token per role."""
+    """For every row of the table: the answer, the real status after it, and how often the status changed."""
     sandbox = running_sandbox
     sandbox.reset()
     sandbox.settings(limits__bucket=False)
@@ -40,8 +41,16 @@ def matrix(running_sandbox):
         project=project,
     )
     sandbox.install("acme")
-    tokens = {role: sandbox.access("acme", number) for role, number in people.items()}
-    return sandbox, tasks, tokens
+    answers = {}
+    for role, number in people.items():
+        # One batch per role: 432 requests would take four times as long.
+        own = {f"t{task}": row["method"] for row, task in zip(ROWS, tasks, strict=True) if row["role"] == role}
+        cmd = {key: f"{method}?taskId={key[1:]}" for key, method in own.items()}
+        result = sandbox.batch("acme", cmd, sandbox.access("acme", number)).json()["result"]
+        answers |= dict(result["result"]) | dict(result["result_error"])  # either may be []
+    changes = Counter(row["task"] for row in sandbox.truth("acme"))
+    states = sandbox.states("acme")
+    return [(answers[f"t{task}"], states[task], changes[task]) for task in tasks]
 
 
 def name_of(row):
@@ -51,23 +60,15 @@ def name_of(row):
 
 @pytest.mark.parametrize("index", range(len(ROWS)), ids=[name_of(row) for row in ROWS])
 def test_it_answers_as_the_matrix_says(matrix, index):
-    sandbox, tasks, tokens = matrix
-    row, task = ROWS[index], tasks[index]
+    row = ROWS[index]
+    answer, status, changes = matrix[index]
 
-    answer = sandbox.rest("acme", row["method"], {"taskId": task}, tokens[row["role"]])
-
-    truth = sandbox.look("acme", task)
-    assert truth["status"] == int(row["status_after"])
-    assert len(truth["changes"]) == (1 if row["answer"] == "ok" else 0)
+    assert status == int(row["status_after"])
+    assert changes == (1 if row["answer"] == "ok" else 0)
     if row["answer"].startswith("ok"):
-        assert answer.status_code == 200
-        assert answer.json()["result"]["task"]["status"] == row["status_after"]
+        assert answer["task"]["status"] == row["status_after"]
     else:
-        assert answer.status_code == 400
-        assert answer.json() == {
-            "error": row["answer"],
-            "error_description": "Action on the task is not allowed",
-        }
+        assert answer == {"error": row["answer"], "error_description": "Action on the task is not allowed"}
 
 
 def test_the_table_covers_every_role_and_method():

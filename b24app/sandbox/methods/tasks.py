@@ -20,10 +20,8 @@ def task_list(call: Call, params: Params) -> Page:
     viewer = shapes.Viewer(call.user)
     names = asked_fields(params.get("select"), viewer.key)
     wanted = filters.condition(mapping(params.get("filter")), call.user)
-    found = Task.objects.filter(portal=call.portal).filter(filters.visible(call.user)).filter(wanted)
-    # Joins over people repeat rows, hence the ids first.
-    tasks = rights.with_people(Task.objects.filter(pk__in=found.values("pk")))
-    tasks = tasks.order_by(*filters.ordering(mapping(params.get("order")), viewer.key), "number")
+    found = Task.objects.filter(filters.visible(call.user), wanted, portal=call.portal)
+    tasks = rights.with_people(found).order_by(*filters.ordering(mapping(params.get("order")), viewer.key), "number")
     if call.start == -1 and knobs.trap("minus_one_counts_nothing", viewer.key):
         return Page({"tasks": rows(tasks[:PAGE_SIZE], names, viewer)})
     first = max(call.start, 0) // PAGE_SIZE * PAGE_SIZE

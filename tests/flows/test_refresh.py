@@ -1,0 +1,105 @@
+"""Single-use refresh tokens under fire: real processes, a real database, a slow authorization server."""
+
+import json
+import time
+
+import pytest
+
+from tests.flows.conftest import OPEN
+
+ASK = """
+from b24app import portals
+from b24app.bitrix.errors import BitrixError
+from b24app.models import Person
+person = Person.objects.select_related("portal").get()
+print("ready", flush=True)
+input()
+try:
+    credential = portals.usable_credential(person, patience={patience})
+    print("pair", credential.version)
+except BitrixError as error:
+    print(type(error).__name__, error.code)
+"""
+
+
+def ask_at_once(app, count, patience=2.0):
+    """What `count` processes get that all ask for a usable credential at the same moment."""
+    processes = [app.launch_python(ASK.format(patience=patience)) for _ in range(count)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return processes
+
+
+def results(processes):
+    return sorted(process.communicate(timeout=30)[0].strip() for process in processes)
+
+
+def expire(app):
+    app.python("""
+from b24app import dates
+from b24app.models import Credential
+Credential.objects.update(expires_at=dates.now())
+""")
+
+
+def refreshes(sandbox):
+    return [request["code"] for request in sandbox.requests(None) if request["method"] == "oauth/token"]
+
+
+def test_ten_processes_refresh_once(sandbox, app, bob):
+    expire(app)
+    sandbox.fault("oauth/token", "delay", seconds=1.0)
+    assert results(ask_at_once(app, 10, patience=5.0)) == ["pair 2"] * 10
+    assert refreshes(sandbox) == [""]
+
+
+def test_a_page_that_waited_long_enough_is_asked_for_patience_and_no_token_is_lost(sandbox, app, bob):
+    expire(app)
+    sandbox.fault("oauth/token", "delay", seconds=2.0)
+    answers = results(ask_at_once(app, 10, patience=0.5))
+    assert answers == ["NotRun refreshing"] * 9 + ["pair 2"]
+    assert refreshes(sandbox) == [""]
+
+
+def test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair(sandbox, app, bob):
+    expire(app)
+    sandbox.fault("oauth/token", "delay", seconds=2.0)
+    processes = ask_at_once(app, 3, patience=5.0)
+    time.sleep(0.5)
+    app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", bob))))
+    assert results(processes) == ["pair 2"] * 3
+    assert refreshes(sandbox) == [""]
+
+
+def test_an_opening_heals_what_a_refresh_killed_before_saving_has_lost(sandbox, app, bob):
+    expire(app)
+    sandbox.fault("oauth/token", "late", seconds=2.0)
+    (winner,) = ask_at_once(app, 1)
+    time.sleep(1.0)
+    winner.kill()
+    winner.communicate()
+    assert refreshes(sandbox) == [""]
+    app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", bob))))
+    assert results(ask_at_once(app, 5, patience=5.0)) == ["pair 2"] * 5
+    assert refreshes(sandbox) == [""]
+
+
+def test_without_an_opening_the_lost_pair_breaks_the_credential_after_one_try(sandbox, app, bob):
+    expire(app)
+    sandbox.fault("oauth/token", "drop")
+    (winner,) = ask_at_once(app, 1)
+    assert results([winner]) == ["NotRun ConnectionError"]
+    assert results(ask_at_once(app, 1)) == ["CredentialRefused invalid_grant"]
+    assert results(ask_at_once(app, 4)) == ["CredentialRefused needs_reopen"] * 4
+    assert refreshes(sandbox) == ["", "invalid_grant"]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_an_outage_of_the_authorization_server_breaks_nothing(sandbox, app, bob, status):
+    expire(app)
+    sandbox.fault("oauth/token", "respond", status=status, body="<html>down</html>", type="text/html")
+    assert results(ask_at_once(app, 1)) == [f"NotRun not_json_{status}"]
+    assert results(ask_at_once(app, 1)) == ["pair 2"]

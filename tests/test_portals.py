@@ -1,0 +1,300 @@
+"""Who opens us, proven at the sandbox; installing; credentials."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from b24app import dates, portals
+from b24app.bitrix.client import Answer, Command
+from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused, NotRun
+from b24app.bitrix.payloads import Event, read_opening
+from b24app.models import Credential, Person, Portal, RestCall
+
+ASK = Command("list", "tasks.task.list")
+
+
+@pytest.fixture
+def bob(at_sandbox, db):
+    number = at_sandbox.user("acme", name="Bob", last_name="Worker", zone="Europe/Berlin")
+    at_sandbox.install("acme")
+    return number
+
+
+@pytest.fixture
+def admin(at_sandbox, db):
+    return at_sandbox.user("acme", name="Ann", last_name="Admin", is_admin=True)
+
+
+def posted(opening, **changes):
+    return read_opening(opening["query"], {**opening["fields"], **changes})
+
+
+def nothing_is_stored():
+    return not any(model.objects.exists() for model in (Portal, Person, Credential))
+
+
+# -- Opening
+
+
+def test_the_first_opening_brings_portal_person_and_credential_to_life(sandbox, bob):
+    opened = portals.open_page(posted(sandbox.open("acme", bob)), ASK)
+    person = opened.person
+    assert (person.user_id, person.name, person.zone, person.is_admin) == (bob, "Bob Worker", "Europe/Berlin", False)
+    assert person.portal.endpoint == sandbox.url("acme", "rest/")
+    assert isinstance(opened.answer, Answer)
+    assert Credential.objects.get().version == 1
+
+
+def test_a_known_portal_is_opened_in_one_round_trip_to_its_stored_address(sandbox, bob):
+    portals.open_page(posted(sandbox.open("acme", bob)), ASK)
+    asked, proofs = len(sandbox.requests("acme")), len(sandbox.requests(None))
+    portals.open_page(posted(sandbox.open("acme", bob)), ASK)
+    assert len(sandbox.requests("acme")) == asked + 1
+    assert len(sandbox.requests(None)) == proofs
+    assert Credential.objects.get().version == 2
+
+
+def test_tokens_are_stored_sealed(sandbox, bob):
+    opening = sandbox.open("acme", bob)
+    portals.open_page(posted(opening), ASK)
+    row = str(Credential.objects.values().get()) + str(Portal.objects.values().get())
+    for secret in ("AUTH_ID", "REFRESH_ID", "APPLICATION_TOKEN"):
+        assert opening["fields"][secret] not in row
+    assert Credential.objects.get().access_token == opening["fields"]["AUTH_ID"]
+
+
+def test_a_forged_token_opens_nothing_and_stores_nothing(sandbox, bob):
+    with pytest.raises(portals.NotProven):
+        portals.open_page(posted(sandbox.open("acme", bob), AUTH_ID="f" * 70), ASK)
+    assert nothing_is_stored()
+
+
+def test_a_forged_token_for_a_known_portal_changes_nothing(sandbox, bob):
+    portals.open_page(posted(sandbox.open("acme", bob)), ASK)
+    before = str(Credential.objects.values().get()) + str(Person.objects.values().get())
+    with pytest.raises(portals.NotProven):
+        portals.open_page(posted(sandbox.open("acme", bob), AUTH_ID="f" * 70), ASK)
+    assert str(Credential.objects.values().get()) + str(Person.objects.values().get()) == before
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_token_of_another_portal_opens_nothing(sandbox, bob, known):
+    stranger = sandbox.user("umbrella", name="Eve")
+    sandbox.install("umbrella")
+    mine, theirs = sandbox.open("acme", bob), sandbox.open("umbrella", stranger)
+    if known:
+        portals.open_page(posted(mine), ASK)
+    forged = posted(mine, AUTH_ID=theirs["fields"]["AUTH_ID"], REFRESH_ID=theirs["fields"]["REFRESH_ID"])
+    with pytest.raises(portals.NotProven):
+        portals.open_page(forged, ASK)
+    assert Person.objects.count() == int(known)
+
+
+def test_a_token_of_another_app_opens_nothing(sandbox, bob, settings):
+    settings.B24_APP_CODE = "somebody.elses"
+    with pytest.raises(portals.NotProven):
+        portals.open_page(posted(sandbox.open("acme", bob)), ASK)
+    assert not Person.objects.exists()
+    settings.B24_CLIENT_ID = "app.else"
+    Portal.objects.all().delete()
+    with pytest.raises(portals.NotProven):
+        portals.open_page(posted(sandbox.open("acme", bob)), ASK)
+    assert nothing_is_stored()
+
+
+def test_a_server_that_the_request_names_is_never_asked(sandbox, bob, httpserver):
+    opening = posted(sandbox.open("acme", bob), SERVER_ENDPOINT=httpserver.url_for("/rest/"))
+    portals.open_page(opening, ASK)
+    assert httpserver.log == []
+    assert Portal.objects.get().oauth_url == f"http://{sandbox.oauth}"
+
+
+def test_a_portal_that_does_not_answer_in_time_stores_nothing(sandbox, bob):
+    sandbox.fault("batch", "delay", seconds=1.0)
+    with pytest.raises(BitrixError):
+        portals.open_page(posted(sandbox.open("acme", bob)), ASK, timeout=0.3)
+    assert not Person.objects.exists()
+
+
+def test_only_an_admins_opening_teaches_the_application_token(sandbox, bob, admin):
+    portals.open_page(posted(sandbox.open("acme", bob), APPLICATION_TOKEN="a" * 32), ASK)
+    portal = Portal.objects.get()
+    assert not portal.knows_application_token("a" * 32, dates.now())
+    opening = sandbox.open("acme", admin)
+    portals.open_page(posted(opening), ASK)
+    portal.refresh_from_db()
+    assert portal.knows_application_token(opening["fields"]["APPLICATION_TOKEN"], dates.now())
+    assert not portal.knows_application_token("", dates.now())
+
+
+def test_a_replaced_application_token_is_known_for_one_more_day(sandbox, bob, admin):
+    for token in ("a" * 32, "b" * 32):
+        portals.open_page(posted(sandbox.open("acme", admin), APPLICATION_TOKEN=token), ASK)
+    portal, now = Portal.objects.get(), dates.now()
+    assert portal.knows_application_token("a" * 32, now)
+    assert portal.knows_application_token("b" * 32, now + timedelta(days=2))
+    assert not portal.knows_application_token("a" * 32, now + timedelta(days=2))
+
+
+# -- Installing
+
+
+@pytest.fixture
+def installing(sandbox, admin):
+    sandbox.install("acme", finished=False)
+    return sandbox.open("acme", admin)
+
+
+def bound(sandbox, opening):
+    placements = sandbox.rest("acme", "placement.get", token=opening["access"]).json()["result"]
+    events = sandbox.rest("acme", "event.get", token=opening["access"]).json()["result"]
+    return sorted(row["placement"] for row in placements), [row["event"] for row in events]
+
+
+def test_installing_binds_every_menu_entry_and_event_once_however_often_it_runs(sandbox, installing):
+    for _ in range(3):
+        person = portals.connect(posted(installing))
+        portals.check_scope(person)
+        portals.bind(person)
+    assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+    assert Portal.objects.count() == Person.objects.count() == 1
+
+
+def test_menu_entries_have_titles_in_the_persons_language(sandbox, installing):
+    portals.bind(portals.connect(posted(installing)))
+    rows = sandbox.rest("acme", "placement.get", token=installing["access"]).json()["result"]
+    assert {row["langAll"]["en"]["TITLE"] for row in rows} == {"Defer tasks"}
+    assert all(row["langAll"]["ru"]["TITLE"] for row in rows)
+
+
+def test_only_an_admin_installs(sandbox, admin):
+    sandbox.install("acme", finished=False)
+    bob = sandbox.user("acme", name="Bob")
+    with pytest.raises(portals.NotAllowed, match="not_admin"):
+        portals.connect(posted(sandbox.open("acme", bob)))
+    assert nothing_is_stored()
+
+
+def test_a_forged_installer_stores_nothing(sandbox, installing):
+    with pytest.raises(portals.NotProven):
+        portals.connect(posted(installing, AUTH_ID="f" * 70))
+    assert nothing_is_stored()
+
+
+def test_a_missing_scope_is_named(sandbox, admin):
+    sandbox.install("acme", finished=False, scope="task,placement")
+    person = portals.connect(posted(sandbox.open("acme", admin)))
+    with pytest.raises(portals.NotAllowed) as refused:
+        portals.check_scope(person)
+    assert (refused.value.code, refused.value.detail) == ("scope", "im, user_brief")
+
+
+def test_a_bind_that_fails_is_told_and_the_next_try_completes_it(sandbox, installing):
+    person = portals.connect(posted(installing))
+    sandbox.fault("placement.bind", "error", code="ERROR_CORE", status=400, skip=2)
+    with pytest.raises(portals.NotAllowed, match="bind"):
+        portals.bind(person)
+    portals.bind(person)
+    assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+
+
+# -- Uninstalling
+
+
+def uninstalling(portal, token):
+    return Event("ONAPPUNINSTALL", portal.member_id, token, {"CLEAN": "1"})
+
+
+def test_an_uninstall_with_the_right_token_stops_the_portal_and_voids_its_tickets(sandbox, bob, admin):
+    opening = sandbox.open("acme", admin)
+    person = portals.open_page(posted(opening), ASK).person
+    epoch = person.portal.epoch
+    assert portals.person_of(person.portal_id, person.pk, epoch) == person
+    assert portals.uninstall(uninstalling(person.portal, opening["fields"]["APPLICATION_TOKEN"]))
+    assert Portal.objects.get().status == Portal.Status.SUSPENDED
+    assert portals.person_of(person.portal_id, person.pk, epoch) is None
+
+
+@pytest.mark.parametrize("token", ["", "f" * 32])
+def test_an_uninstall_without_the_right_token_changes_nothing(sandbox, bob, admin, token):
+    person = portals.open_page(posted(sandbox.open("acme", admin)), ASK).person
+    assert not portals.uninstall(uninstalling(person.portal, token))
+    assert Portal.objects.get().status == Portal.Status.ACTIVE
+
+
+def test_an_uninstall_of_nobody_is_refused(db):
+    assert not portals.uninstall(Event("ONAPPUNINSTALL", "f" * 32, "t", {}))
+
+
+def test_a_proven_opening_after_an_uninstall_brings_the_portal_back(sandbox, bob):
+    portals.open_page(posted(sandbox.open("acme", bob)), ASK)
+    Portal.objects.update(status=Portal.Status.SUSPENDED)
+    portals.open_page(posted(sandbox.open("acme", bob)), ASK)
+    assert Portal.objects.get().status == Portal.Status.ACTIVE
+
+
+# -- Credentials
+
+
+def test_a_pair_for_somebody_else_is_not_taken(sandbox, person, monkeypatch):
+    eve = sandbox.user("acme", name="Eve")
+    theirs = sandbox.open("acme", eve)
+    portals.store_pair(person, portals.oauth.TokenPair("x" * 20, theirs["fields"]["REFRESH_ID"], dates.now()))
+    with pytest.raises(CredentialRefused, match="foreign_answer"):
+        portals.usable_credential(person, 0)
+    assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN
+
+
+def test_a_token_that_is_still_good_is_used_as_it_is(sandbox, person):
+    portals.usable_credential(person, 0)
+    assert [r for r in sandbox.requests(None) if r["method"] == "oauth/token"] == []
+
+
+def test_an_expired_token_is_renewed_for_a_page_and_the_question_asked_again(sandbox, person):
+    sandbox.expire("acme")
+    answer = portals.ask(person, lambda client: client.call("profile"))
+    assert answer.result["ID"] == str(person.user_id)
+    assert Credential.objects.get().version == 2
+
+
+def test_an_app_that_was_removed_is_access_lost_and_not_a_forgery(sandbox, person):
+    Credential.objects.update(expires_at=dates.now())
+    sandbox.uninstall("acme")
+    with pytest.raises(AccessLost) as lost:
+        portals.usable_credential(person, 0)
+    assert lost.value.code.upper() == "NOT_INSTALLED"
+
+
+def reserve(person, times, share):
+    for _ in range(times):
+        portals.reserve_request(person.portal, share)
+
+
+def test_our_own_bucket_stops_us_before_the_portal_does(sandbox, person):
+    with pytest.raises(NotRun) as stopped:
+        reserve(person, 60, portals.FULL_SHARE)
+    assert 0 < stopped.value.delay < 1
+
+
+def test_background_work_leaves_room_in_the_bucket_for_people(person):
+    with pytest.raises(NotRun):
+        reserve(person, 40, portals.BACKGROUND_SHARE)
+    reserve(person, 1, portals.FULL_SHARE)
+
+
+def test_a_refusal_by_the_portals_own_limit_fills_our_bucket(sandbox, person):
+    sandbox.fault("profile", "error", code="QUERY_LIMIT_EXCEEDED", status=503)
+    with pytest.raises(NotRun):
+        portals.ask(person, lambda client: client.call("profile"))
+    with pytest.raises(NotRun, match="own_limit"):
+        reserve(person, 1, portals.FULL_SHARE)
+
+
+def test_no_secret_stands_in_the_journal(sandbox, person):
+    Credential.objects.update(expires_at=dates.now())
+    before = [person.credential.access_token, person.credential.refresh_token]
+    credential = portals.usable_credential(person, 0)
+    text = json.dumps(list(RestCall.objects.values_list("method", "params", "outcome", "code")))
+    for secret in [*before, credential.access_token, credential.refresh_token, sandbox.client_secret]:
+        assert secret not in text
