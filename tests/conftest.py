@@ -26,10 +26,10 @@ APP_CODE = "example.defer"
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "app" in item.fixturenames:
+        if "empty_broker" in item.fixturenames:
             item.add_marker("workers")
             item.add_marker(pytest.mark.xdist_group("processes"))  # one after the other: they share a Redis
-        if "chromium" in item.fixturenames:
+        if "playwright" in item.fixturenames:
             item.add_marker("browser")
     for need in machine.NEEDS:
         needy = [item for item in items if item.get_closest_marker(need.marker)]

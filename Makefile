@@ -1,0 +1,39 @@
+# What one does with this project. `make` lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+# Both cores; tests that start the app's processes stay on one of them, one after the other.
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+export VENV
+
+.PHONY: help demo demo-reset test lint format setup setup-dev
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: setup ## try it: sandbox, app and workers on this machine (bin/demo.py); Ctrl-C ends all
+	@$(RUN) bin/demo.py
+
+demo-reset: setup ## forget what was done in the demo
+	@$(RUN) bin/demo.py --reset
+
+test: setup-dev ## everything: format, lint, types, tests
+	@$(MAKE) --no-print-directory lint
+	@$(RUN) -m pytest $(PYTEST_ARGS) --junitxml test-results/junit.xml
+
+lint: setup-dev ## format, lint and types only
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m mypy b24app/sandbox --config-file b24app/sandbox/mypy.ini
+
+format: setup-dev ## bring the code into shape
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+setup:
+	@$(PYTHON) bin/install.py requirements.txt
+
+setup-dev:
+	@$(PYTHON) bin/install.py requirements-dev.txt

@@ -1,0 +1,91 @@
+"""`make demo` and what stands in its way, each told in a plain sentence."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from tests.environment import ROOT, bare_environment
+from tests.processes import wait_until
+from tests.sandbox_client import free_ports
+
+DEMO = [sys.executable, "bin/demo.py"]
+
+
+def run(words, **environment):
+    environment = bare_environment() | environment
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """A running demo on free ports; a Ctrl-C ends it."""
+    ports = free_ports(5)
+    words = [*DEMO, "--folder", str(tmp_path / "demo"), "--ports", ",".join(map(str, ports))]
+    log = tmp_path / "demo.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(words, cwd=ROOT, env=bare_environment(), stdout=file, stderr=file)
+    process.ports, process.printed = ports, log.read_text
+    yield process
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+
+
+@pytest.mark.workers
+def test_one_command_starts_everything_and_one_ctrl_c_ends_it(demo):
+    wait_until(lambda: "Open" in demo.printed() or demo.poll() is not None, 60, "the demo")
+    assert f"Open  http://localhost:{demo.ports[0]}/\n" in demo.printed()
+    for host in ("localhost", "127.0.0.1"):
+        port = demo.ports[0] if host == "localhost" else demo.ports[-1]
+        with urllib.request.urlopen(f"http://{host}:{port}/") as page:
+            assert page.status == 200
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(30) == 0
+    for port in demo.ports:
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_busy_port_is_named(tmp_path):
+    *ports, busy = free_ports(5)
+    with socket.create_server(("127.0.0.1", busy)):
+        words = ["--folder", str(tmp_path / "demo"), "--ports", ",".join(map(str, [*ports, busy]))]
+        done = run([*DEMO, *words])
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Port {busy} is in use")
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_reset_forgets_the_demo(tmp_path):
+    (tmp_path / "demo").mkdir()
+    ports = ",".join(map(str, free_ports(5)))
+    assert run([*DEMO, "--folder", str(tmp_path / "demo"), "--ports", ports, "--reset"]).returncode == 0
+    assert not (tmp_path / "demo").exists()
+
+
+def test_an_old_python_is_told_what_is_needed():
+    pretend = "import sys, runpy; sys.version_info = (3, 9); sys.argv = ['', 'requirements.txt']; "
+    done = run([sys.executable, "-c", pretend + "runpy.run_path('bin/install.py', run_name='__main__')"])
+    assert done.returncode == 1
+    assert "Defer needs Python 3.11 or newer, this is 3.9." in done.stderr
+
+
+def test_a_machine_without_network_is_told_so(tmp_path):
+    offline = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    offline |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "VENV": str(tmp_path / "venv")}
+    done = run([sys.executable, "bin/install.py", "requirements.txt"], **offline)
+    assert done.returncode == 1
+    assert "The packages could not be installed. Is this machine online?" in done.stderr
+
+
+def test_what_was_installed_is_not_installed_again(tmp_path):
+    venv = tmp_path / "venv"
+    install = [sys.executable, "bin/install.py", "requirements.txt"]
+    code = "import runpy; print(runpy.run_path('bin/install.py')['digest']('requirements.txt'))"
+    venv.mkdir()
+    (venv / "installed-requirements.txt").write_text(run([sys.executable, "-c", code]).stdout.strip())
+    done = run(install, VENV=str(venv))
+    assert (done.returncode, done.stdout) == (0, "")

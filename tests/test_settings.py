@@ -1,0 +1,88 @@
+"""One settings file, read from the environment; nothing has to be set."""
+
+import ast
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+from cryptography.fernet import Fernet
+
+from tests.environment import KEPT, ROOT, bare_environment, documented_names
+
+CHECK = ["manage.py", "check"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run Python in a process that knows no setting but those given: `run(words, NAME=value)`."""
+
+    def run(words, **settings):
+        environment = bare_environment() | {"ENV_FILE": os.devnull, "VAR_DIR": str(tmp_path / "var")} | settings
+        return subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+def test_it_works_with_nothing_set(run):
+    done = run(CHECK)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_new_database_needs_nothing_but_migrate_and_has_no_change_left_over(run):
+    assert run(["manage.py", "migrate", "--verbosity", "0"]).returncode == 0
+    done = run(["manage.py", "makemigrations", "--check", "--dry-run"])
+    assert done.returncode == 0, done.stdout
+
+
+def test_secrets_are_made_once_and_only_the_owner_may_read_them(run, tmp_path):
+    show = ["-c", "from b24app import settings; print(settings.SECRET_KEY, settings.CREDENTIAL_KEYS)"]
+    first, second = run(show), run(show)
+    assert first.stdout == second.stdout != ""
+    modes = [stat.S_IMODE((tmp_path / "var" / name).stat().st_mode) for name in ("secret.key", "credential.key")]
+    assert modes == [0o600, 0o600]
+    assert sorted(path.name for path in (tmp_path / "var").glob("*.key*")) == ["credential.key", "secret.key"]
+
+
+def names_in_settings():
+    """Every name that settings.py asks the environment for."""
+    tree = ast.parse((ROOT / "b24app" / "settings.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    return {call.args[0].value for call in calls if getattr(call.func.value, "id", "") == "env" and call.args}
+
+
+def test_every_setting_is_explained_and_every_explained_one_exists():
+    assert documented_names() == names_in_settings() | KEPT
+
+
+def test_the_example_sets_nothing():
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_a_file_of_settings_is_read_and_the_environment_wins(run, tmp_path):
+    file = tmp_path / "settings.env"
+    file.write_text("B24_CLIENT_ID=from-file\nB24_APP_CODE=from-file\n")
+    show = ["-c", "from b24app import settings; print(settings.B24_CLIENT_ID, settings.B24_APP_CODE)"]
+    assert run(show, ENV_FILE=str(file), B24_APP_CODE="from-environment").stdout == "from-file from-environment\n"
+
+
+@pytest.mark.parametrize("key", ["not base64!", "c2hvcnQ="])
+def test_a_key_that_cannot_seal_is_refused_by_name(run, key):
+    done = run(CHECK, CREDENTIAL_KEYS=key)
+    assert done.returncode == 1
+    assert "CREDENTIAL_KEYS" in done.stderr
+    assert "defer.E001" in done.stderr
+
+
+def test_keys_of_production_are_used_as_given(run):
+    done = run(CHECK, CREDENTIAL_KEYS=f"{Fernet.generate_key().decode()},{Fernet.generate_key().decode()}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_production_without_its_registration_is_refused_and_the_sandbox_switch_warned_about(run):
+    done = run([*CHECK, "--deploy"], B24_ALLOW_LOCAL_PORTALS="true", B24_CLIENT_ID="app.1")
+    assert done.returncode == 1
+    assert "B24_CLIENT_SECRET, B24_APP_CODE" in done.stderr
+    assert "defer.W001" in done.stderr
