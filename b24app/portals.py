@@ -51,6 +51,7 @@ WEB_TIMEOUT = 10.0  # seconds; somebody is looking at a page
 OPENING_TIMEOUT = 3.0  # ... and then is shown a skeleton while we go on asking
 RENEW_MARGIN = timedelta(minutes=2)
 WEB_PATIENCE = 2.0  # seconds that a page waits for another process's refresh
+VIEWER = "$result[me][ID]"  # in a page's own command: the user id of whoever opens the page
 FULL_SHARE, BACKGROUND_SHARE = 1.0, 2 / 3  # of the request bucket
 
 
