@@ -1,5 +1,7 @@
 """All settings, read from the environment. Every name is explained in .env.example; none has to be set."""
 
+import contextlib
+import os
 import secrets
 from pathlib import Path
 
@@ -7,22 +9,28 @@ import environ
 from cryptography.fernet import Fernet
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = BASE_DIR / "var"  # everything that is ours to write: database, embedded broker, keys, collected files
-VAR_DIR.mkdir(exist_ok=True)
 
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+ENV_FILE = Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
+if ENV_FILE.is_file():
+    environ.Env.read_env(ENV_FILE)
+
+# Everything that is ours to write: database, embedded broker, keys, collected files.
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 
-def kept_secret(name: str, make: bytes | str) -> str:
+def kept_secret(name: str, make: str) -> str:
     """The secret kept in var/`name`, made on first use: nothing set must not mean a known default."""
     path = VAR_DIR / name
-    try:
-        with path.open("x") as file:
-            path.chmod(0o600)
-            file.write(make.decode() if isinstance(make, bytes) else make)
-    except FileExistsError:
-        pass  # another start made it; both read the same file below
+    if not path.exists():
+        draft = VAR_DIR / f"{name}.{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_text(make)
+        # Linked when it is complete: of several processes that start at once the first one's holds for all.
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
     return path.read_text()
 
 
@@ -76,8 +84,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
-# Names with a hash, cached for ever, once `collectstatic` has run; plain names before.
-if (STATIC_ROOT / "staticfiles.json").exists():
+# Names with a hash, cached for ever, where `collectstatic` is part of every start; plain names elsewhere.
+if env.bool("STATIC_HASHED", default=False):
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
         "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
@@ -104,8 +112,12 @@ B24_CLIENT_SECRET = env.str("B24_CLIENT_SECRET", default="")
 B24_APP_CODE = env.str("B24_APP_CODE", default="")
 B24_OAUTH_URLS = env.list("B24_OAUTH_URLS", default=["https://oauth.bitrix.info", "https://oauth.bitrix24.tech"])
 B24_ALLOW_LOCAL_PORTALS = env.bool("B24_ALLOW_LOCAL_PORTALS", default=False)
+if B24_ALLOW_LOCAL_PORTALS:
+    os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # the libraries' own switch: they refuse http otherwise
 B24_PORTAL_NETWORKS = env.list("B24_PORTAL_NETWORKS", default=[])
-CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [kept_secret("credential.key", Fernet.generate_key())]
+CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
+    kept_secret("credential.key", Fernet.generate_key().decode())
+]
 
 # Times of the engine, in seconds. Tests divide all of them by the same number.
 TIME_SCALE = env.float("TIME_SCALE", default=1.0)
@@ -125,6 +137,9 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Threads: slices wait for portals nearly all of their time, and a killed worker leaves no children behind.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 8
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
@@ -134,6 +149,8 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
     _messages = VAR_DIR / "messages"
     _messages.mkdir(exist_ok=True)
     (VAR_DIR / "messages-control").mkdir(exist_ok=True)
+    # Nobody asks such a worker questions, and its answers would pile up as files.
+    CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_messages),
         "data_folder_out": str(_messages),

@@ -67,7 +67,6 @@ def new_session(reach: Reach) -> OAuth2Session:
     """A session that connects only where `reach` admits, keeps no cookies and ignores the environment's proxies."""
     session = OAuth2Session()
     session.trust_env = False
-    session.max_redirects = 0
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
     session.mount("https://", GuardedAdapter(reach))

@@ -68,6 +68,7 @@ def refresh(reach: http.Reach, server: str, app: Registration, refresh_token: st
     or AccessLost (uninstalled, unpaid). Source: manual, settings/oauth/auto-renewal.md.
     """
     session = http.new_session(reach)
+    session.max_redirects = 0  # oauthlib leaves no way to say so for this one call
     # oauthlib looks at the body only: without this a proxy's error page would read as a refused token.
     session.register_compliance_hook("refresh_token_response", _need_json)
     try:

@@ -130,6 +130,15 @@ class Placement(models.Model):
     options = models.JSONField(default=dict)
 
 
+class Option(models.Model):
+    """What an app keeps at the portal by setUserOption, or (no user) by setAppOption."""
+
+    installation = models.ForeignKey(Installation, models.CASCADE, related_name="options")
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="app_options")
+    name = models.CharField(max_length=100)
+    value = models.JSONField(null=True)
+
+
 class EventHandler(models.Model):
     installation = models.ForeignKey(Installation, models.CASCADE, related_name="event_handlers")
     event = models.CharField(max_length=50)
@@ -163,7 +172,9 @@ class Request(models.Model):
     """Everything that reached a portal's REST or the OAuth server. Tokens appear by their row's id only."""
 
     at = models.FloatField(db_index=True)
-    portal = models.ForeignKey(Portal, models.CASCADE, null=True, related_name="requests")  # None: OAuth server
+    portal = models.ForeignKey(
+        Portal, models.CASCADE, null=True, related_name="requests"
+    )  # None: OAuth server
     method = models.CharField(max_length=100)  # "batch", "tasks.task.list", "oauth/token", "oauth/app.info"
     token = models.ForeignKey(Token, models.SET_NULL, null=True)
     user = models.ForeignKey(User, models.SET_NULL, null=True)
@@ -183,7 +194,9 @@ class Change(models.Model):
     before = models.PositiveSmallIntegerField()
     after = models.PositiveSmallIntegerField()
     user = models.ForeignKey(User, models.SET_NULL, null=True)
-    token = models.ForeignKey(Token, models.SET_NULL, null=True)  # None: by hand, a webhook, or the control interface
+    token = models.ForeignKey(
+        Token, models.SET_NULL, null=True
+    )  # None: by hand, a webhook, or the control interface
     method = models.CharField(max_length=50)
     request = models.ForeignKey(Request, models.SET_NULL, null=True)
 
@@ -201,7 +214,7 @@ class Fault(models.Model):
 
 
 class Setting(models.Model):
-    """Knobs that the control interface turns while running (limits, cost per method, token lifetime, traps)."""
+    """Knobs that the control interface turns while running: limits, costs, lifetimes, traps."""
 
     key = models.CharField(max_length=100, unique=True)
     value = models.JSONField()

@@ -1,0 +1,115 @@
+"""Start the sandbox: `python -m b24app.sandbox --seed demo`. Every option can come from the environment."""
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+PACKAGE = __package__ or ""
+THREADS = 32
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m {PACKAGE}", description=__doc__)
+    option(
+        parser,
+        "portals",
+        "acme=localhost:8800,umbrella=localhost:8802,oldbox=localhost:8803",
+        "key=host:port, …",
+    )
+    option(parser, "oauth", "localhost:8801", "host:port of the authorization server")
+    option(parser, "database", "sandbox.sqlite3", "path of the SQLite file")
+    option(parser, "app-origin", "http://127.0.0.1:8000", "where the app answers")
+    option(parser, "client-id", "app.sandbox", "the app's OAuth client")
+    option(parser, "client-secret", "sandbox-secret", "… and its secret")
+    option(parser, "app-code", "example.defer", "the app's code in the Market")
+    option(parser, "seed", "none", "demo: three believable portals; none: bare ones")
+    return parser.parse_args()
+
+
+def option(parser: argparse.ArgumentParser, name: str, default: str, text: str) -> None:
+    variable = "SANDBOX_" + name.upper().replace("-", "_")
+    parser.add_argument(f"--{name}", default=os.environ.get(variable, default), help=f"{text} ({variable})")
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """Create the tables, the portals and the app, as far as they are not there yet."""
+    import django
+    from django.core.management import call_command
+    from django.db import connections
+
+    django.setup()
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    from .models import App, Portal
+
+    for entry in arguments.portals.split(","):
+        key, _, host = entry.partition("=")
+        Portal.objects.update_or_create(key=key, defaults={"host": host.lower(), "name": key.capitalize()})
+    App.objects.update_or_create(
+        client_id=arguments.client_id,
+        defaults={
+            "client_secret": arguments.client_secret,
+            "code": arguments.app_code,
+            "name": "Defer",
+            "origin": arguments.app_origin,
+        },
+    )
+    if arguments.seed == "demo" and not Portal.objects.filter(users__isnull=False).exists():
+        from . import seed
+
+        seed.demo(Portal.objects.order_by("pk"))
+    connections.close_all()
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """Gunicorn with one worker process: budgets and knobs are held in its memory."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self.options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        from . import knobs, wsgi
+
+        knobs.load()
+        return wsgi.application
+
+
+def main() -> None:
+    arguments = read_arguments()
+    hosts = [entry.partition("=")[2] for entry in arguments.portals.split(",")]
+    os.environ["SANDBOX_DATABASE"] = os.path.abspath(arguments.database)
+    os.environ["SANDBOX_OAUTH"] = arguments.oauth
+    os.environ["DJANGO_SETTINGS_MODULE"] = f"{PACKAGE}.settings"
+    prepare(arguments)
+
+    def announce(server: Any) -> None:
+        print(
+            f"The sandbox is ready: portals http://{' http://'.join(hosts)}, OAuth http://{arguments.oauth}"
+        )
+        sys.stdout.flush()
+
+    ports = [host.rpartition(":")[2] for host in [*hosts, arguments.oauth]]
+    Server(
+        {
+            "bind": [f"127.0.0.1:{port}" for port in ports],
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": THREADS,
+            "keepalive": 75,
+            "timeout": 0,  # a slow answer is often meant
+            "graceful_timeout": 1,
+            "loglevel": "warning",
+            "when_ready": announce,
+        }
+    ).run()
+
+
+if __name__ == "__main__":
+    main()

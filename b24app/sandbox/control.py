@@ -1,0 +1,408 @@
+"""The control interface: POST /control/‹verb› with a JSON map, at any host; the answer is JSON.
+
+For tests and demos only; it is as open as the sandbox, which listens on loopback. Portals are named by key,
+people, projects and tasks by their numbers at that portal. `tests/sandbox_client.py` wraps every verb.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import models, transaction
+from django.db.models import Max
+from django.http import HttpRequest, JsonResponse
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.csrf import csrf_exempt
+
+from . import clock, events, faults, knobs, limits, oauth, openings
+from .models import (
+    App,
+    Change,
+    Fault,
+    Installation,
+    Portal,
+    Project,
+    Request,
+    Setting,
+    Task,
+    Token,
+    User,
+    Webhook,
+)
+
+Body = dict[str, Any]
+Verb = Callable[[Body], Any]
+VERBS: dict[str, Verb] = {}
+
+
+def verb(run: Verb) -> Verb:
+    VERBS[run.__name__.rstrip("_")] = run
+    return run
+
+
+@csrf_exempt
+def control(request: HttpRequest, verb: str) -> JsonResponse:
+    run = VERBS.get(verb)
+    if run is None:
+        return JsonResponse({"error": f"No such verb. There are: {', '.join(sorted(VERBS))}"}, status=404)
+    try:
+        return JsonResponse({"result": run(json.loads(request.body or b"{}"))})
+    except (KeyError, ValueError, TypeError, ObjectDoesNotExist) as error:
+        return JsonResponse({"error": f"{type(error).__name__}: {error}"}, status=400)
+
+
+# -- Who and what there is --------------------------------------------------------------------------------
+
+
+def portal_of(body: Body) -> Portal:
+    return Portal.objects.get(key=body["portal"])
+
+
+def user_of(portal: Portal, number: int) -> User:
+    return User.objects.select_related("portal").get(portal=portal, number=number)
+
+
+def installation_of(body: Body) -> Installation:
+    found = Installation.objects.select_related("portal", "app").filter(portal=portal_of(body))
+    return found.get(app__client_id=body["client_id"]) if "client_id" in body else found.order_by("pk")[0]
+
+
+def next_number(rows: models.QuerySet[Any]) -> int:
+    return (rows.aggregate(last=Max("number"))["last"] or 0) + 1
+
+
+@verb
+def portals(body: Body) -> list[Body]:
+    """All portals, as {key, host, member_id}."""
+    return [{"key": row.key, "host": row.host, "member_id": row.member_id} for row in Portal.objects.all()]
+
+
+@verb
+def portal(body: Body) -> Body:
+    """Change a portal: {portal, language?, zone?, license_family?, deleted?}."""
+    row = portal_of(body)
+    change(row, body, "language", "zone", "license_family", "deleted", "name")
+    return {"key": row.key, "host": row.host, "member_id": row.member_id}
+
+
+@verb
+def rename(body: Body) -> None:
+    """Give a portal another {host}; the old one answers 302 from now on."""
+    row = portal_of(body)
+    Setting.objects.update_or_create(key=f"moved:{row.host}", defaults={"value": body["host"]})
+    row.host = body["host"]
+    row.save(update_fields=["host"])
+
+
+@verb
+def user(body: Body) -> int:
+    """Make or change a person: {portal, number?, name?, is_admin?, boss? (number), …}; the number."""
+    portal = portal_of(body)
+    number = body.get("number") or next_number(portal.users.all())
+    row = User.objects.filter(portal=portal, number=number).first()
+    if row is None:
+        row = User(portal=portal, number=number, name=f"User{number}", last_name="Test")
+    if "boss" in body:
+        row.boss = user_of(portal, body["boss"]) if body["boss"] else None
+    change(
+        row,
+        body,
+        "name",
+        "last_name",
+        "position",
+        "zone",
+        "language",
+        "is_admin",
+        "active",
+        "may_use_app",
+    )
+    return number
+
+
+def change(row: models.Model, body: Body, *names: str) -> None:
+    for name in names:
+        if name in body:
+            setattr(row, name, body[name])
+    row.save()
+
+
+@verb
+def project(body: Body) -> int:
+    """Make a project: {portal, number?, name?, members: [numbers], editors: [numbers]}; the number."""
+    portal = portal_of(body)
+    number = body.get("number") or next_number(portal.projects.all())
+    row, _ = Project.objects.get_or_create(portal=portal, number=number)
+    change(row, {"name": f"Project {number}"} | body, "name")
+    row.members.set(portal.users.filter(number__in=body.get("members", [])))
+    row.editors.set(portal.users.filter(number__in=body.get("editors", [])))
+    return number
+
+
+# -- Tasks ------------------------------------------------------------------------------------------------
+
+
+@verb
+def tasks(body: Body) -> list[int]:
+    """Make many tasks at once; their numbers.
+
+    {portal, tasks: [{…}, …]}, or {portal, count, …} for tasks alike. A task has creator, responsible,
+    project, accomplices, auditors, unviewed_by (all numbers), number, status, title, description,
+    task_control and deadline (ISO, or seconds from now).
+    """
+    portal = portal_of(body)
+    common = {name: value for name, value in body.items() if name not in ("portal", "tasks", "count")}
+    specs = [common | spec for spec in body.get("tasks", [{}] * body.get("count", 0))]
+    with transaction.atomic():
+        return create_tasks(portal, specs)
+
+
+def create_tasks(portal: Portal, specs: list[Body]) -> list[int]:
+    people: dict[Any, User] = {row.number: row for row in portal.users.all()}
+    projects: dict[Any, Project] = {row.number: row for row in portal.projects.all()}
+    free = next_number(portal.tasks.all())
+    made = []
+    for index, spec in enumerate(specs):
+        number = spec.get("number") or free + index
+        made.append(
+            Task(
+                portal=portal,
+                number=number,
+                title=spec.get("title", f"Task {number}"),
+                description=spec.get("description", ""),
+                status=spec.get("status", 2),
+                creator=people[spec["creator"]],
+                responsible=people[spec.get("responsible", spec["creator"])],
+                project=projects[spec["project"]] if spec.get("project") else None,
+                deadline=moment(spec.get("deadline")),
+                task_control=spec.get("task_control", False),
+                status_changed_by=people[spec["creator"]],
+            )
+        )
+    Task.objects.bulk_create(made)
+    for name in ("accomplices", "auditors", "unviewed_by"):
+        pairs = [
+            (row, people[number])
+            for row, spec in zip(made, specs, strict=True)
+            for number in spec.get(name, [])
+        ]
+        join(getattr(Task, name).through, pairs)
+    return [row.number for row in made]
+
+
+def join(through: Any, pairs: Iterable[tuple[Task, User]]) -> None:
+    through.objects.bulk_create([through(task_id=task.pk, user_id=person.pk) for task, person in pairs])
+
+
+def moment(value: Any) -> datetime | None:
+    """An ISO instant, or seconds from now (negative for the past)."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(clock.seconds() + value, clock.now().tzinfo)
+    return parse_datetime(value) if value else None
+
+
+@verb
+def change_task(body: Body) -> None:
+    """Change a task by hand: {portal, task, status? | responsible? | deadline? | delete?}."""
+    options = dict(body)
+    if "deadline" in options:
+        options["deadline"] = moment(options["deadline"])
+    faults.change_task(portal_of(body), options)
+
+
+@verb
+def task_states(body: Body) -> dict[str, int]:
+    """{portal, tasks?: [numbers]} -> real status by task number (as JSON keys are: strings)."""
+    rows = portal_of(body).tasks.all()
+    if "tasks" in body:
+        rows = rows.filter(number__in=body["tasks"])
+    return {str(number): status for number, status in rows.values_list("number", "status").order_by("number")}
+
+
+@verb
+def task(body: Body) -> Body:
+    """{portal, task} -> {status, changes: [{before, after, method, person, …}]}, oldest first."""
+    row = portal_of(body).tasks.get(number=body["task"])
+    changes = Change.objects.filter(portal=row.portal_id, task=row.number).order_by("pk")
+    names = ("before", "after", "method", "token", "request")
+    return {"status": row.status, "changes": list(changes.values(*names, person=models.F("user__number")))}
+
+
+# -- The app ----------------------------------------------------------------------------------------------
+
+
+@verb
+def install(body: Body) -> Body:
+    """Install the app: {portal, client_id?, scope?, finished? (default true)}; also after an uninstall."""
+    portal = portal_of(body)
+    app = (
+        App.objects.get(client_id=body["client_id"]) if "client_id" in body else App.objects.order_by("pk")[0]
+    )
+    row, _ = Installation.objects.get_or_create(portal=portal, app=app, defaults={"scope": app.scope})
+    row.active, row.installed = True, False
+    change(row, {"scope": app.scope} | body, "scope", "version", "status", "payment_expired")
+    if body.get("finished", True):
+        events.finish_installation(row)
+    return {"application_token": row.application_token, "installation": row.pk}
+
+
+@verb
+def finish(body: Body) -> None:
+    """What installFinish does."""
+    events.finish_installation(installation_of(body))
+
+
+@verb
+def installation(body: Body) -> Body:
+    """Read or change an installation: {portal, scope?, version?, status?, payment_expired?, …}."""
+    row = installation_of(body)
+    change(row, body, "scope", "version", "status", "payment_expired", "application_token")
+    return {
+        "active": row.active,
+        "installed": row.installed,
+        "scope": row.scope,
+        "application_token": row.application_token,
+        "placements": list(row.placements.order_by("pk").values("placement", "handler", "title", "lang_all")),
+        "events": list(row.event_handlers.order_by("pk").values("event", "handler", "auth_type")),
+    }
+
+
+@verb
+def uninstall(body: Body) -> None:
+    """Remove the app: {portal, clean?}; tells the app by ONAPPUNINSTALL if it asked for that."""
+    events.uninstall(installation_of(body), clean=body.get("clean", True))
+
+
+@verb
+def open_(body: Body) -> Body:
+    """One opening: {portal, user, placement?, options?} -> {url, query, fields, access, refresh, token}."""
+    row = installation_of(body)
+    person = user_of(row.portal, body["user"])
+    opening = openings.open_app(row, person, body.get("placement", "DEFAULT"), body.get("options"))
+    return {
+        "url": opening.url,
+        "query": opening.query,
+        "fields": opening.fields,
+        "access": opening.token.access,
+        "refresh": opening.token.refresh,
+        "token": opening.token.pk,
+    }
+
+
+@verb
+def code(body: Body) -> str:
+    """A code as /oauth/authorize/ hands it out: {portal, user}."""
+    row = installation_of(body)
+    return oauth.issue_code(row, user_of(row.portal, body["user"]))
+
+
+@verb
+def webhook(body: Body) -> str:
+    """Make an incoming webhook: {portal, user, scope?, secret?}; its path, `UID/SECRET`."""
+    person = user_of(portal_of(body), body["user"])
+    row = Webhook(user=person, secret=body.get("secret", f"s{clock.seconds():.6f}".replace(".", "")))
+    change(row, body, "scope")
+    return f"{person.number}/{row.secret}"
+
+
+# -- Tokens -----------------------------------------------------------------------------------------------
+
+
+def tokens_of(body: Body) -> models.QuerySet[Token]:
+    rows = Token.objects.filter(installation__portal=portal_of(body))
+    if "user" in body:
+        rows = rows.filter(user__number=body["user"])
+    return rows.filter(pk=body["token"]) if "token" in body else rows
+
+
+@verb
+def expire(body: Body) -> int:
+    """Let access tokens expire now: {portal, user?, token?}; refresh tokens too with {refresh: true}."""
+    past = clock.seconds() - 1
+    if body.get("refresh"):
+        tokens_of(body).update(refresh_expires=past)
+    return tokens_of(body).update(expires=past)
+
+
+@verb
+def revoke(body: Body) -> int:
+    """Kill token pairs: {portal, user?, token?}."""
+    return tokens_of(body).update(revoked=True)
+
+
+@verb
+def tokens(body: Body) -> list[Body]:
+    """{portal, user?} -> [{id, user, chain, expires, spent_at, revoked}], oldest first."""
+    return [
+        {
+            "id": row.pk,
+            "user": row.user.number,
+            "chain": row.chain,
+            "expires": row.expires,
+            "spent_at": row.spent_at,
+            "revoked": row.revoked,
+        }
+        for row in tokens_of(body).select_related("user").order_by("pk")
+    ]
+
+
+# -- Weather ----------------------------------------------------------------------------------------------
+
+
+@verb
+def settings(body: Body) -> dict[str, Any]:
+    """Turn knobs: {name: value, …}, null for the default; see knobs.py. Answers all that are turned."""
+    for name, value in body.items():
+        knobs.turn(name, value)
+    return dict(knobs.turned)
+
+
+@verb
+def fault(body: Body) -> int:
+    """Add a fault: {method, kind, portal?, times?, skip?, probability?, …options}; see faults.py."""
+    own = {name: body[name] for name in ("method", "kind", "times", "skip", "probability") if name in body}
+    options = {name: value for name, value in body.items() if name not in own and name != "portal"}
+    if own["kind"] not in (*faults.BEFORE, *faults.AFTER):
+        raise ValueError(own["kind"])
+    portal = portal_of(body) if body.get("portal") else None
+    return Fault.objects.create(portal=portal, options=options, **own).pk
+
+
+@verb
+def clear_faults(body: Body) -> None:
+    Fault.objects.all().delete()
+
+
+# -- The truth log ----------------------------------------------------------------------------------------
+
+
+@verb
+def truth(body: Body) -> list[Body]:
+    """{portal, since? (id)} -> the changes of real statuses, oldest first."""
+    rows = Change.objects.filter(portal=portal_of(body), pk__gt=body.get("since", 0)).order_by("pk")
+    names = ("id", "at", "task", "before", "after", "method", "token", "request")
+    return list(rows.values(*names, person=models.F("user__number")))
+
+
+@verb
+def requests(body: Body) -> list[Body]:
+    """{portal? (null: the OAuth server; missing: all), since? (id)} -> every request, oldest first."""
+    rows = Request.objects.filter(pk__gt=body.get("since", 0)).order_by("pk")
+    if "portal" in body:
+        rows = rows.filter(portal=portal_of(body) if body["portal"] else None)
+    names = ("id", "at", "method", "token", "commands", "params", "status", "code", "milliseconds")
+    found = rows.values(*names, person=models.F("user__number"), at_portal=models.F("portal__key"))
+    return [{"portal": row.pop("at_portal"), **row} for row in found]
+
+
+@verb
+def reset(body: Body) -> None:
+    """Back to bare portals: nobody, nothing installed, no knobs turned, empty logs."""
+    with transaction.atomic():
+        for model in (Change, Request, Fault, Setting, Installation, Task, Project, User):
+            model._default_manager.all().delete()
+        Portal.objects.update(deleted=False, language="en", zone="Europe/Berlin", license_family="basic")
+    knobs.load()
+    limits.forget()
+    oauth.codes.clear()

@@ -1,0 +1,128 @@
+"""What goes wrong on purpose.
+
+A Fault names a method: exact, "*" (every request), or "batch/*" (every command inside a batch). Kinds:
+
+  before a request or command runs
+    delay        {seconds}                            wait, then go on as usual
+    cut          {}                                   drop the connection; what ran before stays done
+    error        {code, description, status}          refuse it
+    change_task  {task, status | responsible | delete} someone else is faster
+    respond      {status, body, type, headers}        answer this and run nothing (requests only)
+  after a request ran
+    late         {seconds}                            keep the answer back
+    drop         {}                                   cut the connection instead of answering
+    replace      {status, body, type, headers}        answer this instead
+    truncate     {bytes}                              cut the answer's body short
+
+`skip` lets so many matching calls pass first: cut on "batch/*" with skip=7 cuts after seven commands.
+"""
+
+import random
+import socket
+import struct
+import time
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.http import HttpRequest, HttpResponse
+
+from . import events, truth
+from .errors import ConnectionCut, RestError
+from .models import Fault, Portal, Task, User
+
+BEFORE = ("delay", "cut", "error", "change_task", "respond")
+AFTER = ("late", "drop", "replace", "truncate")
+chance = random.Random()  # noqa: S311 -- weather, not secrets
+
+
+def firing(
+    portal: Portal | None, method: str, kinds: tuple[str, ...], *, inside: bool = False
+) -> list[Fault]:
+    """The faults that hit this call, each counted down; usually none."""
+    names = [method, "batch/*" if inside else "*"]
+    rules = Fault.objects.filter(Q(portal=portal) | Q(portal=None), method__in=names, kind__in=kinds)
+    rules = rules.exclude(times=0).order_by("pk")
+    if not rules:
+        return []
+    with transaction.atomic():
+        return [rule for rule in rules.all() if fires(rule)]
+
+
+def fires(rule: Fault) -> bool:
+    counted = Fault.objects.filter(pk=rule.pk)
+    if rule.skip > 0:
+        counted.update(skip=F("skip") - 1)
+        return False
+    if chance.random() >= rule.probability:
+        return False
+    if rule.times > 0:
+        counted.update(times=F("times") - 1)
+    return True
+
+
+def strike_before(portal: Portal | None, method: str, *, inside: bool = False) -> HttpResponse | None:
+    """Let happen what comes before a call; a response stands in for the whole call.
+
+    Raises ConnectionCut or RestError.
+    """
+    for fault in firing(portal, method, BEFORE, inside=inside):
+        options = fault.options
+        if fault.kind == "delay":
+            time.sleep(float(options["seconds"]))
+        elif fault.kind == "cut":
+            raise ConnectionCut
+        elif fault.kind == "error":
+            raise RestError(options.get("status", 400), options["code"], options.get("description", ""))
+        elif fault.kind == "change_task" and portal is not None:
+            change_task(portal, options)
+        elif fault.kind == "respond":
+            return canned(options)
+    return None
+
+
+def strike_after(portal: Portal | None, method: str, response: HttpResponse) -> HttpResponse:
+    """Let happen what comes after a call ran. Raises ConnectionCut."""
+    for fault in firing(portal, method, AFTER):
+        if fault.kind == "late":
+            time.sleep(float(fault.options["seconds"]))
+        elif fault.kind == "drop":
+            raise ConnectionCut
+        elif fault.kind == "replace":
+            response = canned(fault.options)
+        elif fault.kind == "truncate":
+            response.content = response.content[: int(fault.options.get("bytes", len(response.content) // 2))]
+    return response
+
+
+def canned(options: dict[str, Any]) -> HttpResponse:
+    return HttpResponse(
+        options.get("body", ""),
+        status=options.get("status", 200),
+        content_type=options.get("type", "text/html"),
+        headers=options.get("headers"),
+    )
+
+
+def change_task(portal: Portal, options: dict[str, Any]) -> None:
+    """Change a task behind the app's back: by hand, as far as anyone can tell."""
+    with transaction.atomic():
+        task = Task.objects.select_related("portal").get(portal=portal, number=options["task"])
+        if options.get("delete"):
+            task.delete()
+            return
+        if "responsible" in options:
+            task.responsible = User.objects.get(portal=portal, number=options["responsible"])
+        if "deadline" in options:
+            task.deadline = options["deadline"]
+        task.save()
+        if "status" in options and options["status"] != task.status:
+            truth.set_status(task, options["status"], "control")
+    events.task_changed(task, None, by_person=False)
+
+
+def cut(request: HttpRequest) -> None:
+    """Really drop the TCP connection, with a reset, so that no answer can be mistaken for one."""
+    connection = request.META["gunicorn.socket"]
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.shutdown(socket.SHUT_RDWR)

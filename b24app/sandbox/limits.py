@@ -1,0 +1,64 @@
+"""The two budgets of a portal: requests (a leaky bucket) and operating time per method."""
+
+import threading
+from collections import defaultdict, deque
+
+from . import clock, knobs
+from .errors import RestError
+from .models import Portal
+
+SIZE, DRAIN = 50, 2  # requests, requests per second
+ENTERPRISE_SIZE, ENTERPRISE_DRAIN = 250, 5
+SHORTEST_COUNTED = 0.1  # seconds; quicker calls do not count as operating time
+
+lock = threading.Lock()
+buckets: dict[tuple[str, str], tuple[float, float]] = {}  # (portal, source address) -> level, when
+operating: dict[tuple[str, int, str], deque[tuple[float, float]]] = defaultdict(deque)  # -> (when, seconds)
+
+
+def forget() -> None:
+    with lock:
+        buckets.clear()
+        operating.clear()
+
+
+def count_request(portal: Portal, address: str) -> None:
+    """Put one request into the bucket. Raises QUERY_LIMIT_EXCEEDED when it runs over."""
+    if not knobs.knob("limits.bucket", portal.key):
+        return
+    enterprise = portal.license_family == "ent"
+    size = knobs.knob("limits.bucket_size", portal.key) or (ENTERPRISE_SIZE if enterprise else SIZE)
+    drain = knobs.knob("limits.bucket_drain", portal.key) or (ENTERPRISE_DRAIN if enterprise else DRAIN)
+    now = clock.seconds()
+    with lock:
+        level, at = buckets.get((portal.key, address), (0.0, now))
+        level = max(0.0, level - (now - at) * drain) + 1
+        buckets[portal.key, address] = (min(level, size + 1), now)
+    if level > size:
+        raise RestError(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
+
+
+def check_operating(portal: Portal, app_id: int, method: str) -> None:
+    """Raises OPERATION_TIME_LIMIT when the method's time is used up; the call that crosses completes."""
+    limit = knobs.knob("limits.operating", portal.key)
+    if limit is not None and operating_spent(portal, app_id, method)[0] > limit:
+        raise RestError(429, "OPERATION_TIME_LIMIT", "Method is blocked due to operation time limit.")
+
+
+def spend_operating(portal: Portal, app_id: int, method: str, seconds: float) -> tuple[float, int]:
+    """Add one run; return seconds spent in the window and the unix second when its oldest part falls out."""
+    if seconds >= SHORTEST_COUNTED:
+        with lock:
+            operating[portal.key, app_id, method].append((clock.seconds(), seconds))
+    return operating_spent(portal, app_id, method)
+
+
+def operating_spent(portal: Portal, app_id: int, method: str) -> tuple[float, int]:
+    window = float(knobs.knob("limits.operating_window", portal.key))
+    now = clock.seconds()
+    with lock:
+        runs = operating[portal.key, app_id, method]
+        while runs and runs[0][0] <= now - window:
+            runs.popleft()
+        oldest = runs[0][0] if runs else now
+        return float(sum(seconds for _, seconds in runs)), int(oldest + window)

@@ -1,0 +1,144 @@
+"""tasks.task.*: reading tasks and changing their status."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+
+from .. import filters, knobs, php, rights, shapes
+from ..actions import ACTIONS, Refused, find, perform
+from ..call import Call, Page, Params, method
+from ..errors import RestError
+from ..models import Task, User
+
+PAGE_SIZE = 50
+NOT_ALLOWED = "Action on the task is not allowed"
+MISSING_TASK_ID = "CTaskItem All parameters in the constructor must have real class type (internal error)"
+
+
+@method("tasks.task.list", "task")
+def task_list(call: Call, params: Params) -> Page:
+    viewer = shapes.Viewer(call.user)
+    names = asked_fields(params.get("select"), viewer.key)
+    wanted = filters.condition(mapping(params.get("filter")), call.user)
+    found = Task.objects.filter(portal=call.portal).filter(filters.visible(call.user)).filter(wanted)
+    # Joins over people repeat rows, hence the ids first.
+    tasks = rights.with_people(Task.objects.filter(pk__in=found.values("pk")))
+    tasks = tasks.order_by(*filters.ordering(mapping(params.get("order")), viewer.key), "number")
+    if call.start == -1 and knobs.trap("minus_one_counts_nothing", viewer.key):
+        return Page({"tasks": rows(tasks[:PAGE_SIZE], names, viewer)})
+    first = max(call.start, 0) // PAGE_SIZE * PAGE_SIZE
+    last, total = first + PAGE_SIZE, tasks.count()
+    page = rows(tasks[first:last], names, viewer)
+    return Page({"tasks": page}, next=last if last < total else None, total=total)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def asked_fields(select: Any, portal_key: str) -> list[str]:
+    """The known ones among the asked fields, ID first; all of them when nothing is asked."""
+    asked = php.members(select) if select else list(shapes.FIELDS)
+    if not all(isinstance(name, str) for name in asked):
+        raise RestError(400, "0", "Invalid select data")
+    if "*" in asked or not knobs.trap("only_selected_fields", portal_key):
+        asked = list(shapes.FIELDS)
+    return ["ID", *(name for name in dict.fromkeys(asked) if name in shapes.FIELDS and name != "ID")]
+
+
+def rows(tasks: QuerySet[Task], names: list[str], viewer: shapes.Viewer) -> list[dict[str, Any]]:
+    found = [shapes.selected(task, names, viewer) for task in tasks]
+    if not knobs.trap("only_selected_fields", viewer.key):
+        for task, row in zip(tasks, found, strict=True):
+            row["action"] = rights.actions(rights.relation(viewer.user, task), task.status, viewer.key)
+    return found
+
+
+@method("tasks.task.get", "task")
+def task_get(call: Call, params: Params) -> Any:
+    """The task, or `[]` for one that is not there or not readable: a portal swallows that failure."""
+    viewer = shapes.Viewer(call.user)
+    found = find(call.user, task_number(call, params))
+    if found is None:
+        if knobs.trap("silent_get", viewer.key):
+            return []
+        raise RestError(400, "1048582", NOT_ALLOWED)
+    task = found.task
+    call.seen.setdefault(task.number, task.status)
+    if not params.get("select"):
+        return {"task": shapes.full(task, found.who, viewer)}
+    row = shapes.selected(task, asked_fields(params["select"], viewer.key), viewer)
+    row["action"] = rights.actions(found.who, task.status, viewer.key)
+    return {"task": row}
+
+
+@method("tasks.task.getaccess", "task")
+def task_getaccess(call: Call, params: Params) -> dict[str, Any]:
+    """What may be done to a task, by the asking person or by `users`."""
+    key, found = call.portal.key, find(call.user, task_number(call, params))
+    if found is None:
+        return {"allowedActions": php.array({}, key)}
+    people = [php.integer(item) for item in php.members(params.get("users") or [call.user.number])]
+    allowed = {}
+    for user in User.objects.filter(portal=call.portal, number__in=people):
+        actions = rights.actions(rights.relation(user, found.task), found.task.status, key)
+        allowed[str(user.number)] = {upper(name): may for name, may in actions.items()}
+    return {"allowedActions": php.array(allowed, key)}
+
+
+def upper(name: str) -> str:
+    """changeDeadline -> CHANGE_DEADLINE"""
+    return "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in name)
+
+
+def task_number(call: Call, params: Params) -> int:
+    """The argument `taskId`. Raises error 100 when it is missing and 0 when it is no id."""
+    if not knobs.trap("exact_argument_names", call.portal.key):
+        params = {"taskId" if name.lower() == "taskid" else name: value for name, value in params.items()}
+    if "taskId" not in params:
+        raise RestError(400, "100", MISSING_TASK_ID)
+    number = php.integer(params["taskId"]) if php.is_numeric(params["taskId"]) else 0
+    if number <= 0:
+        raise RestError(400, "0", "wrong task id")
+    return number
+
+
+@method("tasks.task.defer", "task")
+def task_defer(call: Call, params: Params) -> Any:
+    return act(call, "defer", params)
+
+
+@method("tasks.task.pause", "task")
+def task_pause(call: Call, params: Params) -> Any:
+    return act(call, "pause", params)
+
+
+@method("tasks.task.start", "task")
+def task_start(call: Call, params: Params) -> Any:
+    return act(call, "start", params)
+
+
+@method("tasks.task.renew", "task")
+def task_renew(call: Call, params: Params) -> Any:
+    return act(call, "renew", params)
+
+
+@method("tasks.task.complete", "task")
+def task_complete(call: Call, params: Params) -> Any:
+    return act(call, "complete", params)
+
+
+def act(call: Call, action: str, params: Params) -> Any:
+    """Change a status and answer with the whole task."""
+    number = task_number(call, params)
+    try:
+        done = perform(action, call.user, number, call.method, call.token, call.request, call.seen)
+    except Refused as refused:
+        raise RestError(400, refusal_code(action, refused, call.portal.key), NOT_ALLOWED) from None
+    return {"task": shapes.full(done.task, done.who, shapes.Viewer(call.user))}
+
+
+def refusal_code(action: str, refused: Refused, portal_key: str) -> str:
+    if not knobs.trap("one_code_for_all", portal_key):
+        return f"ERROR_{refused.reason.upper()}"
+    return ACTIONS[action].code if knobs.trap("start_has_its_own_code", portal_key) else "1048582"

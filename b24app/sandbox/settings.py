@@ -1,0 +1,43 @@
+"""Settings of the sandbox's own process; `__main__` puts what was asked for into the environment."""
+
+import os
+import secrets
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = __name__.rpartition(".")[0]  # a copy of this folder runs under any name
+
+SECRET_KEY = os.environ.setdefault("SANDBOX_SECRET_KEY", secrets.token_hex(25))
+DEBUG = False
+ALLOWED_HOSTS = ["*"]  # portals are told apart by the Host header; it listens on loopback only
+INSTALLED_APPS = [f"{PACKAGE}.apps.SandboxConfig"]
+MIDDLEWARE = [f"{PACKAGE}.hosts.find_host"]
+ROOT_URLCONF = f"{PACKAGE}.urls"
+APPEND_SLASH = False
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("SANDBOX_DATABASE", "sandbox.sqlite3"),
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-8000;",
+        },
+    }
+}
+MIGRATION_MODULES = {"sandbox": None}  # tables are created at start, never migrated
+USE_TZ = True
+TIME_ZONE = "UTC"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 20_000_000
+DATA_UPLOAD_MAX_NUMBER_FIELDS = None
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {"django.request": {"level": "ERROR"}},  # a 400 of ours is not news
+}
+
+OAUTH_HOST = os.environ.get("SANDBOX_OAUTH", "localhost:8801")

@@ -1,0 +1,86 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from b24app.bitrix import oauth
+from b24app.bitrix.errors import AccessLost, CredentialRefused, NotRun, Unknown
+from b24app.bitrix.oauth import Registration
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+APP = Registration("app.1", "the-client-secret")
+
+
+@pytest.fixture
+def server(httpserver):
+    return httpserver.url_for("").rstrip("/")
+
+
+def refresh(reach, server):
+    return oauth.refresh(reach, server, APP, "the-refresh-token", NOW)
+
+
+def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(reach, server, answering):
+    answering("oauth_refresh_ok")
+    renewed = refresh(reach, server)
+    assert renewed.pair.refresh == "3s6lr4kr3cv2od4v853gvrchb875bwxb"
+    assert renewed.pair.expires_at == NOW + timedelta(hours=1)
+    assert (renewed.member_id, renewed.user_id) == ("a223c6b3710f85df22e9377d6c4f7553", 5)
+    assert renewed.endpoint == "https://acme.bitrix24.com/rest/"
+
+
+def test_an_answer_without_expires_and_user_is_accepted(reach, server, answering):
+    answering("oauth_code_ok")
+    assert refresh(reach, server).user_id is None
+
+
+def test_secrets_travel_in_the_body_only(reach, server, answering, httpserver):
+    answering("oauth_refresh_ok")
+    refresh(reach, server)
+    request, _ = httpserver.log[0]
+    assert request.method == "POST"
+    assert request.form["client_secret"] == "the-client-secret"
+    assert "the-" not in request.url + str(request.headers)
+
+
+@pytest.mark.parametrize(
+    "payload, error",
+    [
+        ("oauth_invalid_grant", CredentialRefused),
+        ("oauth_wrong_client", AccessLost),
+        ("oauth_not_installed", AccessLost),
+        ("oauth_payment_required", AccessLost),
+        ("portal_down", Unknown),
+        ("moved", Unknown),
+    ],
+)
+def test_each_refusal_becomes_what_the_caller_does_next(reach, server, answering, payload, error):
+    answering(payload)
+    with pytest.raises(error) as raised:
+        refresh(reach, server)
+    assert "the-" not in str(raised.value) + repr(raised.value)
+
+
+@pytest.mark.parametrize("status, body", [(200, ""), (200, "<html>"), (500, '{"error": "invalid_grant"}')])
+def test_an_outage_is_never_taken_for_a_refused_token(reach, server, answering, status, body):
+    answering(status=status, body=body)
+    with pytest.raises(Unknown):
+        refresh(reach, server)
+
+
+def test_an_unreachable_server_has_spent_nothing(reach):
+    with pytest.raises(NotRun):
+        refresh(reach, "http://127.0.0.1:9")
+
+
+def test_app_info_says_whose_token_it_is(reach, server, answering):
+    answering("oauth_app_info")
+    info = oauth.token_info(reach, server, "token")
+    assert info.client_id == "app.573ad8a0346747.09223434"
+    assert (info.member_id, info.user_id, info.installed) == ("a223c6b3710f85df22e9377d6c4f7553", 5, True)
+    assert info.scope == {"task", "user_brief", "placement", "im"}
+
+
+def test_a_garbled_app_info_proves_nothing(reach, server, answering):
+    answering(body={"result": {"client_id": "app.1"}})
+    with pytest.raises(Unknown):
+        oauth.token_info(reach, server, "token")

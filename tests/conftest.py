@@ -1,0 +1,245 @@
+"""Fixtures for everybody: the sandbox, people at it, the app's processes, and a browser."""
+
+import json
+import shutil
+import uuid
+from collections import Counter
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+import redis
+from playwright.sync_api import sync_playwright
+
+from tests import machine
+from tests.processes import App
+from tests.sandbox_client import Sandbox, free_ports
+
+SQLITE, SERVERS = "sqlite+filesystem", "postgres+redis"
+TIME_SCALE = 20  # the engine's waiting times, divided
+APP_CODE = "example.defer"
+
+
+# -- What is left out ------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "app" in item.fixturenames:
+            item.add_marker("workers")
+            item.add_marker(pytest.mark.xdist_group("processes"))  # one after the other: they share a Redis
+        if "chromium" in item.fixturenames:
+            item.add_marker("browser")
+    for need in machine.NEEDS:
+        needy = [item for item in items if item.get_closest_marker(need.marker)]
+        if needy and not need.is_met():
+            for item in needy:
+                item.add_marker(pytest.mark.skip(reason=need.advice))
+
+
+def pytest_terminal_summary(terminalreporter):
+    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    if reasons:
+        terminalreporter.section("left out")
+    for reason, number in reasons.items():
+        terminalreporter.line(f"{number} tests: {reason.removeprefix('Skipped: ')}")
+
+
+# -- The sandbox -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def app_port():
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def running_sandbox(tmp_path_factory, app_port):
+    """Two portals, "acme" and "umbrella", and their OAuth server; the app they know answers at `app_port`."""
+    directory = tmp_path_factory.mktemp("sandbox")
+    sandbox = Sandbox.start(directory, portals=("acme", "umbrella"), app_origin=f"http://127.0.0.1:{app_port}")
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture
+def sandbox(running_sandbox):
+    """The sandbox with bare portals: nobody there, nothing installed."""
+    running_sandbox.reset()
+    return running_sandbox
+
+
+def settings_for(sandbox):
+    """What the app has to be told to work with this sandbox, as its environment has it."""
+    return {
+        "B24_CLIENT_ID": sandbox.client_id,
+        "B24_CLIENT_SECRET": sandbox.client_secret,
+        "B24_APP_CODE": APP_CODE,
+        "B24_OAUTH_URLS": f"http://{sandbox.oauth}",
+        "B24_ALLOW_LOCAL_PORTALS": "true",
+    }
+
+
+# -- In the test's own process ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_sandbox(sandbox, settings, monkeypatch, app_port):
+    """This process's settings, pointing at the sandbox."""
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    for name, value in settings_for(sandbox).items():
+        setattr(settings, name, value)
+    settings.B24_OAUTH_URLS = [settings.B24_OAUTH_URLS]
+    settings.B24_ALLOW_LOCAL_PORTALS = True
+    settings.PUBLIC_URL = f"http://127.0.0.1:{app_port}"
+    return sandbox
+
+
+@pytest.fixture
+def open_as(at_sandbox, db):
+    """Open the app as a user of a portal, really proven: `open_as("acme", 5)` is our Person with a credential.
+
+    The portal has the app installed, and the user exists; placement= and options= as in Sandbox.open.
+    """
+    from b24app import portals
+    from b24app.bitrix.client import Command
+    from b24app.bitrix.payloads import read_opening
+
+    def open_as(portal, user, **placement):
+        opening = at_sandbox.open(portal, user, **placement)
+        read = read_opening(opening["query"], opening["fields"])
+        return portals.open_page(read, Command("admin", "user.admin"), timeout=10).person
+
+    return open_as
+
+
+@pytest.fixture
+def person(at_sandbox, open_as):
+    """Bob, an ordinary employee of acme, who has opened the installed app."""
+    number = at_sandbox.user("acme", name="Bob", last_name="Worker")
+    at_sandbox.install("acme")
+    return open_as("acme", number)
+
+
+# -- The app's processes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[SQLITE, pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])])
+def stack(request):
+    """Which database and broker the processes use; a test of one only parametrises it indirectly."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory, app_port):
+    """A migrated SQLite file, to be copied."""
+    directory = tmp_path_factory.mktemp("template")
+    path = directory / "template.sqlite3"
+    App(directory, app_port, f"sqlite:///{path}", {}).manage("migrate")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(tmp_path_factory, app_port):
+    """The name of a migrated PostgreSQL database, to be copied."""
+    name = f"defer_template_{uuid.uuid4().hex[:8]}"
+    create_database(name)
+    App(tmp_path_factory.mktemp("template"), app_port, database_url(name), {}).manage("migrate")
+    yield name
+    drop_database(name)
+
+
+def database_url(name):
+    server, _, _ = machine.DATABASE_URL.rpartition("/")
+    return f"{server}/{name}"
+
+
+def create_database(name, template="template1"):
+    with psycopg.connect(machine.DATABASE_URL, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+
+def drop_database(name):
+    with psycopg.connect(machine.DATABASE_URL, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def empty_database(request, stack, tmp_path):
+    """The address of a migrated database for one test."""
+    if stack == SQLITE:
+        path = tmp_path / "app.sqlite3"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    name = f"defer_test_{uuid.uuid4().hex[:8]}"
+    create_database(name, request.getfixturevalue("postgres_template"))
+    yield database_url(name)
+    drop_database(name)
+
+
+@pytest.fixture
+def empty_broker(stack):
+    """The address of a broker without messages."""
+    if stack == SQLITE:
+        return "filesystem://"
+    with redis.from_url(machine.REDIS_URL) as client:
+        client.flushdb()
+    return machine.REDIS_URL
+
+
+@pytest.fixture
+def app(sandbox, empty_database, empty_broker, app_port, tmp_path):
+    """The app, known to the sandbox, with nothing running yet: see tests/processes.py."""
+    own = {"CELERY_BROKER_URL": empty_broker, "TIME_SCALE": str(TIME_SCALE)}
+    app = App(tmp_path, app_port, empty_database, settings_for(sandbox) | own)
+    yield app
+    app.kill_all()
+
+
+# -- A browser -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture
+def chromium(playwright, tmp_path):
+    """A fresh Chromium profile that blocks third-party cookies; close() is called after the test."""
+    profile = tmp_path / "chromium"
+    (profile / "Default").mkdir(parents=True)
+    blocking = {"profile": {"cookie_controls_mode": 1, "block_third_party_cookies": True}}
+    (profile / "Default" / "Preferences").write_text(json.dumps(blocking))
+    context = playwright.chromium.launch_persistent_context(
+        profile,
+        executable_path=machine.chromium(),
+        args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+        viewport={"width": 1280, "height": 800},
+    )
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def console(chromium):
+    """Every error that any page of the browser reports; the test fails when one was not expected.
+
+    A test that means to cause some adds a part of their text to `console.expected`.
+    """
+    console = SimpleNamespace(errors=[], expected=[])
+    chromium.on("console", lambda message: message.type == "error" and console.errors.append(message.text))
+    chromium.on("weberror", lambda error: console.errors.append(str(error.error)))
+    yield console
+    unexpected = [text for text in console.errors if not any(part in text for part in console.expected)]
+    assert unexpected == []
+
+
+@pytest.fixture
+def page(chromium, console):
+    """A page at 1280 × 800, third-party cookies blocked, no console errors allowed."""
+    return chromium.pages[0] if chromium.pages else chromium.new_page()

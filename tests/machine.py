@@ -1,0 +1,61 @@
+"""What this machine offers beyond Python. Tests that need more are left out, and the summary says how to get it."""
+
+import functools
+import os
+import shutil
+from dataclasses import dataclass
+
+import psycopg
+import redis
+
+DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
+BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+
+
+@functools.cache
+def chromium():
+    """The path of a Chromium, or None."""
+    return shutil.which(os.environ.get("CHROMIUM", "")) or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@functools.cache
+def postgres_answers():
+    try:
+        psycopg.connect(DATABASE_URL, connect_timeout=3).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@functools.cache
+def redis_answers():
+    try:
+        with redis.from_url(REDIS_URL, socket_connect_timeout=3) as client:
+            return client.ping()
+    except redis.ConnectionError:
+        return False
+
+
+@dataclass(frozen=True)
+class Need:
+    """What the tests with a marker need, and what to do where it is missing."""
+
+    marker: str
+    is_met: object
+    advice: str
+
+
+NEEDS = [
+    Need("browser", chromium, "no Chromium: install it (Debian: apt-get install chromium) or set CHROMIUM"),
+    Need(
+        "postgres",
+        postgres_answers,
+        "no PostgreSQL at TEST_DATABASE_URL: start one (Debian: apt-get install postgresql) or set the address",
+    ),
+    Need(
+        "redis",
+        redis_answers,
+        "no Redis at TEST_REDIS_URL: start one (Debian: apt-get install redis-server) or set the address",
+    ),
+]

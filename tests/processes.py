@@ -1,0 +1,174 @@
+"""The app as an operator runs it: web, worker and beat as processes, with a database and a broker of their own.
+
+    app.start("web", "worker", "beat")
+    app.kill("worker")  # kill -9
+    app.rows("select state, count(*) from defer_jobitem group by state")
+    app.python("from b24app.models import Portal; print(Portal.objects.count())")
+"""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import requests
+
+from tests.environment import ROOT, bare_environment
+
+START_TIMEOUT = 30  # seconds
+STOP_TIMEOUT = 15  # seconds
+CELERY = ["-m", "celery", "-A", "b24app"]
+COMMANDS = {
+    "web": ["-m", "gunicorn", "b24app.wsgi"],
+    "worker": [*CELERY, "worker", "--without-mingle", "--without-gossip", "--loglevel", "INFO"],
+    "beat": [*CELERY, "beat", "--loglevel", "INFO"],
+}
+
+
+def wait_until(condition, seconds=START_TIMEOUT, what="it"):
+    """What `condition` returns once that is true. Raises AssertionError when that takes longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+    return found
+
+
+@dataclass
+class App:
+    """One deployment of the app. `url` is where its web process answers."""
+
+    directory: Path  # its var/ and its logs
+    port: int
+    database_url: str
+    settings: dict[str, str]
+    running: dict[str, subprocess.Popen] = field(default_factory=dict)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self):
+        own = {
+            "ENV_FILE": os.devnull,
+            "VAR_DIR": str(self.directory),
+            "DATABASE_URL": self.database_url,
+            "PUBLIC_URL": self.url,
+            "WEB_CONCURRENCY": "1",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONWARNINGS": "default",
+        }
+        return bare_environment() | own | self.settings
+
+    # -- Processes ---------------------------------------------------------------------------------------------
+
+    def start(self, *kinds, name=None, **settings):
+        """Start processes and wait until they are ready; a second worker needs a `name`."""
+        for kind in kinds:
+            self._launch(kind, name or kind, settings)
+        for kind in kinds:
+            wait_until(lambda kind=kind: self._is_ready(kind, name or kind), what=f"{name or kind} to start")
+
+    def _launch(self, kind, name, settings):
+        words = list(COMMANDS[kind])
+        if kind == "web":
+            words += ["--bind", f"127.0.0.1:{self.port}"]
+        if kind == "worker":
+            words += ["--hostname", f"{name}@test"]
+        with self.log(name).open("ab") as log:
+            log.write(b"-- started --\n")
+            log.flush()
+            self.running[name] = subprocess.Popen(
+                [sys.executable, *words],
+                cwd=ROOT,
+                env=self.environment | settings,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _is_ready(self, kind, name):
+        assert self.running[name].poll() is None, f"{name} ended:\n{self.log(name).read_text()}"
+        latest = self.log(name).read_text().rpartition("-- started --")[2]
+        if kind == "web":
+            return self._web_answers()
+        return ("ready." if kind == "worker" else "beat: Starting") in latest
+
+    def _web_answers(self):
+        try:
+            return requests.get(self.url, timeout=5).status_code
+        except requests.ConnectionError:
+            return None
+
+    def log(self, name):
+        """The path of a process's log."""
+        return self.directory / f"{name}.log"
+
+    def kill(self, name):
+        """kill -9, children included: nothing is finished, nothing is tidied up."""
+        process = self.running.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self, name):
+        """Ask a process to end and wait for it; its exit status."""
+        process = self.running[name]
+        process.terminate()
+        try:
+            status = process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.kill(name)
+            raise
+        del self.running[name]
+        return status
+
+    def kill_all(self):
+        for name in list(self.running):
+            self.kill(name)
+
+    # -- Looking inside ----------------------------------------------------------------------------------------
+
+    def rows(self, query, params=()):
+        """What the app's database answers, past the app."""
+        if self.database_url.startswith("sqlite"):
+            with sqlite3.connect(self.database_url.removeprefix("sqlite:///"), timeout=20) as connection:
+                rows = connection.execute(query, params).fetchall()
+            connection.close()
+            return rows
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            return connection.execute(query.replace("?", "%s"), params).fetchall()
+
+    def value(self, query, params=()):
+        return self.rows(query, params)[0][0]
+
+    def launch_python(self, code):
+        """A process of its own that runs `code` with the app's settings and models; both ends are piped."""
+        return subprocess.Popen(
+            [sys.executable, "-c", f"import django; django.setup()\n{code}"],
+            cwd=ROOT,
+            env=self.environment | {"DJANGO_SETTINGS_MODULE": "b24app.settings"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def python(self, code):
+        """What `code` prints. Raises AssertionError with its errors when it fails."""
+        process = self.launch_python(code)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        return output
+
+    def manage(self, *words):
+        """Run a management command to its end."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr

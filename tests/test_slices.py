@@ -1,0 +1,406 @@
+"""The engine against the sandbox, slices called as functions."""
+
+import time
+
+import pytest
+
+from b24app import dates, deferrals, portals, selections, slices
+from b24app.bitrix.tasks import PENDING, TaskFilter
+from b24app.models import Credential, Deferral, Job, JobItem, Lease, LeaseLost, Person, Portal, RestCall, Selection
+
+S, Code = JobItem.State, JobItem.Code
+
+
+@pytest.fixture(autouse=True)
+def quick(settings):
+    """Waits of the engine too short to notice, in the order they really have."""
+    settings.SETTLE_AFTER, settings.READ_TIMEOUT = 1.0, 10.0
+    settings.TIME_SCALE = 1000.0
+
+
+@pytest.fixture
+def tasks(sandbox, person):
+    """Make tasks of the person; `tasks(120)` in progress, `tasks(3, status=2)` pending."""
+
+    def make(count, **fields):
+        fields = {"status": 3, "creator": person.user_id, **fields}
+        return sandbox.tasks("acme", count=count, **fields)
+
+    return make
+
+
+@pytest.fixture
+def job_for(person):
+    def ask(task_ids, key="k1"):
+        return deferrals.start(person, selections.select_ticked(person, task_ids), "waiting for parts", key)
+
+    return ask
+
+
+def work(person, slices_at_most=40):
+    """Run slices until nothing is to do, waiting out what the engine waits for."""
+    for _ in range(slices_at_most):
+        slices.run(person.portal_id)
+        seconds = slices.seconds_until_work(person.portal_id)
+        if seconds is None:
+            return
+        time.sleep(min(seconds, 2.0))
+    raise AssertionError("the work does not end")
+
+
+def outcomes(job):
+    return {item.task_id: (item.state, item.code) for item in job.items.all()}
+
+
+def test_it_defers_120_tasks_each_with_one_pause_and_one_defer(sandbox, person, tasks, job_for):
+    ids = tasks(120)
+    job = job_for(ids)
+    asked_before = len(sandbox.requests("acme"))
+    work(person)
+    job.refresh_from_db()
+    assert (job.state, job.done, job.skipped, job.failed) == (Job.State.FINISHED, 120, 0, 0)
+    truth = sandbox.truth("acme")
+    assert sorted((c["task"], c["before"], c["after"]) for c in truth) == sorted(
+        change for id in ids for change in [(id, 3, 2), (id, 2, 6)]
+    )
+    assert {c["person"] for c in truth} == {person.user_id}
+    assert len(sandbox.requests("acme")) - asked_before <= 12
+
+
+def test_every_deferred_task_is_owed_a_return_to_what_it_was(person, tasks, job_for):
+    progressing, pending = tasks(1), tasks(1, status=2)
+    job = job_for(progressing + pending)
+    work(person)
+    owed = {deferral.task_id: deferral for deferral in Deferral.objects.live()}
+    assert {id: owed[id].previous_status for id in owed} == {progressing[0]: 3, pending[0]: 2}
+    assert all(deferral.status_changed_at and deferral.item.job == job for deferral in owed.values())
+
+
+def test_a_mixed_selection_gets_one_truthful_outcome_per_task(sandbox, person, tasks, job_for):
+    stranger = sandbox.user("acme", name="Eve")
+    progressing, pending, deferred, overdue = (
+        tasks(3),
+        tasks(2, status=2),
+        tasks(1, status=6),
+        tasks(1, status=6, deadline="2020-01-01T00:00:00Z"),
+    )
+    meanwhile_completed, meanwhile_deleted = tasks(1), tasks(1)
+    not_mine = sandbox.tasks("acme", count=1, status=3, creator=stranger, auditors=[person.user_id])
+    job = job_for(progressing + pending + deferred + overdue + meanwhile_completed + meanwhile_deleted + not_mine)
+    sandbox.change_task("acme", meanwhile_completed[0], status=5)
+    sandbox.change_task("acme", meanwhile_deleted[0], delete=True)
+    work(person)
+    assert outcomes(job) == {
+        **dict.fromkeys(progressing + pending, (S.DONE, "")),
+        **dict.fromkeys(deferred + overdue, (S.SKIPPED, Code.ALREADY_DEFERRED)),
+        meanwhile_completed[0]: (S.SKIPPED, Code.COMPLETED),
+        meanwhile_deleted[0]: (S.SKIPPED, Code.GONE),
+        not_mine[0]: (S.FAILED, Code.NOT_PERMITTED),
+    }
+    assert sandbox.states("acme", not_mine) == {not_mine[0]: 3}
+
+
+def test_a_boss_who_may_pause_but_not_defer_pauses_nothing(sandbox, at_sandbox, open_as):
+    boss = sandbox.user("acme", name="Ann")
+    worker = sandbox.user("acme", name="Bob", boss=boss)
+    other = sandbox.user("acme", name="Eve")
+    sandbox.install("acme")
+    person = open_as("acme", boss)
+    (task,) = sandbox.tasks("acme", count=1, status=3, creator=other, responsible=worker)
+    job = deferrals.start(person, selections.select_ticked(person, [task]), "", "k1")
+    work(person)
+    assert outcomes(job) == {task: (S.FAILED, Code.NOT_PERMITTED)}
+    assert sandbox.truth("acme") == []
+
+
+def test_a_task_paused_but_not_deferred_is_in_progress_again(sandbox, person, tasks, job_for):
+    (task,) = tasks(1)
+    job = job_for([task])
+    sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
+    work(person)
+    assert outcomes(job) == {task: (S.FAILED, Code.NOT_PERMITTED)}
+    assert [(c["before"], c["after"]) for c in sandbox.truth("acme")] == [(3, 2), (2, 3)]
+
+
+def test_a_defer_refused_once_is_asked_again_in_a_fresh_request(sandbox, person, tasks, job_for):
+    (task,) = tasks(1)
+    job = job_for([task])
+    sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=1)
+    work(person)
+    assert outcomes(job) == {task: (S.DONE, "")}
+    assert [(c["before"], c["after"]) for c in sandbox.truth("acme")] == [(3, 2), (2, 6)]
+
+
+def test_a_task_that_can_be_neither_deferred_nor_started_again_is_reported_as_left_paused(
+    sandbox, person, tasks, job_for
+):
+    (task,) = tasks(1)
+    job = job_for([task])
+    sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
+    sandbox.fault("tasks.task.start", "error", code="0", status=400, times=-1)
+    work(person)
+    assert outcomes(job) == {task: (S.FAILED, Code.LEFT_PAUSED)}
+    assert sandbox.states("acme", [task]) == {task: 2}
+
+
+LOST_ANSWERS = [
+    ("drop", {}),
+    ("late", {"seconds": 3.0}),
+    ("truncate", {}),
+    ("replace", {"status": 502, "html": True}),
+    ("replace", {"status": 200, "body": ""}),
+    ("cut", {}),
+]
+
+
+@pytest.mark.parametrize("kind, options", LOST_ANSWERS)
+def test_a_lost_answer_is_settled_by_reading_and_nothing_is_sent_twice(
+    sandbox, person, tasks, job_for, settings, kind, options
+):
+    settings.READ_TIMEOUT = 1.5 if kind == "late" else 10.0
+    settings.SETTLE_AFTER = 4.0 if kind == "late" else 1.0
+    ids = tasks(30)
+    job = job_for(ids)
+    sandbox.fault("batch", kind, skip=1, **options)
+    work(person)
+    job.refresh_from_db()
+    assert RestCall.objects.filter(method="batch", job=job).exclude(code="").count() == 1
+    assert (job.state, job.done) == (Job.State.FINISHED, 30)
+    assert len(sandbox.truth("acme")) == 60
+
+
+def test_a_request_cut_in_the_middle_leaves_a_prefix_that_is_kept(sandbox, person, tasks, job_for):
+    ids = tasks(30)
+    job = job_for(ids)
+    sandbox.fault("tasks.task.defer", "cut", skip=12)
+    work(person)
+    job.refresh_from_db()
+    assert RestCall.objects.filter(method="batch", code="connection_lost").count() == 1
+    assert job.done == 30
+    assert len(sandbox.truth("acme")) == 60
+
+
+def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, tasks, job_for, monkeypatch):
+    job = job_for(tasks(60))
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0)
+    while not sandbox.truth("acme"):
+        slices.run(person.portal_id)
+    Credential.objects.update(expires_at=dates.now())
+    work(person, slices_at_most=99)
+    job.refresh_from_db()
+    assert (job.state, job.done) == (Job.State.FINISHED, 60)
+    assert len([r for r in sandbox.requests(None) if r["method"] == "oauth/token"]) == 1
+    assert Credential.objects.get().version == 2
+
+
+def test_an_access_token_that_the_portal_calls_expired_is_renewed_and_the_batch_sent_again(
+    sandbox, person, tasks, job_for
+):
+    job = job_for(tasks(20))
+    sandbox.expire("acme")
+    work(person)
+    job.refresh_from_db()
+    assert (job.state, job.done) == (Job.State.FINISHED, 20)
+    renewals = [r for r in sandbox.requests(None) if r["method"] == "oauth/token"]
+    assert len(renewals) == 1
+
+
+def test_a_credential_that_is_refused_gets_no_calls_until_the_person_opens_the_app_again(
+    sandbox, person, tasks, job_for, open_as
+):
+    job = job_for(tasks(3))
+    sandbox.revoke("acme")
+    slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.PERSON)
+    asked = len(sandbox.requests("acme")) + len(sandbox.requests(None))
+    slices.run(person.portal_id)
+    assert len(sandbox.requests("acme")) + len(sandbox.requests(None)) == asked
+    assert open_as("acme", person.user_id) == person
+    assert deferrals.resume_waiting(person)
+    work(person)
+    job.refresh_from_db()
+    assert job.done == 3
+
+
+def test_a_portal_that_limits_requests_is_left_alone_and_the_job_says_so(sandbox, person, tasks, job_for):
+    job = job_for(tasks(3))
+    sandbox.fault("tasks.task.list", "error", code="QUERY_LIMIT_EXCEEDED", status=503)
+    slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.LIMIT)
+    assert 1 < slices.seconds_until_work(person.portal_id) <= 10
+
+
+def test_the_operating_limit_inside_a_batch_leaves_paused_tasks_to_be_deferred_first(sandbox, person, tasks, job_for):
+    ids = tasks(5)
+    job = job_for(ids)
+    sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=3)
+    slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.state, job.waiting_why, job.done) == (Job.State.WAITING, Job.Why.LIMIT, 2)
+    assert set(job.items.exclude(state=S.DONE).values_list("state", "step")) == {(S.PENDING, "paused")}
+    Job.objects.update(waiting_until=job.created_at)
+    work(person)
+    job.refresh_from_db()
+    assert (job.done, len(sandbox.truth("acme"))) == (5, 10)
+
+
+def test_two_slices_of_one_portal_never_run_at_once(person):
+    lease = Lease.take(person.portal_id)
+    assert lease
+    assert Lease.take(person.portal_id) is None
+    assert not slices.run(person.portal_id)
+    lease.release()
+    assert Lease.take(person.portal_id)
+
+
+def test_a_lease_that_was_taken_over_writes_nothing(person):
+    stale = Lease.take(person.portal_id)
+    Portal.objects.update(lease_until=None)
+    assert Lease.take(person.portal_id)
+    with pytest.raises(LeaseLost):
+        stale.renew()
+
+
+def test_work_for_a_portal_stops_at_once_when_it_is_suspended(sandbox, person, tasks, job_for):
+    job = job_for(tasks(3))
+    Portal.objects.update(status=Portal.Status.SUSPENDED)
+    assert slices.portals_with_work() == []
+    assert not slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert job.settled == 0
+    assert sandbox.truth("acme") == []
+
+
+def test_the_sweep_finds_a_portal_with_work_and_no_other(person, tasks, job_for):
+    assert slices.portals_with_work() == []
+    job_for(tasks(1))
+    assert slices.portals_with_work() == [person.portal_id]
+    Portal.objects.update(lease_until=None)
+    work(person)
+    assert slices.portals_with_work() == []
+
+
+def test_a_job_that_we_cannot_work_on_is_put_aside_and_the_next_one_goes_on(person, tasks, job_for, monkeypatch):
+    poisoned, healthy = job_for(tasks(1), "k1"), job_for(tasks(1), "k2")
+    run = slices.JobStep.run
+
+    def fail(step):
+        if step.job == poisoned:
+            raise ZeroDivisionError
+        run(step)
+
+    monkeypatch.setattr(slices.JobStep, "run", fail)
+    slices.run(person.portal_id)
+    poisoned.refresh_from_db()
+    healthy.refresh_from_db()
+    assert (poisoned.state, poisoned.waiting_why) == (Job.State.WAITING, Job.Why.ERROR)
+    assert healthy.state == Job.State.FINISHED
+
+
+def test_two_jobs_of_a_portal_take_turns(person, tasks, job_for):
+    big, small = job_for(tasks(60), "k1"), job_for(tasks(2), "k2")
+    seen = []
+    for _ in range(6):
+        lease = Lease.take(person.portal_id)
+        slices._run_step(lease)
+        lease.release()
+        seen.append(Job.objects.order_by("-last_slice_at").first().pk)
+    assert seen[:4] == [big.pk, small.pk, big.pk, small.pk]
+
+
+# -- Selections
+
+
+def test_everything_that_matches_is_collected_and_frozen(person, tasks):
+    ids = tasks(130)
+    tasks(5, status=2)
+    selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
+    assert selection.state == Selection.State.COLLECTING
+    work(person)
+    selection.refresh_from_db()
+    assert selection.state == Selection.State.READY
+    assert sorted(selection.tasks.values_list("task_id", flat=True)) == ids
+    assert selections.forecast(selection) == selections.Forecast(130, 130, [])
+
+
+def test_a_selection_of_exactly_full_pages_ends(person, tasks):
+    tasks(100)
+    selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
+    work(person)
+    selection.refresh_from_db()
+    assert (selection.state, selection.collected) == (Selection.State.READY, 100)
+
+
+def test_a_selection_stops_at_its_limit(person, tasks, monkeypatch):
+    monkeypatch.setattr(selections, "MAX_TASKS", 70)
+    tasks(130)
+    selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
+    work(person)
+    selection.refresh_from_db()
+    assert (selection.state, selection.collected) == (Selection.State.READY, 70)
+
+
+def test_many_ticked_tasks_are_read_by_a_worker(person, tasks, monkeypatch):
+    monkeypatch.setattr(selections, "READ_AT_ONCE", 20)
+    ids = tasks(60)
+    selection = selections.select_ticked(person, [*ids, 999_999])
+    assert selection.state == Selection.State.COLLECTING
+    work(person)
+    selection.refresh_from_db()
+    assert selections.forecast(selection) == selections.Forecast(61, 60, [(Code.GONE, 1)])
+
+
+def test_the_forecast_tells_what_will_be_skipped(person, tasks):
+    selection = selections.select_ticked(
+        person, tasks(2) + tasks(1, status=PENDING) + tasks(3, status=6) + tasks(1, status=5)
+    )
+    assert selections.forecast(selection) == selections.Forecast(
+        7, 3, [(Code.ALREADY_DEFERRED, 3), (Code.COMPLETED, 1)]
+    )
+
+
+# -- Asking
+
+
+def test_the_same_request_twice_is_one_job(person, tasks):
+    selection = selections.select_ticked(person, tasks(2))
+    first = deferrals.start(person, selection, "why", "key")
+    assert deferrals.start(person, selection, "why", "key") == first
+    assert JobItem.objects.count() == 2
+
+
+def test_the_same_key_for_something_else_is_refused(person, tasks):
+    selection = selections.select_ticked(person, tasks(2))
+    deferrals.start(person, selection, "why", "key")
+    with pytest.raises(deferrals.KeyReused):
+        deferrals.start(person, selection, "because", "key")
+
+
+def test_a_selection_that_is_not_ready_makes_no_job(person):
+    selection = selections.select_matching(person, TaskFilter())
+    with pytest.raises(deferrals.NotReady):
+        deferrals.start(person, selection, "", "key")
+
+
+def test_the_journal_holds_every_exchange_and_no_secret(sandbox, person, tasks, job_for):
+    job = job_for(tasks(3))
+    work(person)
+    secrets = {person.credential.access_token, person.credential.refresh_token}
+    calls = RestCall.objects.filter(job=job)
+    assert {call.method for call in calls} == {"batch", "tasks.task.list"}
+    for call in RestCall.objects.all():
+        text = f"{call.params}{call.outcome}"
+        assert not any(secret in text for secret in secrets)
+        assert "auth" not in call.params
+
+
+def test_people_of_two_portals_with_the_same_ids_do_not_meet(sandbox, person, open_as):
+    other = sandbox.user("umbrella", name="Bob")
+    sandbox.install("umbrella")
+    twin = open_as("umbrella", other)
+    assert twin.user_id == person.user_id
+    assert twin != person
+    assert Person.objects.count() == 2
+    assert portals.person_of(person.portal_id, twin.pk, 1) is None
