@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,6 +28,8 @@ from b24app.web.access import TICKET_HEADER, Ticket, allow_frame, language_of, r
 from b24app.web.jobs import panel
 from b24app.web.lists import Listing, list_context
 from b24app.web.words import Trouble, trouble
+
+logger = logging.getLogger(__name__)
 
 PENDING_LIFE = timedelta(seconds=60)  # of an opening whose portal did not answer in time
 UNINSTALL = "ONAPPUNINSTALL"
@@ -58,14 +61,14 @@ def _open(request: HttpRequest) -> HttpResponse:
     """
     try:
         opening = _read_opening(request)
-    except BadPayload:
-        return _refused(request, None, 400)
+    except BadPayload as error:
+        return _refused(request, None, 400, str(error))
     listing = Listing.of_opening(opening)
     with translation.override(language_of(opening.language)):
         try:
             opened = portals.open_page(opening, listing.command())
-        except NotProven:
-            return _refused(request, opening, 403)
+        except NotProven as error:
+            return _refused(request, opening, 403, str(error))
         except AccessLost as error:
             return _frame(request, opening, "app.html", {"trouble": trouble(error)})
         except BitrixError:
@@ -155,8 +158,9 @@ def _frame(
     return allow_frame(render(request, template, page), origin)
 
 
-def _refused(request: HttpRequest, opening: Opening | None, status: int) -> HttpResponse:
+def _refused(request: HttpRequest, opening: Opening | None, status: int, why: str) -> HttpResponse:
     """This did not come from a portal where the app is installed, as far as anybody trustworthy knows."""
+    logger.warning("opening refused: %s", why)
     with translation.override(language_of(request.GET.get("LANG", ""))):
         title = gettext("The app is not installed on this Bitrix24")
         sentence = gettext("Close this page and open it from Bitrix24 again. If that does not help, install the app.")
@@ -203,14 +207,14 @@ def install(request: HttpRequest) -> HttpResponse:
         return render(request, "about.html", {"is_installer": True})
     try:
         opening = _read_opening(request)
-    except BadPayload:
-        return _refused(request, None, 400)
+    except BadPayload as error:
+        return _refused(request, None, 400, str(error))
     language = language_of(opening.language)
     with translation.override(language):
         try:
             person = portals.connect(opening)
-        except NotProven:
-            return _refused(request, opening, 403)
+        except NotProven as error:
+            return _refused(request, opening, 403, str(error))
         except (NotAllowed, BitrixError) as error:
             context = _steps_context("connect", _install_trouble(error))
             return _frame(request, opening, "install.html", context)
