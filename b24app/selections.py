@@ -51,7 +51,7 @@ def few(task_ids: Sequence[int]) -> bool:
 
 
 def select_matching(person: Person, wanted: TaskFilter) -> Selection:
-    """A selection of everything that matches, up to MAX_TASKS; a worker collects it."""
+    """A selection of everything that matches but `wanted.excluded`, up to MAX_TASKS; a worker collects it."""
     return Selection.objects.create(person=person, filter=wanted.as_json(), created_at=dates.now())
 
 
@@ -107,7 +107,8 @@ def _collect_more(selection: Selection, client: Client, lease: Lease) -> None:
     else:
         matching = TaskFilter.from_json(selection.filter)
         rows, ended = tasks.collect_after(client, matching, selection.after_id)
-        rows = rows[: MAX_TASKS - selection.collected]
+        selection.after_id = rows[-1].id if rows else selection.after_id
+        rows = [row for row in rows if row.id not in matching.excluded][: MAX_TASKS - selection.collected]
         ended = ended or selection.collected + len(rows) >= MAX_TASKS
     with transaction.atomic():
         lease.renew()
@@ -126,7 +127,6 @@ def _keep(selection: Selection, rows: Sequence[TaskRow], ended: bool) -> None:
         for row in rows
     )
     selection.collected += len(rows)
-    selection.after_id = max((row.id for row in rows), default=selection.after_id)
     if ended:
         selection.state = Selection.State.READY
     selection.save(update_fields=["state", "collected", "after_id"])

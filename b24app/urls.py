@@ -1,5 +1,27 @@
 """Every address on one screen."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from b24app.web import jobs, lifecycle, lists
+
+urlpatterns = [
+    # A portal opens us in its frame; everybody else reads what Defer is.
+    path("", lifecycle.home, name="home"),
+    path("placement/", lifecycle.placement, name="placement"),
+    path("opening/", lifecycle.opening, name="opening"),
+    path("ticket/", lifecycle.ticket, name="ticket"),
+    path("install/", lifecycle.install, name="install"),
+    path("install/scope/", lifecycle.install_scope, name="install-scope"),
+    path("install/bind/", lifecycle.install_bind, name="install-bind"),
+    path("events/", lifecycle.events, name="events"),
+    # Our own page asks for these, with a ticket.
+    path("tasks/", lists.listing, name="tasks"),
+    path("selections/", lists.select, name="selections"),
+    path("selections/<uuid:selection_id>/", lists.selection, name="selection"),
+    path("jobs/", jobs.create, name="jobs"),
+    path("jobs/<int:job_id>/", jobs.watch, name="job"),
+    path("jobs/<int:job_id>/dismiss/", jobs.dismiss, name="job-dismiss"),
+    # Machines ask for these.
+    path("healthz", lifecycle.healthz, name="healthz"),
+    path("readyz", lifecycle.readyz, name="readyz"),
+]

@@ -46,10 +46,12 @@ class TaskFilter:
     """Which tasks to list: those of one person or project, by real status, and by words in the title."""
 
     statuses: tuple[int, ...] = (IN_PROGRESS,)
-    member_id: int | None = None  # responsible, creator, participant or observer
+    # Responsible, creator, participant or observer. A text refers to another command's result: portals.VIEWER.
+    member_id: int | str | None = None
     project_id: int | None = None
     task_id: int | None = None
     title: str = ""
+    excluded: tuple[int, ...] = ()  # unticked one by one; left out by whoever collects, not by the portal
 
     def as_params(self) -> dict[str, Any]:
         params: dict[str, Any] = {"REAL_STATUS": list(self.statuses)}
@@ -72,7 +74,8 @@ class TaskFilter:
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> Self:
-        return cls(**{**kept, "statuses": tuple(kept["statuses"])})
+        lists = {name: tuple(kept.get(name, ())) for name in ("statuses", "excluded")}
+        return cls(**{**kept, **lists})
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class TaskRow:
     deadline: datetime | None
     responsible: str
     project: str
+    responsible_id: int | None = None
+    active_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class TaskState:
     status_changed_at: datetime | None
 
 
-LIST_FIELDS = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "GROUP_ID"]
+LIST_FIELDS = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "GROUP_ID", "ACTIVITY_DATE"]
 STATE_FIELDS = [
     *("ID", "TITLE", "STATUS", "CREATED_BY", "RESPONSIBLE_ID", "ACCOMPLICES"),
     *("STATUS_CHANGED_BY", "STATUS_CHANGED_DATE"),
@@ -233,6 +238,8 @@ def _row(raw: dict[str, Any]) -> TaskRow:
         deadline=_moment(raw.get("deadline")),
         responsible=_name(raw.get("responsible")),
         project=_name(raw.get("group")),
+        responsible_id=int(raw["responsibleId"]) if raw.get("responsibleId") else None,
+        active_at=_moment(raw.get("activityDate")),
     )
 
 

@@ -1,0 +1,125 @@
+"""Starting a job, watching it, and closing its result."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.core.exceptions import SuspiciousOperation
+from django.db import transaction
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET, require_POST
+
+from b24app import dates, deferrals, jobs
+from b24app.models import Job, JobItem, Person
+from b24app.web.access import ticketed
+from b24app.web.words import task_links
+
+SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
+# How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
+DELAYS = ((2, 500), (30, 1000), (120, 2000))
+LONGEST_DELAY = 5000
+WAITING_DELAY = 3000
+# The worst first: a task left paused needs a person at once.
+WORST_FIRST = [JobItem.Code.LEFT_PAUSED, JobItem.Code.NOT_PERMITTED, JobItem.Code.CHANGING, JobItem.Code.REFUSED]
+
+
+class JobForm(forms.Form):
+    selection = forms.UUIDField()
+    reason = forms.CharField(max_length=500, required=False)
+    key = forms.RegexField(r"^[0-9A-Za-z-]{16,64}$")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks that met the same fate."""
+
+    code: str
+    is_failure: bool
+    count: int
+    items: list[JobItem]
+
+    @property
+    def unnamed(self) -> int:
+        """How many more there are than the screen lists."""
+        return self.count - len(self.items)
+
+
+@require_POST
+@ticketed
+def create(request: HttpRequest, person: Person) -> HttpResponse:
+    """Start the job of a confirmed selection; sent twice, it is one job."""
+    form = JobForm(request.POST)
+    if not form.is_valid():
+        raise SuspiciousOperation("not a job")
+    selection = get_object_or_404(person.selections, pk=form.cleaned_data["selection"])
+    try:
+        job = deferrals.start(person, selection, form.cleaned_data["reason"], form.cleaned_data["key"])
+    except deferrals.NotReady:
+        response = render(request, "_selection_failed.html", {"selection": selection})
+        response["HX-Retarget"] = "#dialog-body"
+        response["HX-Reswap"] = "innerHTML"
+        return response
+    except deferrals.KeyReused:
+        raise SuspiciousOperation("this key stood for another job") from None
+    transaction.on_commit(lambda: jobs.hint(person.portal_id))
+    response = render(request, "_job.html", panel(person, job))
+    response["HX-Trigger-After-Swap"] = "job-started"
+    return response
+
+
+@require_GET
+@ticketed
+def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
+    """How far a job has come; once it has finished, its whole panel with the result."""
+    job = get_object_or_404(person.jobs, pk=job_id)
+    said = request.GET.get("said", "")
+    context = panel(person, job, int(said) if said.isascii() and said.isdigit() else 0)
+    if job.state != Job.State.FINISHED:
+        return render(request, "_progress.html", context)
+    response = render(request, "_job.html", {**context, "announce": True})
+    response["HX-Retarget"] = "#job"
+    response["HX-Trigger-After-Swap"] = "job-finished"
+    return response
+
+
+@require_POST
+@ticketed
+def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
+    """Close a result; the answer is the next panel that waits to be seen, mostly none."""
+    deferrals.dismiss(get_object_or_404(person.jobs, pk=job_id))
+    response = render(request, "_job.html", panel(person, deferrals.latest_job(person)))
+    response["HX-Trigger-After-Swap"] = "job-closed"
+    return response
+
+
+def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
+    """What the panel above the list shows; `said` is the milestone (25, 50, 75) that was read aloud last."""
+    if job is None:
+        return {"job": None}
+    if job.state == Job.State.FINISHED:
+        return {**task_links(person), "job": job, "groups": _groups(job)}
+    milestone = job.settled * 4 // job.total * 25
+    return {"job": job, "delay": _delay(job), "milestone": milestone, "announce": milestone > said}
+
+
+def _delay(job: Job) -> int:
+    if job.state == Job.State.WAITING:
+        return WAITING_DELAY
+    age = (dates.now() - job.created_at).total_seconds()
+    return next((delay for seconds, delay in DELAYS if age < seconds), LONGEST_DELAY)
+
+
+def _groups(job: Job) -> list[Group]:
+    """What was not deferred, by what became of it: failures first, the worst of them on top."""
+    missed = job.items.filter(state__in=[JobItem.State.FAILED, JobItem.State.SKIPPED])
+    counts = missed.values_list("state", "code").annotate(number=Count("id"))
+    groups = [
+        Group(
+            code, state == JobItem.State.FAILED, number, list(missed.filter(state=state, code=code)[:SHOWN_PER_REASON])
+        )
+        for state, code, number in counts.order_by("state", "code")
+    ]
+    worst = [code.value for code in WORST_FIRST]
+    return sorted(groups, key=lambda group: worst.index(group.code) if group.code in worst else len(worst))

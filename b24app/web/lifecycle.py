@@ -1,0 +1,305 @@
+"""Coming and going: the installer, openings in a frame, fresh proofs, events, and the public page."""
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from b24app import dates, deferrals, jobs, portals, vault
+from b24app.bitrix.client import Command
+from b24app.bitrix.errors import AccessLost, BitrixError
+from b24app.bitrix.payloads import BadPayload, Opening, read_event, read_opening
+from b24app.models import PendingOpening, Person, Portal
+from b24app.portals import NotAllowed, NotProven, Opened
+from b24app.web.access import TICKET_HEADER, Ticket, allow_frame, language_of, require_our_page, speaking_to, ticketed
+from b24app.web.jobs import panel
+from b24app.web.lists import Listing, list_context
+from b24app.web.words import Trouble, trouble
+
+logger = logging.getLogger(__name__)
+
+PENDING_LIFE = timedelta(seconds=60)  # of an opening whose portal did not answer in time
+UNINSTALL = "ONAPPUNINSTALL"
+
+# The steps of the installer: what the screen calls them, and the address that does each.
+STEPS = ("connect", "install-scope", "install-bind")
+
+
+# -- The app in a frame -------------------------------------------------------------------------------
+
+
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+def home(request: HttpRequest) -> HttpResponse:
+    """The public page; posted to by a portal, the app."""
+    return _open(request) if request.method == "POST" else render(request, "about.html")
+
+
+@csrf_exempt
+@require_POST
+def placement(request: HttpRequest) -> HttpResponse:
+    return _open(request)
+
+
+def _open(request: HttpRequest) -> HttpResponse:
+    """Prove who opens the page and show the list it was opened from.
+
+    A portal that takes too long gets a second chance: the page comes without data and asks again by itself.
+    """
+    try:
+        opening = _read_opening(request)
+    except BadPayload as error:
+        return _refused(request, None, 400, str(error))
+    listing = Listing.of_opening(opening)
+    with translation.override(language_of(opening.language)):
+        try:
+            opened = portals.open_page(opening, listing.command())
+        except NotProven as error:
+            return _refused(request, opening, 403, str(error))
+        except AccessLost as error:
+            return _frame(request, opening, "app.html", {"trouble": trouble(error)})
+        except BitrixError:
+            return _frame(request, opening, "app.html", {"code": _put_aside(opening)})
+    with speaking_to(opened.person, language_of(opening.language)):
+        context = _arrive(opened, listing)
+        ticket = Ticket.issue(opened.person, language_of(opening.language))
+        return _frame(request, opening, "app.html", {**context, "ticket": ticket.signed()}, opened.person.portal)
+
+
+@csrf_exempt
+@require_POST
+def opening(request: HttpRequest) -> HttpResponse:
+    """The rest of a page whose portal had not answered in time, for the page's one-use code."""
+    require_our_page(request)
+    pending = _take_back(request.POST.get("code", ""))
+    if pending is None:
+        return HttpResponse(status=401)
+    listing = Listing.of_opening(pending)
+    language = language_of(pending.language)
+    with translation.override(language):
+        try:
+            opened = portals.open_page(pending, listing.command(), portals.WEB_TIMEOUT)
+        except NotProven:
+            return HttpResponse(status=401)
+        except BitrixError as error:
+            return render(request, "_trouble.html", vars(_reopening(trouble(error))))
+    with speaking_to(opened.person, language):
+        response = render(request, "_app.html", _arrive(opened, listing))
+    response[TICKET_HEADER] = Ticket.issue(opened.person, language).signed()
+    return response
+
+
+@csrf_exempt
+@require_POST
+def ticket(request: HttpRequest) -> HttpResponse:
+    """A fresh ticket for a page that has been open for long, against tokens that the portal just handed it."""
+    require_our_page(request)
+    try:
+        fresh = _read_opening(request)
+        opened = portals.open_page(fresh, Command("page", "app.info"), portals.WEB_TIMEOUT)
+    except (BadPayload, NotProven, BitrixError):
+        return HttpResponse(status=401)
+    _let_jobs_go_on(opened.person)
+    language = language_of(fresh.language)
+    return HttpResponse(status=204, headers={TICKET_HEADER: Ticket.issue(opened.person, language).signed()})
+
+
+def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
+    """A proven person is here: their jobs go on, and their list is shown with the job that they left behind."""
+    person = opened.person
+    _let_jobs_go_on(person)
+    context = list_context(person, listing.seen_by(person), opened.answer)
+    return {**context, **panel(person, deferrals.latest_job(person))}
+
+
+def _let_jobs_go_on(person: Person) -> None:
+    if deferrals.resume_waiting(person):
+        transaction.on_commit(lambda: jobs.hint(person.portal_id))
+
+
+def _read_opening(request: HttpRequest) -> Opening:
+    return read_opening(_flat(request.GET), _flat(request.POST))
+
+
+def _flat(fields: QueryDict) -> dict[str, str]:
+    return {name: str(fields[name]) for name in fields}
+
+
+def _frame(
+    request: HttpRequest, opening: Opening, template: str, context: dict[str, object], portal: Portal | None = None
+) -> HttpResponse:
+    """A page for the frame of the portal that the opening comes from.
+
+    Until it is proven, that portal may be anybody's, so such a page holds nothing. A portal that we know is
+    framed only by the address that was proven for it.
+    """
+    known = portal or Portal.objects.filter(member_id=opening.member_id).first()
+    origin = known.origin if known else opening.portal_origin
+    page = {
+        "opening": opening,
+        "options_json": json.dumps(dict(opening.options)),
+        "portal_origin": origin,
+        "reopen_url": request.get_full_path(),
+        **context,
+    }
+    return allow_frame(render(request, template, page), origin)
+
+
+def _refused(request: HttpRequest, opening: Opening | None, status: int, why: str) -> HttpResponse:
+    """This did not come from a portal where the app is installed, as far as anybody trustworthy knows."""
+    logger.warning("opening refused: %s", why)
+    with translation.override(language_of(request.GET.get("LANG", ""))):
+        title = gettext("The app is not installed on this Bitrix24")
+        sentence = gettext("Close this page and open it from Bitrix24 again. If that does not help, install the app.")
+        response = render(request, "refused.html", {"trouble": Trouble(title, sentence)}, status=status)
+    return allow_frame(response, opening.portal_origin if opening else "")
+
+
+# -- Openings put aside -------------------------------------------------------------------------------
+
+
+def _put_aside(opening: Opening) -> str:
+    """Keep an opening for a minute; only the code that is returned brings it back, once."""
+    code = secrets.token_urlsafe(24)
+    digest = _digest(code)
+    PendingOpening.objects.create(
+        code_digest=digest,
+        sealed_payload=vault.seal(json.dumps(asdict(opening)), digest),
+        expires_at=dates.now() + PENDING_LIFE,
+    )
+    return code
+
+
+def _take_back(code: str) -> Opening | None:
+    """The opening that was put aside under this code, unless it was taken already or is too old."""
+    digest = _digest(code)
+    pending = PendingOpening.objects.filter(code_digest=digest, expires_at__gt=dates.now()).first()
+    if pending is None or not PendingOpening.objects.filter(pk=pending.pk).delete()[0]:
+        return None
+    return Opening(**json.loads(vault.unseal(pending.sealed_payload, digest)))
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+# -- The installer ------------------------------------------------------------------------------------
+
+
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+def install(request: HttpRequest) -> HttpResponse:
+    """The installer in an admin's frame, its first step done; called by hand, what it is for."""
+    if request.method != "POST":
+        return render(request, "about.html", {"is_installer": True})
+    try:
+        opening = _read_opening(request)
+    except BadPayload as error:
+        return _refused(request, None, 400, str(error))
+    language = language_of(opening.language)
+    with translation.override(language):
+        try:
+            person = portals.connect(opening)
+        except NotProven as error:
+            return _refused(request, opening, 403, str(error))
+        except (NotAllowed, BitrixError) as error:
+            context = _steps_context("connect", _install_trouble(error))
+            return _frame(request, opening, "install.html", context)
+        context = {**_steps_context("install-scope"), "ticket": Ticket.issue(person, language).signed()}
+        return _frame(request, opening, "install.html", context, person.portal)
+
+
+@require_POST
+@ticketed
+def install_scope(request: HttpRequest, person: Person) -> HttpResponse:
+    return _take_step(request, "install-scope", lambda: portals.check_scope(person))
+
+
+@require_POST
+@ticketed
+def install_bind(request: HttpRequest, person: Person) -> HttpResponse:
+    return _take_step(request, "install-bind", lambda: portals.bind(person))
+
+
+def _take_step(request: HttpRequest, step: str, act: Callable[[], None]) -> HttpResponse:
+    """Do one step of the installer; the answer does the next one by itself, or says what is the matter."""
+    try:
+        act()
+    except (NotAllowed, BitrixError) as error:
+        return render(request, "_install_steps.html", _steps_context(step, _install_trouble(error)))
+    following = (*STEPS, "")[STEPS.index(step) + 1]
+    response = render(request, "_install_steps.html", _steps_context(following))
+    if not following:
+        response["HX-Trigger-After-Swap"] = "installed"
+    return response
+
+
+def _steps_context(current: str, failure: Trouble | None = None) -> dict[str, object]:
+    """Which steps are done, which one runs or failed ("" when all are done), and what is the matter with it."""
+    names = (gettext("Connect"), gettext("Permissions"), gettext("Add to task lists"))
+    done = STEPS.index(current) if current else len(STEPS)
+    current_state = "failed" if failure else "running"
+    states = ["done" if n < done else current_state if n == done else "waiting" for n in range(len(STEPS))]
+    act_url = reverse(current) if current in STEPS[1:] else ""
+    return {"steps": list(zip(names, states, strict=True)), "act_url": act_url, "trouble": failure}
+
+
+def _install_trouble(error: NotAllowed | BitrixError) -> Trouble:
+    if isinstance(error, BitrixError):
+        return _reopening(trouble(error))
+    if error.code == "not_admin":
+        return Trouble(gettext("Only an administrator can set up the app"), gettext("Ask yours to open it once."))
+    if error.code == "scope":
+        sentence = gettext("Bitrix24 has not granted: %(missing)s. Allow it on the app's card, then try again.")
+        return Trouble(gettext("A permission is missing"), sentence % {"missing": error.detail}, "again")
+    sentence = gettext("Bitrix24 did not add the app to its menus.")
+    return Trouble(gettext("Almost there"), sentence, "again", error.detail)
+
+
+def _reopening(what: Trouble) -> Trouble:
+    """The same trouble where trying again takes fresh tokens."""
+    return Trouble(what.title, what.sentence, "reopen", what.code)
+
+
+# -- Events, and signs of life ------------------------------------------------------------------------
+
+
+@csrf_exempt
+@require_POST
+def events(request: HttpRequest) -> HttpResponse:
+    """What a portal reports. The answer is always the same: it must not tell who is a customer of ours."""
+    try:
+        event = read_event(_flat(request.POST))
+    except BadPayload as error:
+        return HttpResponse(str(error), status=400, content_type="text/plain")
+    if event.name == UNINSTALL:
+        portals.uninstall(event)
+    return HttpResponse("ok", content_type="text/plain")
+
+
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """This process answers."""
+    return HttpResponse("ok", content_type="text/plain")
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """The database answers too, and its tables are those that this code expects."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return HttpResponse("migrations are missing", status=503, content_type="text/plain")
+    return HttpResponse("ok", content_type="text/plain")

@@ -1,0 +1,281 @@
+"""The list of tasks, and making a selection from it definite."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django import forms
+from django.core.exceptions import SuspiciousOperation
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_GET, require_POST
+
+from b24app import jobs, portals, selections
+from b24app.bitrix import tasks
+from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.errors import BitrixError
+from b24app.bitrix.payloads import Opening
+from b24app.bitrix.tasks import Page, Sort, TaskFilter
+from b24app.models import Person, Selection
+from b24app.web.access import ticketed
+from b24app.web.words import task_links, trouble
+
+# What the switch above the list offers, and the real statuses behind it.
+SHOWN = {
+    "progress": (tasks.IN_PROGRESS,),
+    "pending": (tasks.NEW, tasks.PENDING),
+    "both": tasks.MAY_BE_DEFERRED,
+}
+SHOWN_WORDS = {
+    "progress": gettext_lazy("In progress"),
+    "pending": gettext_lazy("Pending"),
+    "both": gettext_lazy("Both"),
+}
+COLUMNS = (
+    (Sort.TITLE, gettext_lazy("Name")),
+    (Sort.ACTIVITY, gettext_lazy("Activity")),
+    (Sort.DEADLINE, gettext_lazy("Deadline")),
+)
+MAX_PAGE = 1000  # a list is paged by offset, which gets slow at a portal far down
+POLL_COLLECTING = 700  # milliseconds
+
+
+class ListForm(forms.Form):
+    """What the page asks for when it asks for a list."""
+
+    owner = forms.IntegerField(min_value=1, required=False)
+    project = forms.IntegerField(min_value=1, required=False)
+    task = forms.IntegerField(min_value=1, required=False)
+    shown = forms.ChoiceField(choices=list(SHOWN_WORDS.items()), required=False)
+    title = forms.CharField(max_length=100, required=False)
+    sort = forms.ChoiceField(choices=[(sort.value, sort.value) for sort in Sort], required=False)
+    descending = forms.BooleanField(required=False)
+    page = forms.IntegerField(min_value=1, max_value=MAX_PAGE, required=False)
+
+
+class SelectionForm(ListForm):
+    """The list that a selection was made from, and what was ticked: ids, or everything but `excluded`."""
+
+    ids = forms.CharField(required=False)
+    everything = forms.BooleanField(required=False)
+    excluded = forms.CharField(required=False)
+    total = forms.IntegerField(min_value=0, required=False)
+
+    def clean_ids(self) -> list[int]:
+        return _numbers(self.cleaned_data["ids"])
+
+    def clean_excluded(self) -> list[int]:
+        return _numbers(self.cleaned_data["excluded"])
+
+
+def _numbers(text: str) -> list[int]:
+    words = [word for word in text.split(",") if word]
+    if not all(word.isascii() and word.isdigit() and len(word) < 16 for word in words):
+        raise forms.ValidationError("not a list of numbers")
+    return [int(word) for word in words]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which list a page shows: whose or of which project, what of it, in which order, from where on."""
+
+    owner: int | None = None
+    project: int | None = None
+    task: int | None = None
+    shown: str = "progress"
+    title: str = ""
+    sort: Sort = Sort.ACTIVITY
+    descending: bool = True
+    page: int = 1
+
+    @classmethod
+    def of_opening(cls, opening: Opening) -> Self:
+        """The list that the page was opened from; `owner` is missing where only the portal knows who opens it."""
+        if opening.task_id:
+            return cls(task=opening.task_id, shown="both")
+        return cls(owner=None if opening.project_id else opening.owner_id, project=opening.project_id)
+
+    @classmethod
+    def of_form(cls, form: forms.Form, person: Person) -> Self:
+        """The list that was asked for. Raises SuspiciousOperation, as our own pages do not ask in vain."""
+        if not form.is_valid():
+            raise SuspiciousOperation("not a list")
+        asked = form.cleaned_data
+        listing = cls(
+            owner=asked["owner"],
+            project=asked["project"],
+            task=asked["task"],
+            shown=asked["shown"] or cls.shown,
+            title=asked["title"],
+            sort=Sort(asked["sort"] or cls.sort),
+            descending=asked["descending"] if asked["sort"] else cls.descending,
+            page=asked["page"] or 1,
+        )
+        return listing.seen_by(person)
+
+    def seen_by(self, person: Person) -> Self:
+        """The same list, with its owner named: where none is, it is the viewer."""
+        nowhere = not (self.owner or self.project or self.task)
+        return replace(self, owner=person.user_id) if nowhere else self
+
+    def wanted(self) -> TaskFilter:
+        nowhere = not (self.owner or self.project or self.task)
+        return TaskFilter(
+            statuses=SHOWN[self.shown],
+            member_id=portals.VIEWER if nowhere else self.owner,
+            project_id=self.project,
+            task_id=self.task,
+            title=self.title,
+        )
+
+    def command(self) -> Command:
+        return tasks.list_command("page", self.wanted(), self.sort, self.descending, self.page)
+
+    def url(self, **changes: Any) -> str:
+        """Where the list, with these changes, is to be had."""
+        fields = asdict(replace(self, **changes))
+        return f"{reverse('tasks')}?{urlencode({name: value for name, value in fields.items() if value})}"
+
+    def identity(self) -> str:
+        """What "everything that matches" means, whatever the order and the page, as a query."""
+        fields = asdict(self)
+        return urlencode(
+            {name: fields[name] for name in ("owner", "project", "task", "shown", "title") if fields[name]}
+        )
+
+    def hidden_fields(self) -> list[tuple[str, Any]]:
+        """What the filter form carries along without showing it."""
+        fields = asdict(self)
+        return [(name, fields[name]) for name in ("owner", "project", "task", "sort", "descending") if fields[name]]
+
+
+# -- The list -----------------------------------------------------------------------------------------
+
+
+@require_GET
+@ticketed
+def listing(request: HttpRequest, person: Person) -> HttpResponse:
+    wanted = Listing.of_form(ListForm(request.GET), person)
+    try:
+        answer: Answer | BitrixError = portals.ask(person, lambda client: _page(client, wanted))
+    except BitrixError as error:
+        answer = error
+    return render(request, "_list.html", list_context(person, wanted, answer))
+
+
+def _page(client: Client, wanted: Listing) -> Answer:
+    command = wanted.command()
+    return client.call(command.method, command.params)
+
+
+def list_context(person: Person, listing: Listing, answer: Answer | BitrixError) -> dict[str, Any]:
+    """What the list's template shows: a page of tasks, or what is the matter."""
+    context: dict[str, Any] = {
+        **task_links(person),
+        "listing": listing,
+        "shown_choices": list(SHOWN_WORDS.items()),
+        "hidden_fields": listing.hidden_fields(),
+        "selection_of": listing.identity(),
+        "again": listing.url(),
+    }
+    try:
+        page = tasks.page_of(_success(answer))
+    except BitrixError as error:
+        return {**context, "trouble": trouble(error)}
+    pages = min(MAX_PAGE, max(1, -(-page.total // tasks.PAGE_SIZE)))
+    return {
+        **context,
+        "tasks": page.tasks,
+        "total": page.total,
+        "selectable": min(page.total, selections.MAX_TASKS),
+        "pages": pages,
+        "page_links": [(number, listing.url(page=number)) for number in _pages_near(listing.page, pages)],
+        "previous": listing.url(page=listing.page - 1) if listing.page > 1 else "",
+        "next": listing.url(page=listing.page + 1) if listing.page < pages else "",
+        "columns": {sort.name: _column(listing, sort, name) for sort, name in COLUMNS},
+        "scope": _scope(person, listing, page),
+    }
+
+
+def _success(answer: Answer | BitrixError) -> Answer:
+    if isinstance(answer, BitrixError):
+        raise answer
+    return answer
+
+
+def _pages_near(page: int, pages: int) -> list[int]:
+    """The page numbers to offer: the first, the last, and those around this one; 0 stands for a gap."""
+    near = sorted({1, pages, *range(max(1, page - 2), min(pages, page + 2) + 1)})
+    gaps = (([0] if number - before > 1 else []) + [number] for before, number in zip([0, *near], near, strict=False))
+    return [number for numbers in gaps for number in numbers]
+
+
+def _column(listing: Listing, sort: Sort, name: Any) -> dict[str, Any]:
+    """A sortable column's head: its name, how it is sorted, and where a press leads."""
+    sorted_now = listing.sort == sort
+    descending = not listing.descending if sorted_now else sort == Sort.ACTIVITY
+    order = ("descending" if listing.descending else "ascending") if sorted_now else "none"
+    return {"name": name, "order": order, "url": listing.url(sort=sort, descending=descending, page=1)}
+
+
+def _scope(person: Person, listing: Listing, page: Page) -> dict[str, str]:
+    """Whose list it is, by a name if a row on it tells."""
+    if listing.task:
+        return {"kind": "task", "name": page.tasks[0].title if page.tasks else ""}
+    if listing.project:
+        return {"kind": "project", "name": next((task.project for task in page.tasks if task.project), "")}
+    if listing.owner == person.user_id:
+        return {"kind": "mine", "name": person.name}
+    theirs = (task.responsible for task in page.tasks if task.responsible_id == listing.owner)
+    return {"kind": "colleague", "name": next(theirs, "")}
+
+
+# -- Selections ---------------------------------------------------------------------------------------
+
+
+@require_POST
+@ticketed
+def select(request: HttpRequest, person: Person) -> HttpResponse:
+    """Make what was ticked definite; the answer is the dialog, or how far collecting has come."""
+    form = SelectionForm(request.POST)
+    wanted = Listing.of_form(form, person)
+    try:
+        selection = _selection(person, wanted, form.cleaned_data)
+    except BitrixError as error:
+        return render(request, "_dialog_trouble.html", {"trouble": trouble(error)})
+    if selection.state == Selection.State.COLLECTING:
+        transaction.on_commit(lambda: jobs.hint(person.portal_id))
+    return _show(request, selection, form.cleaned_data["total"] or len(selection.wanted_ids))
+
+
+def _selection(person: Person, wanted: Listing, asked: dict[str, Any]) -> Selection:
+    if asked["everything"]:
+        excluded = tuple(asked["excluded"])
+        return selections.select_matching(person, replace(wanted.wanted(), excluded=excluded))
+    if not asked["ids"]:
+        raise SuspiciousOperation("nothing selected")
+    return selections.select_ticked(person, asked["ids"])
+
+
+@require_GET
+@ticketed
+def selection(request: HttpRequest, person: Person, selection_id: UUID) -> HttpResponse:
+    found = get_object_or_404(person.selections, pk=selection_id)
+    total = request.GET.get("total", "")
+    return _show(request, found, int(total) if total.isascii() and total.isdigit() else 0)
+
+
+def _show(request: HttpRequest, selection: Selection, total: int) -> HttpResponse:
+    """A selection as the dialog shows it: how far it has come, what would be done, or why it cannot be."""
+    context = {"selection": selection, "total": min(total, selections.MAX_TASKS), "delay": POLL_COLLECTING}
+    if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
+        return render(request, "_collecting.html", context)
+    if selection.state != Selection.State.READY or not selections.is_alive(selection):
+        return render(request, "_selection_failed.html", context)
+    forecast = selections.forecast(selection)
+    context |= {"forecast": forecast, "will_skip": forecast.total - forecast.to_send}
+    return render(request, "_defer.html", context)
