@@ -230,7 +230,7 @@ function listArrived() {
     const box = boxes().find((other) => other.value === list.dataset.ticked)
     if (box) pick(box, true)
   }
-  if (shownPage !== list.dataset.page) find('.scroll').scrollTop = 0
+  if (shownPage !== list.dataset.page) for (const scroller of document.querySelectorAll('#app, .scroll')) scroller.scrollTop = 0
   shownPage = list.dataset.page
   shownQuery = list.dataset.query
   lastPicked = null
