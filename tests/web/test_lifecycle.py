@@ -97,6 +97,7 @@ def test_a_slow_portal_gets_a_skeleton_first_and_the_rest_once(bob, tasks, sandb
     page = bob.post_opening("/placement/", bob.opening())
     assert "Select: Mine" not in page.text
     code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    assert page.text.count(code) == 1
     rest = Client().post("/opening/", {"code": code})
     assert "Select: Mine" in rest.text
     bob.ticket = rest["X-Ticket"]
