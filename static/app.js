@@ -216,6 +216,7 @@ function selectEverything() {
 }
 
 let shownQuery = null
+let shownPage = null
 
 /** A list has arrived: what was ticked on it stays ticked; "everything" ends where the list is another one. */
 function listArrived() {
@@ -229,6 +230,8 @@ function listArrived() {
     const box = boxes().find((other) => other.value === list.dataset.ticked)
     if (box) pick(box, true)
   }
+  if (shownPage !== list.dataset.page) for (const scroller of document.querySelectorAll('#app, .scroll')) scroller.scrollTop = 0
+  shownPage = list.dataset.page
   shownQuery = list.dataset.query
   lastPicked = null
   showSelection()
