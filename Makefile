@@ -7,7 +7,7 @@ RUN = $(VENV)/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 export VENV
 
-.PHONY: help demo demo-reset test lint format setup setup-dev
+.PHONY: help demo demo-reset test quick lint format setup setup-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -21,6 +21,9 @@ demo-reset: setup ## forget what was done in the demo
 test: setup-dev ## everything: format, lint, types, tests
 	@$(MAKE) --no-print-directory lint
 	@$(RUN) -m pytest $(PYTEST_ARGS) --junitxml test-results/junit.xml
+
+quick: setup-dev ## the tests without browsers and processes of the app
+	@$(RUN) -m pytest -n 2 -m "not browser and not workers"
 
 lint: setup-dev ## format, lint and types only
 	$(RUN) -m ruff format --check .

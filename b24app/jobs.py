@@ -34,5 +34,5 @@ def hint(portal_id: int) -> None:
     """Tell a worker to look at this portal. Losing the hint costs only time, until the next sweep."""
     try:
         run_slice.delay(portal_id)
-    except OperationalError:
+    except (OperationalError, OSError):
         logger.warning("broker not reachable; portal %s waits for the sweep", portal_id)

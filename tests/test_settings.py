@@ -86,3 +86,8 @@ def test_production_without_its_registration_is_refused_and_the_sandbox_switch_w
     assert done.returncode == 1
     assert "B24_CLIENT_SECRET, B24_APP_CODE" in done.stderr
     assert "defer.W001" in done.stderr
+
+
+def test_the_readme_names_every_setting():
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in sorted(names_in_settings()) if f"`{name}`" not in readme] == []

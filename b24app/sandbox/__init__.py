@@ -2,4 +2,8 @@
 
 A process of its own (`python -m b24app.sandbox`), deletable: nothing here imports the app and the app
 imports nothing from here; they meet only over HTTP.
+
+Read in this order: rest (the transport) -> batch -> methods/ -> actions (what people do to tasks) -> rights (the
+rules); oauth and tokens; openings and events (what a portal sends); knobs, limits and faults (its weather);
+control (the interface for tests) and truth (the log); desktop* and seed (the portal in the browser).
 """

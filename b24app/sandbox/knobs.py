@@ -6,6 +6,8 @@ memory (the sandbox is one process) and kept in the Setting table.
 
 from typing import Any
 
+from .models import Setting
+
 DEFAULTS: dict[str, Any] = {
     "access_lifetime": 3600,  # seconds
     "refresh_lifetime": 28 * 86400,  # seconds; the shortest that any source gives
@@ -79,16 +81,12 @@ def cost(method: str, portal_key: str = "") -> float:
 
 
 def load() -> None:
-    from .models import Setting  # the tables are ready only after Django is
-
     turned.clear()
     turned.update(Setting.objects.values_list("key", "value"))
 
 
 def turn(key: str, value: Any) -> None:
     """Set a knob; None puts it back to its default."""
-    from .models import Setting
-
     name = key.rpartition("/")[2]
     known = name in DEFAULTS or name.startswith("cost.") or name.removeprefix("trap.") in TRAPS
     if not known:
