@@ -15,7 +15,7 @@ ROWS = [
     [{"deferrals"}],
     [{"selections"}],
     [{"steps"}],
-    [{"portals"}],
+    [{"portals"}, {"removals"}],
     [{"credentials"}],
     [{"models", "vault", "dates", "migrations"}, {"bitrix"}],
 ]
