@@ -1,39 +1,25 @@
-"""Tenants: prove who opened us, install, keep credentials alive, and hand out clients that act for a person."""
+"""Tenants: prove who opened us, install and uninstall. Trusted is what an authorization server of our list says;
+everything else is a claim."""
 
 import logging
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import translation
 from django.utils.translation import gettext
 
-from b24app import dates, vault
-from b24app.bitrix import http, oauth
-from b24app.bitrix.client import Answer, Client, Command, Exchange
-from b24app.bitrix.errors import (
-    AccessLost,
-    BitrixError,
-    CredentialRefused,
-    Expired,
-    Moved,
-    NotRun,
-    Refused,
-    TooManyRequests,
-    Unknown,
-)
-from b24app.bitrix.limits import Bucket
+from b24app import credentials, dates
+from b24app.bitrix import oauth
+from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused, Expired, Moved, Refused, Unknown
 from b24app.bitrix.payloads import Event, Opening
-from b24app.models import Credential, Person, Portal, RestCall, database_now
+from b24app.models import Person, Portal
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 REQUIRED_SCOPE = frozenset({"task", "placement", "user_brief", "im"})
 PLACEMENTS = (
@@ -47,12 +33,8 @@ EVENTS = ("ONAPPUNINSTALL",)
 # Bitrix24's language codes, for titles in its menus. Ours are the same where both have one.
 TITLE_LANGUAGES = ("en", "ru")
 
-WEB_TIMEOUT = 10.0  # seconds; somebody is looking at a page
-OPENING_TIMEOUT = 3.0  # ... and then is shown a skeleton while we go on asking
-RENEW_MARGIN = timedelta(minutes=2)
-WEB_PATIENCE = 2.0  # seconds that a page waits for another process's refresh
+OPENING_TIMEOUT = 3.0  # seconds; who opens the page then is shown a skeleton while we go on asking
 VIEWER = "$result[me][ID]"  # in a page's own command: the user id of whoever opens the page
-FULL_SHARE, BACKGROUND_SHARE = 1.0, 2 / 3  # of the request bucket
 
 
 class NotProven(Exception):
@@ -83,64 +65,6 @@ class Opened:
 
     person: Person
     answer: Answer | BitrixError
-
-
-# -- Where we may go, and the journal -----------------------------------------------------------------
-
-
-def reach() -> http.Reach:
-    return http.Reach.parse(settings.B24_PORTAL_NETWORKS, settings.B24_ALLOW_LOCAL_PORTALS)
-
-
-def registration() -> oauth.Registration:
-    return oauth.Registration(settings.B24_CLIENT_ID, settings.B24_CLIENT_SECRET)
-
-
-def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Exchange], None]:
-    """A hook that writes each exchange down. A journal that cannot be written never stops the work itself."""
-
-    def write(exchange: Exchange) -> None:
-        try:
-            RestCall.objects.create(
-                portal=portal,
-                job_id=job_id,
-                at=dates.now(),
-                method=exchange.method,
-                params=exchange.params,
-                outcome=exchange.outcome,
-                status=exchange.status,
-                code=exchange.code[:100],
-                milliseconds=exchange.milliseconds,
-            )
-        except DatabaseError:
-            logger.exception("journal not written: %s", exchange.method)
-        if portal and exchange.code.upper() == "QUERY_LIMIT_EXCEEDED":
-            fill_bucket(portal)
-
-    return write
-
-
-# -- The request bucket -------------------------------------------------------------------------------
-
-
-def reserve_request(portal: Portal, share: float) -> None:
-    """Take one place in the portal's bucket of requests, or raise TooManyRequests with the seconds to wait."""
-    for _ in range(5):
-        level, at, plan = Portal.objects.values_list("bucket_level", "bucket_at", "plan").get(pk=portal.pk)
-        bucket = Bucket(level, at, plan == "ent").at_time(dates.now().timestamp())
-        if wait := bucket.wait(share):
-            raise TooManyRequests("own_limit", delay=wait)
-        taken = bucket.plus_one()
-        unchanged = Portal.objects.filter(pk=portal.pk, bucket_level=level, bucket_at=at)
-        if unchanged.update(bucket_level=taken.level, bucket_at=taken.at):
-            return
-    raise TooManyRequests("own_limit", delay=1.0)
-
-
-def fill_bucket(portal: Portal) -> None:
-    """The portal said that its bucket is full: believe it."""
-    full = Bucket(0, dates.now().timestamp(), portal.is_enterprise).full()
-    Portal.objects.filter(pk=portal.pk).update(bucket_level=full.level, bucket_at=full.at)
 
 
 # -- Proving an opening -------------------------------------------------------------------------------
@@ -175,7 +99,7 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
     """
     for server in _servers(opening.server_endpoint):
         try:
-            info = oauth.token_info(reach(), server, opening.access_token)
+            info = oauth.token_info(credentials.reach(), server, opening.access_token)
         except AccessLost as error:
             if not isinstance(error, CredentialRefused) and error.code.lower() != "invalid_client":
                 raise
@@ -184,7 +108,7 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
             raise NotProven("another app's token")
         if info.member_id != opening.member_id:
             raise NotProven("another portal's token")
-        if not (info.installed or installing) or not reach().admits_url(info.endpoint):
+        if not (info.installed or installing) or not credentials.reach().admits_url(info.endpoint):
             raise NotProven("not installed there")
         return info
     raise NotProven("no authorization server knows this token")
@@ -216,10 +140,10 @@ def _opened_at(
     client = Client(
         portal.endpoint,
         opening.access_token,
-        reach(),
+        credentials.reach(),
         timeout,
-        before=lambda: reserve_request(portal, FULL_SHARE),
-        after=journal(portal),
+        before=lambda: credentials.reserve_request(portal, credentials.FULL_SHARE),
+        after=credentials.journal(portal),
     )
     answers = client.batch([Command("app", "app.info"), Command("me", "profile"), command])
     plan = _check_app(_success(answers["app"]).result)
@@ -262,7 +186,7 @@ def keep_person(portal: Portal, profile: Profile, opening: Opening) -> Person:
         },
     )
     expires_at = now + timedelta(seconds=min(opening.lifetime, oauth.LIFETIME))
-    store_pair(person, oauth.TokenPair(opening.access_token, opening.refresh_token, expires_at))
+    credentials.store_pair(person, oauth.TokenPair(opening.access_token, opening.refresh_token, expires_at))
     if profile.is_admin and opening.application_token:
         # Every user can read this token in their browser, so only an admin's opening may change it.
         portal.learn_application_token(opening.application_token, now)
@@ -279,7 +203,7 @@ def connect(opening: Opening) -> Person:
     Raises NotProven, NotAllowed("not_admin"), or a BitrixError when somebody did not answer. May be repeated.
     """
     info = prove(opening, installing=True)
-    client = Client(info.endpoint, opening.access_token, reach(), WEB_TIMEOUT)
+    client = Client(info.endpoint, opening.access_token, credentials.reach(), credentials.WEB_TIMEOUT)
     profile = read_profile(client.call("profile").result)
     if profile.user_id != info.user_id:
         raise NotProven("another person's token")
@@ -290,8 +214,8 @@ def connect(opening: Opening) -> Person:
 
 def check_scope(person: Person) -> None:
     """Step 2: the portal granted what we need. Raises NotAllowed("scope") naming what is missing."""
-    credential = usable_credential(person, WEB_PATIENCE)
-    info = oauth.token_info(reach(), person.portal.oauth_url, credential.access_token)
+    credential = credentials.usable_credential(person, credentials.WEB_PATIENCE)
+    info = oauth.token_info(credentials.reach(), person.portal.oauth_url, credential.access_token)
     if missing := REQUIRED_SCOPE - info.scope:
         raise NotAllowed("scope", ", ".join(sorted(missing)))
 
@@ -302,7 +226,7 @@ def bind(person: Person) -> None:
     What is there stays; what is missing is added. May be repeated. Raises NotAllowed("bind") with the portal's
     code, or a BitrixError. Source: manual, placement-bind.md, event-bind.md.
     """
-    ask(person, _bind_missing)
+    credentials.ask(person, _bind_missing)
 
 
 def _bind_missing(client: Client) -> None:
@@ -356,195 +280,6 @@ def uninstall(event: Event) -> bool:
     )
     logger.info("portal %s reported its uninstalling; suspended", portal.pk)
     return True
-
-
-# -- Credentials --------------------------------------------------------------------------------------
-
-
-def store_pair(person: Person, pair: oauth.TokenPair) -> None:
-    """Keep a pair that an opening brought; it replaces whatever was there, a refresh in flight included."""
-    owner = f"{person.portal.member_id}:{person.user_id}"
-    fresh = {
-        "sealed_access": vault.seal(pair.access, owner),
-        "sealed_refresh": vault.seal(pair.refresh, owner),
-        "expires_at": pair.expires_at,
-        "obtained_at": dates.now(),
-        "state": Credential.State.USABLE,
-        "refreshing_until": None,
-    }
-    mine = Credential.objects.filter(person=person)
-    if mine.update(version=F("version") + 1, **fresh):
-        return
-    try:
-        with transaction.atomic():
-            Credential.objects.create(person=person, **fresh)
-    except IntegrityError:  # another opening was faster with the first one
-        mine.update(version=F("version") + 1, **fresh)
-
-
-def usable_credential(person: Person, patience: float) -> Credential:
-    """The person's credential with an access token that has not expired, renewed if need be.
-
-    At most one process renews it; the others wait up to `patience` seconds for that one's result.
-    Raises CredentialRefused (the person has to open the app again) or NotRun (somebody is renewing it, or the
-    authorization server did not answer).
-    """
-    give_up = time.monotonic() + patience
-    while True:
-        credential = _credential_of(person)
-        if credential.state != Credential.State.USABLE:
-            raise CredentialRefused("needs_reopen")
-        if credential.expires_at - dates.now() > RENEW_MARGIN:
-            return credential
-        if _claim_refresh(credential):
-            return _renew(credential)
-        if time.monotonic() >= give_up:
-            raise NotRun("refreshing", delay=2.0)
-        time.sleep(0.1)
-
-
-def _credential_of(person: Person) -> Credential:
-    try:
-        return Credential.objects.select_related("person__portal").get(person=person)
-    except Credential.DoesNotExist:
-        raise CredentialRefused("no_credential") from None
-
-
-def _claim_refresh(credential: Credential) -> bool:
-    """Take the right to renew this very pair, unless another process has it."""
-    free = Q(refreshing_until=None) | Q(refreshing_until__lte=database_now())
-    claim_end = database_now() + timedelta(seconds=settings.REFRESH_CLAIM)
-    mine = Credential.objects.filter(free, pk=credential.pk, version=credential.version)
-    return mine.update(refreshing_until=claim_end) == 1
-
-
-def _renew(credential: Credential) -> Credential:
-    """Trade the refresh token for a new pair and save that before anybody uses it. The caller holds the claim."""
-    try:
-        renewed = _refreshed(credential)
-    except CredentialRefused as error:
-        return _adopt_or_break(credential, error)
-    except NotRun:
-        _release_claim(credential)
-        raise
-    except Unknown as error:
-        # Whether the old token was spent, the next attempt will tell; a moment's pause spares the server.
-        _release_claim(credential)
-        raise NotRun(error.code, delay=10.0) from error
-    if not _is_for(credential, renewed):
-        return _adopt_or_break(credential, CredentialRefused("foreign_answer"))
-    saved = Credential.objects.filter(pk=credential.pk, version=credential.version).update(
-        sealed_access=vault.seal(renewed.pair.access, credential.owner),
-        sealed_refresh=vault.seal(renewed.pair.refresh, credential.owner),
-        expires_at=renewed.pair.expires_at,
-        obtained_at=dates.now(),
-        version=F("version") + 1,
-        refreshing_until=None,
-    )
-    if not saved:
-        logger.info("credential %s: an opening brought a newer pair during the refresh", credential.pk)
-    return _credential_of(credential.person)
-
-
-def _refreshed(credential: Credential) -> oauth.Renewed:
-    portal = credential.person.portal
-    started = time.monotonic()
-    code = ""
-    try:
-        return oauth.refresh(reach(), portal.oauth_url, registration(), credential.refresh_token, dates.now())
-    except BitrixError as error:
-        code = error.code
-        raise
-    finally:
-        milliseconds = int((time.monotonic() - started) * 1000)
-        journal(portal)(Exchange("oauth/token", {}, None, code, milliseconds, {}))
-
-
-def _is_for(credential: Credential, renewed: oauth.Renewed) -> bool:
-    """Whether the new pair belongs to the same person of the same portal; older answers leave out the person."""
-    same_person = renewed.user_id in (None, credential.person.user_id)
-    return renewed.member_id == credential.person.portal.member_id and same_person
-
-
-def _adopt_or_break(credential: Credential, error: CredentialRefused) -> Credential:
-    """The stored pair was refused: use a newer one if there is, else stop using it until the person comes back."""
-    broken = Credential.objects.filter(pk=credential.pk, version=credential.version).update(
-        state=Credential.State.NEEDS_REOPEN, refreshing_until=None
-    )
-    if broken:
-        logger.warning("credential %s was refused (%s)", credential.pk, error.code)
-        raise error
-    return _credential_of(credential.person)
-
-
-def _release_claim(credential: Credential) -> None:
-    Credential.objects.filter(pk=credential.pk, version=credential.version).update(refreshing_until=None)
-
-
-def mark_expired(credential: Credential) -> None:
-    """The portal says that this access token has expired, whatever our clock says."""
-    Credential.objects.filter(pk=credential.pk, version=credential.version).update(expires_at=dates.now())
-
-
-def mark_refused(credential: Credential) -> None:
-    """The portal does not accept this person's token: no calls until the person opens the app again."""
-    Credential.objects.filter(pk=credential.pk, version=credential.version).update(state=Credential.State.NEEDS_REOPEN)
-
-
-# -- Clients ------------------------------------------------------------------------------------------
-
-
-def ask(person: Person, question: Callable[[Client], T]) -> T:
-    """Ask the portal something for a page that somebody is looking at; a token that has expired is renewed once.
-
-    `question` may be asked twice, so it only reads, or may be repeated. Raises what it raises, CredentialRefused,
-    or NotRun when another process is still renewing the token.
-    """
-    try:
-        return _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
-    except Expired:
-        return _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
-
-
-def act(person: Person, check: Callable[[], None], job_id: int | None, work: Callable[[Client], T]) -> T:
-    """Let a slice work with the person's own token; `check` runs ahead of every request and may stop it.
-
-    People's requests have precedence: background work leaves a share of the bucket free. Raises what `work`
-    raises, CredentialRefused, or NotRun; nothing is waited for.
-    """
-    return _with_client(person, 0.0, settings.READ_TIMEOUT, BACKGROUND_SHARE, check, job_id, work)
-
-
-def _with_client(
-    person: Person,
-    patience: float,
-    timeout: float,
-    share: float,
-    check: Callable[[], None],
-    job_id: int | None,
-    use: Callable[[Client], T],
-) -> T:
-    """Call `use` with a client for the person, and tell their credential when the portal refuses its token."""
-    portal = person.portal
-    credential = usable_credential(person, patience)
-
-    def before() -> None:
-        check()
-        reserve_request(portal, share)
-
-    client = Client(portal.endpoint, credential.access_token, reach(), timeout, before, journal(portal, job_id))
-    try:
-        return use(client)
-    except Expired:
-        mark_expired(credential)
-        raise
-    except CredentialRefused:
-        mark_refused(credential)
-        raise
-
-
-def _no_check() -> None:
-    """A page's request needs no lease."""
 
 
 def _success(answer: Answer | BitrixError) -> Answer:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
-from b24app import dates, portals, steps
+from b24app import credentials, dates, steps
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Client
 from b24app.bitrix.errors import BitrixError, NotRun, Unknown
@@ -38,7 +38,7 @@ def select_ticked(person: Person, task_ids: Sequence[int]) -> Selection:
     """
     wanted = list(dict.fromkeys(task_ids))[:MAX_TASKS]
     selection = Selection(person=person, wanted_ids=wanted, created_at=dates.now())
-    rows = portals.ask(person, lambda client: tasks.read_listed(client, wanted)) if few(wanted) else []
+    rows = credentials.ask(person, lambda client: tasks.read_listed(client, wanted)) if few(wanted) else []
     with transaction.atomic():
         selection.save()
         if few(wanted):
@@ -86,7 +86,7 @@ def is_alive(selection: Selection) -> bool:
 def advance(selection: Selection, lease: Lease) -> None:
     """One request's worth of collecting; what stops it is written on the selection. Raises LeaseLost."""
     try:
-        portals.act(selection.person, lease.renew, None, lambda client: _collect_more(selection, client, lease))
+        credentials.act(selection.person, lease.renew, None, lambda client: _collect_more(selection, client, lease))
     except NotRun as error:
         _postpone(selection, max(error.delay, 1.0))
     except Unknown:

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Case, Count, F, Min, Q, When
 from django.db.models.functions import Coalesce
 
-from b24app import dates, deferrals, portals, selections, steps
+from b24app import credentials, dates, deferrals, selections, steps
 from b24app.bitrix import limits, tasks
 from b24app.bitrix.client import Answer, Client
 from b24app.bitrix.errors import (
@@ -117,7 +117,7 @@ def _run_step(lease: Lease) -> bool:
 def _advance(job: Job, lease: Lease) -> None:
     """One step of one job; whatever stops it is written on the job, with the time to try again."""
     try:
-        portals.act(job.person, lease.renew, job.pk, lambda client: JobStep(job, client, lease).run())
+        credentials.act(job.person, lease.renew, job.pk, lambda client: JobStep(job, client, lease).run())
     except LeaseLost:
         raise
     except BitrixError as error:

@@ -16,6 +16,7 @@ ROWS = [
     [{"selections"}],
     [{"steps"}],
     [{"portals"}],
+    [{"credentials"}],
     [{"models", "vault", "dates", "migrations"}, {"bitrix"}],
 ]
 PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in enumerate(cells) for name in names}

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from b24app import dates, portals
+from b24app import credentials, dates, portals
+from b24app.bitrix import oauth
 from b24app.bitrix.client import Answer, Command
 from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused, NotRun
 from b24app.bitrix.payloads import Event, read_opening
@@ -240,20 +241,20 @@ def test_a_proven_opening_after_an_uninstall_brings_the_portal_back(sandbox, bob
 def test_a_pair_for_somebody_else_is_not_taken(sandbox, person, monkeypatch):
     eve = sandbox.user("acme", name="Eve")
     theirs = sandbox.open("acme", eve)
-    portals.store_pair(person, portals.oauth.TokenPair("x" * 20, theirs["fields"]["REFRESH_ID"], dates.now()))
+    credentials.store_pair(person, oauth.TokenPair("x" * 20, theirs["fields"]["REFRESH_ID"], dates.now()))
     with pytest.raises(CredentialRefused, match="foreign_answer"):
-        portals.usable_credential(person, 0)
+        credentials.usable_credential(person, 0)
     assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN
 
 
 def test_a_token_that_is_still_good_is_used_as_it_is(sandbox, person):
-    portals.usable_credential(person, 0)
+    credentials.usable_credential(person, 0)
     assert [r for r in sandbox.requests(None) if r["method"] == "oauth/token"] == []
 
 
 def test_an_expired_token_is_renewed_for_a_page_and_the_question_asked_again(sandbox, person):
     sandbox.expire("acme")
-    answer = portals.ask(person, lambda client: client.call("profile"))
+    answer = credentials.ask(person, lambda client: client.call("profile"))
     assert answer.result["ID"] == str(person.user_id)
     assert Credential.objects.get().version == 2
 
@@ -262,39 +263,39 @@ def test_an_app_that_was_removed_is_access_lost_and_not_a_forgery(sandbox, perso
     Credential.objects.update(expires_at=dates.now())
     sandbox.uninstall("acme")
     with pytest.raises(AccessLost) as lost:
-        portals.usable_credential(person, 0)
+        credentials.usable_credential(person, 0)
     assert lost.value.code.upper() == "NOT_INSTALLED"
 
 
 def reserve(person, times, share):
     for _ in range(times):
-        portals.reserve_request(person.portal, share)
+        credentials.reserve_request(person.portal, share)
 
 
 def test_our_own_bucket_stops_us_before_the_portal_does(sandbox, person):
     with pytest.raises(NotRun) as stopped:
-        reserve(person, 60, portals.FULL_SHARE)
+        reserve(person, 60, credentials.FULL_SHARE)
     assert 0 < stopped.value.delay < 1
 
 
 def test_background_work_leaves_room_in_the_bucket_for_people(person):
     with pytest.raises(NotRun):
-        reserve(person, 40, portals.BACKGROUND_SHARE)
-    reserve(person, 1, portals.FULL_SHARE)
+        reserve(person, 40, credentials.BACKGROUND_SHARE)
+    reserve(person, 1, credentials.FULL_SHARE)
 
 
 def test_a_refusal_by_the_portals_own_limit_fills_our_bucket(sandbox, person):
     sandbox.fault("profile", "error", code="QUERY_LIMIT_EXCEEDED", status=503)
     with pytest.raises(NotRun):
-        portals.ask(person, lambda client: client.call("profile"))
+        credentials.ask(person, lambda client: client.call("profile"))
     with pytest.raises(NotRun, match="own_limit"):
-        reserve(person, 1, portals.FULL_SHARE)
+        reserve(person, 1, credentials.FULL_SHARE)
 
 
 def test_no_secret_stands_in_the_journal(sandbox, person):
     Credential.objects.update(expires_at=dates.now())
     before = [person.credential.access_token, person.credential.refresh_token]
-    credential = portals.usable_credential(person, 0)
+    credential = credentials.usable_credential(person, 0)
     text = json.dumps(list(RestCall.objects.values_list("method", "params", "outcome", "code")))
     for secret in [*before, credential.access_token, credential.refresh_token, sandbox.client_secret]:
         assert secret not in text

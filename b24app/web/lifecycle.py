@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from b24app import dates, deferrals, jobs, portals, vault
+from b24app import credentials, dates, deferrals, jobs, portals, vault
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import AccessLost, BitrixError
 from b24app.bitrix.payloads import BadPayload, Opening, read_event, read_opening
@@ -91,7 +91,7 @@ def opening(request: HttpRequest) -> HttpResponse:
     language = language_of(pending.language)
     with translation.override(language):
         try:
-            opened = portals.open_page(pending, listing.command(), portals.WEB_TIMEOUT)
+            opened = portals.open_page(pending, listing.command(), credentials.WEB_TIMEOUT)
         except NotProven:
             return HttpResponse(status=401)
         except BitrixError as error:
@@ -109,7 +109,7 @@ def ticket(request: HttpRequest) -> HttpResponse:
     require_our_page(request)
     try:
         fresh = _read_opening(request)
-        opened = portals.open_page(fresh, Command("page", "app.info"), portals.WEB_TIMEOUT)
+        opened = portals.open_page(fresh, Command("page", "app.info"), credentials.WEB_TIMEOUT)
     except (BadPayload, NotProven, BitrixError):
         return HttpResponse(status=401)
     _let_jobs_go_on(opened.person)

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from b24app import jobs, portals, selections
+from b24app import credentials, jobs, portals, selections
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer, Client, Command
 from b24app.bitrix.errors import BitrixError
@@ -161,7 +161,7 @@ class Listing:
 def listing(request: HttpRequest, person: Person) -> HttpResponse:
     wanted = Listing.of_form(ListForm(request.GET), person)
     try:
-        answer: Answer | BitrixError = portals.ask(person, lambda client: _page(client, wanted))
+        answer: Answer | BitrixError = credentials.ask(person, lambda client: _page(client, wanted))
     except BitrixError as error:
         answer = error
     return render(request, "_list.html", list_context(person, wanted, answer))

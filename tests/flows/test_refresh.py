@@ -8,14 +8,14 @@ import pytest
 from tests.flows.conftest import OPEN
 
 ASK = """
-from b24app import portals
+from b24app import credentials
 from b24app.bitrix.errors import BitrixError
 from b24app.models import Person
 person = Person.objects.select_related("portal").get()
 print("ready", flush=True)
 input()
 try:
-    credential = portals.usable_credential(person, patience={patience})
+    credential = credentials.usable_credential(person, patience={patience})
     print("pair", credential.version)
 except BitrixError as error:
     print(type(error).__name__, error.code)
