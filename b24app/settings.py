@@ -82,6 +82,7 @@ SECURE_HSTS_SECONDS = 31536000 if PUBLIC_URL.startswith("https://") else 0
 
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns where there is none
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 # Names with a hash, cached for ever, where `collectstatic` is part of every start; plain names elsewhere.

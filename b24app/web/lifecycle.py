@@ -72,7 +72,7 @@ def _open(request: HttpRequest) -> HttpResponse:
         except AccessLost as error:
             return _frame(request, opening, "app.html", {"trouble": trouble(error)})
         except BitrixError:
-            return _frame(request, opening, "app.html", {"code": _put_aside(opening)})
+            return _frame(request, opening, "app.html", {"boot_code": _put_aside(opening)})
     with speaking_to(opened.person, language_of(opening.language)):
         context = _arrive(opened, listing)
         ticket = Ticket.issue(opened.person, language_of(opening.language))

@@ -1,0 +1,197 @@
+"""Starting a job, watching it, and closing its result."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from b24app import dates, slices
+from b24app.models import Job, JobItem, Lease, Selection
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def at_list(bob):
+    bob.open()
+    return bob
+
+
+def work(visitor):
+    for _ in range(20):
+        slices.run(visitor.person.portal_id)
+        if Job.objects.get(person=visitor.person).state == Job.State.FINISHED:
+            return
+    raise AssertionError("the job does not end")
+
+
+def test_a_confirmed_selection_becomes_a_job_with_exactly_its_tasks(
+    at_list, bob, tasks, hints, django_capture_on_commit_callbacks
+):
+    ids = tasks(3)
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = at_list.start(ids, reason="waiting for parts")
+    job = Job.objects.get()
+    assert "Deferring 3 tasks" in answer.text
+    assert "0 of 3" in answer.text
+    assert set(job.items.values_list("task_id", flat=True)) == set(ids)
+    assert job.reason == "waiting for parts"
+    assert hints == [bob.person.portal_id]
+
+
+def test_the_same_job_sent_again_is_one_job(at_list, tasks):
+    selection = at_list.select(tasks(3))
+    fields = {"selection": selection, "reason": "", "key": "k" * 32}
+    first, second = at_list.post("/jobs/", fields), at_list.post("/jobs/", fields)
+    assert first.text == second.text
+    assert Job.objects.count() == 1
+
+
+def test_one_key_never_stands_for_two_jobs(at_list, tasks):
+    at_list.start(tasks(1))
+    assert at_list.start(tasks(1)).status_code == 400
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.parametrize("wrong", [{"key": "short"}, {"key": ""}, {"selection": "7"}, {"reason": "x" * 501}])
+def test_what_our_page_never_sends_is_a_bad_request(at_list, tasks, wrong):
+    fields = {"selection": at_list.select(tasks(1)), "reason": "", "key": "k" * 32}
+    assert at_list.post("/jobs/", fields | wrong).status_code == 400
+    assert not Job.objects.exists()
+
+
+def test_a_selection_that_is_too_old_is_to_be_made_again(at_list, tasks):
+    selection = at_list.select(tasks(1))
+    Selection.objects.update(created_at=dates.now() - timedelta(hours=2))
+    answer = at_list.post("/jobs/", {"selection": selection, "key": "k" * 32})
+    assert "older than an hour" in answer.text
+    assert answer["HX-Retarget"] == "#dialog-body"
+    assert not Job.objects.exists()
+
+
+def test_progress_is_polled_until_the_result_takes_its_place(at_list, tasks):
+    at_list.start(tasks(3))
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    under_way = at_list.get(watched)
+    assert f'hx-get="{watched}?said=0"' in under_way.text
+    assert "HX-Retarget" not in under_way
+    work(at_list)
+    result = at_list.get(watched)
+    assert result["HX-Retarget"] == "#job"
+    assert "3 deferred" in result.text
+    assert "hx-trigger" not in result.text
+
+
+def test_milestones_are_read_aloud_once(at_list, tasks):
+    at_list.start(tasks(4))
+    Job.objects.update(done=2)
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    assert '<p id="live" hx-swap-oob="innerHTML">50 %</p>' in at_list.get(watched).text
+    assert "hx-swap-oob" not in at_list.get(f"{watched}?said=50").text
+
+
+@pytest.mark.parametrize(
+    "why, words",
+    [
+        (Job.Why.PERSON, "close this app and open it anew"),
+        (Job.Why.PORTAL, "does not answer at the moment"),
+        (Job.Why.LIMIT, "asks us to slow down"),
+        (Job.Why.ACCESS, "Ask your administrator"),
+        (Job.Why.ERROR, "on our side"),
+    ],
+)
+def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
+    at_list.start(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, waiting_why=why)
+    assert words in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+
+
+def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):
+    at_list.start(tasks(1))
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    assert "No worker" not in at_list.get(watched).text
+    Job.objects.update(created_at=dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    assert "No worker is running" in at_list.get(watched).text
+    Lease.take(at_list.person.portal_id)
+    assert "No worker" not in at_list.get(watched).text
+
+
+def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks, sandbox):
+    eve = sandbox.user("acme", name="Eve")
+    kept = sandbox.tasks("acme", count=1, creator=eve, status=3, auditors=[bob.user], title="Hers")
+    at_list.start(tasks(2) + tasks(3, status=6) + tasks(1, status=5) + kept)
+    work(at_list)
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert "2 deferred · 1 failed · 4 skipped" in text
+    assert "You may not defer these tasks (1)" in text
+    assert "Already deferred (3)" in text
+    assert "Completed (1)" in text
+    assert text.index("You may not") < text.index("Already deferred")
+    path = f"/company/personal/user/{bob.user}/tasks/task/view/{kept[0]}/"
+    assert f'href="http://{sandbox.portals["acme"]}{path}" data-path="{path}"' in text
+    assert ">Hers</a>" in text
+
+
+def test_a_task_left_paused_comes_first(at_list, tasks):
+    at_list.start(tasks(2))
+    first, second = JobItem.objects.order_by("pk")
+    JobItem.objects.filter(pk=first.pk).update(state="failed", code=JobItem.Code.NOT_PERMITTED)
+    JobItem.objects.filter(pk=second.pk).update(state="failed", code=JobItem.Code.LEFT_PAUSED)
+    Job.objects.update(state=Job.State.FINISHED, failed=2)
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert text.index("Paused, but neither deferred") < text.index("You may not defer")
+    assert "start it again" in text
+
+
+def test_a_thousand_failures_are_not_all_named(at_list, tasks):
+    at_list.start(tasks(120))
+    JobItem.objects.update(state=JobItem.State.FAILED, code=JobItem.Code.REFUSED)
+    Job.objects.update(state=Job.State.FINISHED, failed=120)
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert text.count("data-path=") == 100
+    assert "and 20 more" in text
+
+
+@pytest.mark.parametrize("code", JobItem.Code.values)
+def test_every_reason_has_words(at_list, tasks, code):
+    at_list.start(tasks(1))
+    JobItem.objects.update(state=JobItem.State.FAILED, code=code)
+    Job.objects.update(state=Job.State.FINISHED, failed=1)
+    heading = re.search(r"</span> (.*) \(1\)</summary>", at_list.get(f"/jobs/{Job.objects.get().pk}/").text).group(1)
+    assert heading
+    assert heading != code
+
+
+def test_a_job_is_still_there_when_the_page_is_opened_again(at_list, tasks):
+    at_list.start(tasks(2))
+    assert "Deferring 2 tasks" in at_list.open().text
+    work(at_list)
+    assert "2 deferred" in at_list.open().text
+
+
+def test_a_result_that_was_closed_stays_closed(at_list, tasks):
+    at_list.start(tasks(2))
+    work(at_list)
+    closed = at_list.post(f"/jobs/{Job.objects.get().pk}/dismiss/")
+    assert '<section id="job"' in closed.text
+    assert "hidden" in closed.text
+    assert "2 deferred" not in at_list.open().text
+
+
+def test_a_foreign_job_is_not_found(at_list, tasks, visit):
+    at_list.start(tasks(1))
+    job = Job.objects.get()
+    for stranger in (visit(name="Eve"), visit("umbrella", name="Ann")):
+        stranger.open()
+        assert stranger.get(f"/jobs/{job.pk}/").status_code == 404
+        assert stranger.post(f"/jobs/{job.pk}/dismiss/").status_code == 404
+    job.refresh_from_db()
+    assert job.dismissed_at is None
+
+
+def test_a_hostile_reason_is_only_text(at_list, tasks):
+    at_list.start(tasks(1), reason="<script>alert(1)</script>")
+    work(at_list)
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text

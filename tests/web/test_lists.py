@@ -1,0 +1,212 @@
+"""The list of tasks, and selections made from it."""
+
+import re
+
+import pytest
+
+from b24app import slices
+from b24app.models import Person, Selection
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def at_list(bob):
+    bob.open()
+    return bob
+
+
+def titles(answer):
+    return re.findall(r'aria-label="Select: ([^"]*)"', answer.text)
+
+
+def link(answer, id):
+    """Where the button with this id leads, "" when it leads nowhere."""
+    found = re.search(rf'<button id="{id}"[^>]*? hx-get="([^"]*)"', answer.text)
+    return found.group(1).replace("&amp;", "&") if found else ""
+
+
+# -- The list
+
+
+def test_the_list_is_paged_by_fifty(at_list, tasks):
+    tasks(120)
+    first = at_list.get("/tasks/")
+    assert len(titles(first)) == 50
+    assert "Tasks, page 1 of 3" in first.text
+    assert link(first, "page-previous") == ""
+    second = at_list.get(link(first, "page-next"))
+    third = at_list.get(link(second, "page-next"))
+    assert link(third, "page-next") == ""
+    assert len({*titles(first), *titles(second), *titles(third)}) == 120
+
+
+@pytest.mark.parametrize(
+    "shown, expected",
+    [("progress", {"Running"}), ("pending", {"Pending", "Unseen"}), ("both", {"Running", "Pending", "Unseen"})],
+)
+def test_the_switch_decides_which_statuses_are_shown(at_list, tasks, shown, expected):
+    for status, title in [(3, "Running"), (2, "Pending"), (1, "Unseen"), (5, "Completed"), (6, "Asleep")]:
+        tasks(title=title, status=status)
+    assert set(titles(at_list.get("/tasks/", {"shown": shown}))) == expected
+
+
+def test_a_search_finds_words_in_titles(at_list, tasks):
+    for title in ("Call the supplier", "Call Ann", "Paint the wall"):
+        tasks(title=title)
+    assert set(titles(at_list.get("/tasks/", {"title": "call"}))) == {"Call the supplier", "Call Ann"}
+
+
+def test_the_columns_sort_both_ways_and_say_how(at_list, tasks):
+    for title, deadline in [("B", 3000), ("A", 9000), ("C", 6000)]:
+        tasks(title=title, deadline=deadline)
+    page = at_list.get("/tasks/")
+    assert 'class="activity" aria-sort="descending"' in page.text
+    ascending = at_list.get(link(page, "sort-title"))
+    assert titles(ascending) == ["A", "B", "C"]
+    assert 'class="title" aria-sort="ascending"' in ascending.text
+    assert titles(at_list.get(link(ascending, "sort-title"))) == ["C", "B", "A"]
+    assert titles(at_list.get(link(page, "sort-deadline"))) == ["B", "C", "A"]
+
+
+def test_an_overdue_task_says_by_how_much_in_words(at_list, tasks):
+    tasks(deadline=-3 * 86400 - 60)
+    assert "− 3\xa0days" in at_list.get("/tasks/").text
+
+
+def test_a_deadline_is_shown_in_the_persons_zone(visit, sandbox):
+    ann = visit(name="Ann", zone="Asia/Tokyo")
+    sandbox.tasks("acme", count=1, creator=ann.user, status=3, deadline="2030-01-01T20:00:00+00:00")
+    assert "Jan 2, 2030, 05:00" in ann.open().text
+
+
+def test_a_zone_that_does_not_exist_is_no_obstacle(at_list, tasks):
+    Person.objects.update(zone="Mars/Olympus")
+    tasks(title="Dig", deadline="2030-01-01T20:00:00+00:00")
+    assert "Jan 1, 2030, 20:00" in at_list.get("/tasks/").text
+
+
+def test_a_hostile_title_is_only_text(at_list, tasks):
+    tasks(title='"><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 }}')
+    text = at_list.get("/tasks/").text
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_the_list_carries_what_its_filter_does_not_show(at_list, bob):
+    text = at_list.get("/tasks/", {"sort": "TITLE", "descending": "1"}).text
+    assert f'name="owner" value="{bob.user}" form="filter"' in text
+    assert 'name="sort" value="TITLE" form="filter"' in text
+
+
+def test_an_empty_list_says_whether_the_filter_is_the_reason(at_list):
+    assert "No tasks in progress here" in at_list.get("/tasks/").text
+    filtered = at_list.get("/tasks/", {"title": "nothing"}).text
+    assert "No tasks match" in filtered
+    assert "Clear filter" in filtered
+
+
+@pytest.mark.parametrize("wrong", [{"page": "0"}, {"page": "x"}, {"sort": "ID"}, {"shown": "all"}, {"owner": "-1"}])
+def test_what_our_page_never_asks_is_a_bad_request(at_list, wrong):
+    assert at_list.get("/tasks/", wrong).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        ({"kind": "respond", "status": 503, "body": "busy", "type": "text/html"}, "Bitrix24 does not answer"),
+        ({"kind": "error", "code": "QUERY_LIMIT_EXCEEDED", "description": "", "status": 503}, "Bitrix24 is busy"),
+        ({"kind": "error", "code": "ACCESS_DENIED", "description": "", "status": 403}, "does not let the app in"),
+        ({"kind": "error", "code": "1048582", "description": "", "status": 400}, "No access"),
+        ({"kind": "error", "code": "user_access_error", "description": "", "status": 401}, "Your session ended"),
+    ],
+)
+def test_what_is_the_matter_is_said_in_plain_words(at_list, sandbox, fault, words):
+    sandbox.fault("tasks.task.list", **fault)
+    answer = at_list.get("/tasks/")
+    assert answer.status_code == 200
+    assert words in answer.text
+
+
+# -- Selections
+
+
+def test_a_selection_tells_how_many_will_be_deferred_and_why_others_not(at_list, tasks, sandbox):
+    ids = tasks(3) + tasks(2, status=2) + tasks(1, status=5) + tasks(2, status=6)
+    dialog = at_list.post("/selections/", {"ids": ",".join(map(str, [*ids, 999999]))})
+    assert "Defer 9 tasks" in dialog.text
+    assert "5 can be deferred · 4 will be skipped" in dialog.text
+    assert "Already deferred: 2" in dialog.text
+    assert "Completed: 1" in dialog.text
+    assert "Deleted, or not visible to you: 1" in dialog.text
+    assert re.search(r'type="submit"[^>]*>Defer 5 tasks<', dialog.text)
+
+
+def test_one_task_is_spoken_of_in_the_singular(at_list, tasks):
+    dialog = at_list.post("/selections/", {"ids": str(tasks(1)[0])})
+    assert "Defer 1 task<" in dialog.text
+
+
+def test_where_nothing_can_be_deferred_there_is_nothing_to_press(at_list, tasks):
+    dialog = at_list.post("/selections/", {"ids": str(tasks(1, status=6)[0])})
+    assert "None of these tasks can be deferred." in dialog.text
+    assert 'type="submit"' not in dialog.text
+
+
+def test_everything_that_matches_is_collected_by_a_worker(
+    at_list, bob, tasks, hints, django_capture_on_commit_callbacks
+):
+    tasks(120, title="Call")
+    tasks(5, title="Paint")
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = at_list.post("/selections/", {"everything": "1", "title": "call", "total": "120"})
+    assert "Collecting… 0 of 120" in answer.text
+    assert hints == [bob.person.portal_id]
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "Defer 120 tasks" in at_list.get(poll).text
+
+
+def test_what_was_unticked_is_left_out_of_everything(at_list, bob, tasks):
+    ids = tasks(60)
+    left_out = ids[:50]
+    fields = {"everything": "1", "excluded": ",".join(map(str, left_out)), "total": "60"}
+    answer = at_list.post("/selections/", fields)
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "Defer 10 tasks" in at_list.get(poll).text
+    assert set(Selection.objects.get().tasks.values_list("task_id", flat=True)) == set(ids[50:])
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"ids": ""}, {"ids": "1,x"}, {"ids": "-1"}, {"everything": "1", "excluded": "'"}]
+)
+def test_a_selection_of_nonsense_is_a_bad_request(at_list, fields):
+    assert at_list.post("/selections/", fields).status_code == 400
+    assert not Selection.objects.exists()
+
+
+def test_a_portal_that_does_not_answer_keeps_no_selection(at_list, tasks, sandbox):
+    (task,) = tasks()
+    sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
+    dialog = at_list.post("/selections/", {"ids": str(task)})
+    assert "Bitrix24 does not answer" in dialog.text
+    assert "Try again" in dialog.text
+    assert not Selection.objects.exists()
+
+
+def test_a_selection_that_could_not_be_collected_says_so(at_list, bob, sandbox):
+    answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
+    sandbox.fault("batch/*", "error", code="ERROR_CORE", description="", status=400)
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "This selection cannot be used" in at_list.get(poll).text
+
+
+def test_a_foreign_selection_is_not_found(at_list, tasks, visit):
+    selection = at_list.select(tasks(1))
+    for stranger in (visit(name="Eve"), visit("umbrella", name="Ann")):
+        stranger.open()
+        assert stranger.get(f"/selections/{selection}/").status_code == 404
+        assert stranger.post("/jobs/", {"selection": selection, "key": "k" * 32}).status_code == 404

@@ -1,0 +1,133 @@
+"""What holds for every template, script and text: no inline code, small files, a Russian word for each of ours."""
+
+import gzip
+import re
+from io import BytesIO
+from pathlib import Path
+
+import django_htmx
+import pytest
+from babel.messages.mofile import read_mo
+from babel.messages.pofile import read_po
+from django.utils.translation.template import templatize
+
+ROOT = Path(__file__).parent.parent.parent
+TEMPLATES = sorted((ROOT / "templates").glob("*.html"))
+SCRIPTS = [ROOT / "static" / "bridge.js", ROOT / "static" / "app.js"]
+CATALOGUE = ROOT / "locale" / "ru" / "LC_MESSAGES" / "django.po"
+FORBIDDEN = re.compile(
+    r"\bstyle=|<style|\bon[a-z]+=|hx-on|\bjs:|hx-push-url|hx-boost|localStorage|sessionStorage|document\.cookie"
+    r"|\balert\(|\bconfirm\(|\beval\(|innerHTML ?=|https?://(?!www\.w3\.org)|csrf_token"
+)
+# Our words: gettext's calls in Python, and what the templates say in tags that gettext reads.
+CALL = re.compile(r'(?:p?gettext(?:_lazy)?|_)\(\s*(?:"date format", )?((?:"(?:[^"\\]|\\.)*"\s*)+)')
+
+
+def compressed(*paths):
+    return sum(len(gzip.compress(path.read_bytes())) for path in paths)
+
+
+@pytest.mark.parametrize("path", [*TEMPLATES, *SCRIPTS], ids=lambda path: path.name)
+def test_no_page_needs_what_a_strict_policy_or_a_frame_forbids(path):
+    assert FORBIDDEN.findall(path.read_text()) == []
+
+
+def test_no_template_has_a_script_of_its_own():
+    inline = [path.name for path in TEMPLATES if re.search(r"<script(?![^>]*\bsrc=)", path.read_text())]
+    assert inline == []
+
+
+def test_scripts_and_styles_stay_small():
+    htmx = Path(django_htmx.__file__).parent / "static" / "django_htmx" / "htmx-2.min.js"
+    assert compressed(htmx, *SCRIPTS) <= 26 * 1024
+    assert compressed(ROOT / "static" / "app.css") <= 8 * 1024
+    assert compressed(ROOT / "static" / "icons.svg") <= 4 * 1024
+
+
+def test_styles_know_no_left_and_right():
+    physical = r"\b(margin|padding|border|inset)-(left|right)\b|text-align: (left|right)|[{;]\s*(left|right):"
+    assert re.findall(physical, (ROOT / "static" / "app.css").read_text()) == []
+
+
+def test_every_icon_that_is_used_exists():
+    sprite = (ROOT / "static" / "icons.svg").read_text()
+    used = {name for path in TEMPLATES for name in re.findall(r"icons\.svg' %}#([a-z]+)", path.read_text())}
+    assert used
+    assert used <= set(re.findall(r'<symbol id="([a-z]+)"', sprite))
+
+
+# -- Russian
+
+
+@pytest.fixture(scope="module")
+def russian():
+    return read_po(BytesIO(CATALOGUE.read_bytes()), locale="ru")
+
+
+def our_words():
+    """Every text that our pages may show, as the catalogue names it (the singular of a plural)."""
+    sources = [path.read_text() for path in (ROOT / "b24app").glob("web/*.py")]
+    sources.append((ROOT / "b24app" / "portals.py").read_text())
+    sources += [templatize(path.read_text()) for path in TEMPLATES]
+    return {text for source in sources for text in texts_in(source)}
+
+
+def texts_in(source):
+    for call in CALL.findall(source):
+        yield "".join(eval(piece) for piece in re.findall(r'"(?:[^"\\]|\\.)*"', call))
+    # What Django makes of templates: gettext(u'…'), ngettext(u'…', u'…', count).
+    for _, text in re.findall(r"(gettext|ngettext)\(u('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")", source):
+        yield eval(text)
+    for text in re.findall(r" _\(((?:'(?:[^'\\]|\\.)*')|(?:\"(?:[^\"\\]|\\.)*\"))\) ", source):
+        yield eval(text)
+
+
+def known(catalogue):
+    return {message.id[0] if isinstance(message.id, tuple) else message.id for message in catalogue if message.id}
+
+
+def test_every_text_of_ours_is_in_the_catalogue(russian):
+    words = our_words()
+    assert len(words) > 100
+    assert words - known(russian) == set()
+
+
+def test_nothing_in_the_catalogue_is_unused(russian):
+    assert known(russian) - our_words() == set()
+
+
+def test_every_text_has_its_russian(russian):
+    for message in russian:
+        translations = message.string if isinstance(message.string, tuple) else (message.string,)
+        if message.id:
+            assert all(translations), message.id
+            assert "fuzzy" not in message.flags, message.id
+            assert len(translations) == (3 if isinstance(message.id, tuple) else 1), message.id
+
+
+def test_every_russian_text_fills_in_what_the_english_one_does(russian):
+    blank = re.compile(r"%\(\w+\)s|\{\w+\}")
+    for message in russian:
+        if isinstance(message.id, tuple):
+            assert {tuple(sorted(blank.findall(text))) for text in message.string} == {
+                tuple(sorted(blank.findall(message.id[1])))
+            }
+        elif message.id:
+            assert sorted(blank.findall(message.string)) == sorted(blank.findall(message.id))
+
+
+def test_the_compiled_catalogue_is_of_this_text(russian):
+    compiled = read_mo(BytesIO(CATALOGUE.with_suffix(".mo").read_bytes()))
+    assert translations(compiled) == translations(russian)
+
+
+def translations(catalogue):
+    return {(context(each), *listed(each.id)): listed(each.string) for each in catalogue if each.id}
+
+
+def context(message):
+    return message.context.decode() if isinstance(message.context, bytes) else message.context
+
+
+def listed(texts):
+    return (texts,) if isinstance(texts, str) else tuple(texts)
