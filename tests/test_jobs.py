@@ -22,7 +22,7 @@ def queue():
 
 
 def test_a_hint_of_any_thread_of_the_web_reaches_the_broker(queue):
-    thread = threading.Thread(target=jobs.hint, args=(7,))
+    thread = threading.Thread(target=jobs.hint, args=(jobs.run_slice, 7))
     thread.start()
     thread.join()
     message = queue.get(timeout=5)
@@ -34,7 +34,7 @@ def test_a_hint_of_any_thread_of_the_web_reaches_the_broker(queue):
 def test_a_message_is_never_seen_half_written(queue, monkeypatch):
     seen = []
     monkeypatch.setattr("b24app.broker.dumps", lambda payload: seen.extend(MESSAGES.glob("*.msg")) or "{}")
-    jobs.hint(7)
+    jobs.hint(jobs.run_slice, 7)
     assert seen == []
     assert [path.read_text() for path in MESSAGES.glob("*.msg")] == ["{}"]
     assert list(MESSAGES.glob("*.draft")) == []
@@ -42,7 +42,7 @@ def test_a_message_is_never_seen_half_written(queue, monkeypatch):
 
 def test_messages_are_read_in_the_order_of_sending(queue):
     for portal in (3, 1, 2):
-        jobs.hint(portal)
+        jobs.hint(jobs.run_slice, portal)
     assert [queue.get(timeout=5).payload[0][0] for _ in range(3)] == [3, 1, 2]
 
 
@@ -51,5 +51,5 @@ def test_a_broker_that_is_away_costs_no_error(monkeypatch, caplog):
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(jobs.run_slice, "delay", refuse)
-    jobs.hint(7)
+    jobs.hint(jobs.run_slice, 7)
     assert "portal 7 waits for the sweep" in caplog.text
