@@ -52,4 +52,4 @@ def test_a_broker_that_is_away_costs_no_error(monkeypatch, caplog):
 
     monkeypatch.setattr(jobs.run_slice, "delay", refuse)
     jobs.hint(jobs.run_slice, 7)
-    assert "portal 7 waits for the sweep" in caplog.text
+    assert "run_slice 7 waits for the sweep" in caplog.text
