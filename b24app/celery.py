@@ -3,8 +3,10 @@
 import os
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "b24app.settings")
+TRANSPORT_ALIASES["filesystem"] = "b24app.broker:Transport"
 
 app = Celery("b24app")
 app.config_from_object("django.conf:settings", namespace="CELERY")

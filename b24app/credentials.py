@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.conf import settings
@@ -13,7 +14,17 @@ from django.db.models import F, Q
 from b24app import dates, vault
 from b24app.bitrix import http, oauth
 from b24app.bitrix.client import Client, Exchange
-from b24app.bitrix.errors import BitrixError, CredentialRefused, Expired, NotRun, TooManyRequests, Unknown
+from b24app.bitrix.errors import (
+    AccessLost,
+    BitrixError,
+    CredentialRefused,
+    Elsewhere,
+    Expired,
+    NotInstalled,
+    NotRun,
+    TooManyRequests,
+    Unknown,
+)
 from b24app.bitrix.limits import Bucket
 from b24app.models import Credential, Person, Portal, RestCall, database_now
 
@@ -130,6 +141,14 @@ def usable_credential(person: Person, patience: float) -> Credential:
         time.sleep(0.1)
 
 
+def renew_now(credential: Credential) -> Credential:
+    """Renew a credential whether or not it has expired. Raises like usable_credential; NotRun when somebody else
+    is renewing it."""
+    if not _claim_refresh(credential):
+        raise NotRun("refreshing", delay=2.0)
+    return _renew(credential)
+
+
 def _credential_of(person: Person) -> Credential:
     try:
         return Credential.objects.select_related("person__portal").get(person=person)
@@ -151,8 +170,10 @@ def _renew(credential: Credential) -> Credential:
         renewed = _refreshed(credential)
     except CredentialRefused as error:
         return _adopt_or_break(credential, error)
-    except NotRun:
+    except (NotRun, AccessLost) as error:
         _release_claim(credential)
+        if isinstance(error, NotInstalled):
+            suspend(credential.person.portal, dates.now())
         raise
     except Unknown as error:
         # Whether the old token was spent, the next attempt will tell; a moment's pause spares the server.
@@ -261,13 +282,54 @@ def _with_client(
 
     client = Client(portal.endpoint, credential.access_token, reach(), timeout, before, journal(portal, job_id))
     try:
-        return use(client)
+        try:
+            return use(client)
+        except Elsewhere:
+            if not follow_move(credential):
+                raise
+            return use(replace(client, endpoint=credential.person.portal.endpoint))
     except Expired:
         mark_expired(credential)
         raise
     except CredentialRefused:
         mark_refused(credential)
         raise
+    except NotInstalled:
+        suspend(portal, dates.now())
+        raise
+
+
+def follow_move(credential: Credential) -> bool:
+    """Ask the authorization server where the portal is now; keep a new address, and say whether there is one.
+
+    Where a redirect points to is no evidence: anybody may own the old address by now.
+    """
+    portal = credential.person.portal
+    try:
+        info = oauth.token_info(reach(), portal.oauth_url, credential.access_token)
+    except BitrixError:
+        return False  # the caller's own error says it all
+    is_new = info.endpoint != portal.endpoint and reach().admits_url(info.endpoint)
+    if info.member_id != portal.member_id or not is_new:
+        return False
+    Portal.objects.filter(pk=portal.pk).update(endpoint=info.endpoint)
+    logger.info("portal %s has moved", portal.pk)
+    portal.endpoint = info.endpoint
+    return True
+
+
+def suspend(portal: Portal, now: datetime, *, clean: bool = False) -> None:
+    """Stop all work for a portal that seems to have removed the app, until the authorization server has spoken.
+
+    Tickets issued before are void. May be repeated.
+    """
+    active = Portal.objects.filter(pk=portal.pk, status=Portal.Status.ACTIVE)
+    active.update(
+        status=Portal.Status.SUSPENDED,
+        epoch=F("epoch") + 1,
+        removal_reported_at=now,
+        removal_is_clean=clean,
+    )
 
 
 def _no_check() -> None:

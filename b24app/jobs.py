@@ -2,9 +2,11 @@
 
 import logging
 
+from celery import Task
 from kombu.exceptions import OperationalError
 
-from b24app import slices
+from b24app import portals, removals, slices
+from b24app.bitrix.errors import BitrixError
 from b24app.celery import app
 
 logger = logging.getLogger(__name__)
@@ -27,12 +29,33 @@ def sweep() -> None:
     """Hint at every portal that has work and nobody at it: messages get lost, workers die, times come."""
     for portal_id in slices.portals_with_work():
         run_slice.delay(portal_id)
+    for portal_id in removals.unconfirmed():
+        confirm_removal.delay(portal_id)
     slices.forget_expired()
+    removals.forget_expired()
 
 
-def hint(portal_id: int) -> None:
-    """Tell a worker to look at this portal. Losing the hint costs only time, until the next sweep."""
+@app.task
+def confirm_removal(portal_id: int) -> None:
+    """Find out whether a portal that is said to have removed the app really has."""
+    removals.confirm(portal_id)
+
+
+@app.task
+def check_bindings(person_id: int) -> None:
+    """Repair the portal's menu entries and events with the rights of an admin who is there right now."""
+    person = portals.admin(person_id)
+    if person is None or not portals.needs_bindings_checked(person):
+        return
     try:
-        run_slice.delay(portal_id)
+        portals.bind(person)
+    except (BitrixError, portals.NotAllowed):
+        logger.warning("portal %s: bindings not repaired; the next admin's opening tries again", person.portal_id)
+
+
+def hint(job: "Task[[int], None]", subject_id: int) -> None:
+    """Tell a worker what to look at. Losing the hint costs only time, until the next sweep."""
+    try:
+        job.delay(subject_id)
     except (OperationalError, OSError):
-        logger.warning("broker not reachable; portal %s waits for the sweep", portal_id)
+        logger.warning("broker not reachable; %s %s waits for the sweep", job.name, subject_id)

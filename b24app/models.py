@@ -26,6 +26,7 @@ class Portal(models.Model):
     class Status(models.TextChoices):
         ACTIVE = "active"
         SUSPENDED = "suspended"  # uninstalling was reported and is not confirmed yet
+        UNINSTALLED = "uninstalled"  # confirmed, and erased
 
     member_id = models.CharField(max_length=64, unique=True)
     endpoint = models.URLField(max_length=300)  # "https://acme.bitrix24.com/rest/", learned from the OAuth host
@@ -37,6 +38,13 @@ class Portal(models.Model):
     token_learned_at = models.DateTimeField(null=True)
     epoch = models.PositiveIntegerField(default=1)  # rises when access is lost: older tickets are void
     created_at = models.DateTimeField(auto_now_add=True)
+
+    # Uninstalling (removals.py): reported, and not believed before the authorization server says so.
+    removal_reported_at = models.DateTimeField(null=True)
+    removal_is_clean = models.BooleanField(default=False)  # the admin asked for nothing to be kept
+    removal_refuted_at = models.DateTimeField(null=True)  # the last report was a forgery
+    removed_at = models.DateTimeField(null=True)
+    bindings_checked_at = models.DateTimeField(null=True)
 
     # One slice at a time, whoever runs it.
     lease_until = models.DateTimeField(null=True)
@@ -308,7 +316,8 @@ class Deferral(models.Model):
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="deferrals")
     person = models.ForeignKey(Person, models.CASCADE, related_name="deferrals")
-    item = models.OneToOneField(JobItem, models.CASCADE, related_name="deferral")
+    # None for one that was taken over from before the app was installed anew.
+    item = models.OneToOneField(JobItem, models.CASCADE, null=True, related_name="deferral")
     task_id = models.PositiveBigIntegerField()
     previous_status = models.PositiveSmallIntegerField()
     status_changed_at = models.DateTimeField(null=True)  # after our act, by the portal's clock: proves it was ours
@@ -328,10 +337,27 @@ class Deferral(models.Model):
         return f"deferral {self.pk}"
 
 
+class OwedReturn(models.Model):
+    """A task that slept because of us when the app was removed: what we owed, without anybody's name.
+
+    An admin takes it over or deletes it after installing the app again; else it is deleted after 90 days.
+    """
+
+    portal = models.ForeignKey(Portal, models.CASCADE, related_name="owed_returns")
+    task_id = models.PositiveBigIntegerField()
+    previous_status = models.PositiveSmallIntegerField()
+    status_changed_at = models.DateTimeField(null=True)
+    deferred_at = models.DateTimeField()
+    kept_until = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["portal", "task_id"], name="one_owed_return_per_task")]
+
+
 class RestCall(models.Model):
     """The journal: one row per exchange with a portal or an authorization server, kept seven days."""
 
-    portal = models.ForeignKey(Portal, models.CASCADE, null=True, related_name="calls")
+    portal = models.ForeignKey(Portal, models.SET_NULL, null=True, related_name="calls")
     job = models.ForeignKey(Job, models.SET_NULL, null=True, related_name="calls")
     at = models.DateTimeField(db_index=True)
     method = models.CharField(max_length=100)

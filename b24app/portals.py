@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F
 from django.utils import translation
 from django.utils.translation import gettext
 
@@ -16,7 +15,7 @@ from b24app import credentials, dates
 from b24app.bitrix import oauth
 from b24app.bitrix.client import Answer, Client, Command
 from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused, Expired, Moved, Refused, Unknown
-from b24app.bitrix.payloads import Event, Opening
+from b24app.bitrix.payloads import Opening
 from b24app.models import Person, Portal
 
 logger = logging.getLogger(__name__)
@@ -30,6 +29,7 @@ PLACEMENTS = (
     "REST_APP_URI",
 )
 EVENTS = ("ONAPPUNINSTALL",)
+BINDINGS_LIFE = timedelta(hours=1)  # an admin's opening looks after them this often
 # Bitrix24's language codes, for titles in its menus. Ours are the same where both have one.
 TITLE_LANGUAGES = ("en", "ru")
 
@@ -122,6 +122,8 @@ def keep_portal(opening: Opening, info: oauth.TokenInfo) -> Portal:
             "endpoint": info.endpoint,
             "oauth_url": _servers(opening.server_endpoint)[0],
             "status": Portal.Status.ACTIVE,
+            "removal_reported_at": None,
+            "removed_at": None,
         },
     )
     return portal
@@ -221,39 +223,62 @@ def check_scope(person: Person) -> None:
 
 
 def bind(person: Person) -> None:
-    """Step 3: our menu entries and events are registered at the portal, each exactly once.
+    """Step 3: exactly our menu entries and events are registered at the portal, each once.
 
-    What is there stays; what is missing is added. May be repeated. Raises NotAllowed("bind") with the portal's
-    code, or a BitrixError. Source: manual, placement-bind.md, event-bind.md.
+    What is right stays, what is missing is added, what an earlier version or address left is removed. May be
+    repeated, also by two admins at once. Raises NotAllowed("bind") with the portal's code, or a BitrixError.
+    Source: manual, placement-bind.md, event-bind.md.
     """
-    credentials.ask(person, _bind_missing)
+    credentials.ask(person, _repair_bindings)
+    Portal.objects.filter(pk=person.portal_id).update(bindings_checked_at=dates.now())
 
 
-def _bind_missing(client: Client) -> None:
-    missing = _unbound(client)
-    if not missing:
+def needs_bindings_checked(person: Person) -> bool:
+    """Whether this opening should look after the portal's bindings: an admin's, once an hour."""
+    checked = person.portal.bindings_checked_at
+    return person.is_admin and (checked is None or dates.now() - checked > BINDINGS_LIFE)
+
+
+def _repair_bindings(client: Client) -> None:
+    repairs = _binding_repairs(client)
+    if not repairs:
         return
-    answers = client.batch(missing)
-    still = {command.key for command in _unbound(client)}
-    for command in missing:
+    answers = client.batch(repairs)
+    still_missing = {command.key for command in _binding_repairs(client)}
+    for command in repairs:
         failure = answers[command.key]
-        if command.key in still:
-            code = failure.code if isinstance(failure, BitrixError) else "not listed"
-            raise NotAllowed("bind", f"{command.params.get('PLACEMENT') or command.params.get('event')}: {code}")
+        # Somebody else may have bound it meanwhile: what the portal lists now decides, not what it answered.
+        if command.key in still_missing and isinstance(failure, BitrixError):
+            raise NotAllowed("bind", f"{command.key}: {failure.code}")
 
 
-def _unbound(client: Client) -> list[Command]:
-    """The commands that would bind what the portal does not list yet."""
+def _binding_repairs(client: Client) -> list[Command]:
+    """The commands that turn what the portal lists into what it should list."""
     answers = client.batch([Command("placements", "placement.get"), Command("events", "event.get")])
-    placements = {(row.get("placement"), row.get("handler")) for row in _rows(_success(answers["placements"]).result)}
-    events = {(str(row.get("event")).upper(), row.get("handler")) for row in _rows(_success(answers["events"]).result)}
+    placements = {
+        (str(row.get("placement")).upper(), str(row.get("handler")))
+        for row in _rows(_success(answers["placements"]).result)
+    }
+    events = {
+        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(_success(answers["events"]).result)
+    }
     page, listener = f"{settings.PUBLIC_URL}/placement/", f"{settings.PUBLIC_URL}/events/"
-    commands = [_bind_placement(code, page) for code in PLACEMENTS if (code, page) not in placements]
-    return commands + [
-        Command(f"event_{code}", "event.bind", {"event": code, "handler": listener})
-        for code in EVENTS
-        if (code, listener) not in events
+    wanted_placements = {(code, page) for code in PLACEMENTS}
+    wanted_events = {(code, listener) for code in EVENTS}
+    return [
+        *(_unbind("placement", "PLACEMENT", *stale) for stale in sorted(placements - wanted_placements)),
+        *(_unbind("event", "event", *stale) for stale in sorted(events - wanted_events)),
+        *(_bind_placement(*missing) for missing in sorted(wanted_placements - placements)),
+        *(
+            Command(f"event.bind {code}", "event.bind", {"event": code, "handler": handler})
+            for code, handler in sorted(wanted_events - events)
+        ),
     ]
+
+
+def _unbind(what: str, name: str, code: str, handler: str) -> Command:
+    handler_name = "HANDLER" if what == "placement" else "handler"
+    return Command(f"{what}.unbind {code} {handler}", f"{what}.unbind", {name: code, handler_name: handler})
 
 
 def _bind_placement(code: str, handler: str) -> Command:
@@ -262,30 +287,23 @@ def _bind_placement(code: str, handler: str) -> Command:
         with translation.override(language):
             titles[language] = {"TITLE": gettext("Defer tasks")}
     params = {"PLACEMENT": code, "HANDLER": handler, "TITLE": titles["en"]["TITLE"], "LANG_ALL": titles}
-    return Command(f"placement_{code}", "placement.bind", params)
+    return Command(f"placement.bind {code}", "placement.bind", params)
 
 
 def _rows(result: Any) -> Iterable[dict[str, Any]]:
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
 
 
-def uninstall(event: Event) -> bool:
-    """Stop all work for the portal at once, if the event carries its application token; say whether it did."""
-    portal = Portal.objects.filter(member_id=event.member_id).first()
-    if not portal or not portal.knows_application_token(event.application_token, dates.now()):
-        logger.warning("uninstall refused: unknown portal or token")
-        return False
-    Portal.objects.filter(pk=portal.pk, status=Portal.Status.ACTIVE).update(
-        status=Portal.Status.SUSPENDED, epoch=F("epoch") + 1
-    )
-    logger.info("portal %s reported its uninstalling; suspended", portal.pk)
-    return True
-
-
 def _success(answer: Answer | BitrixError) -> Answer:
     if isinstance(answer, BitrixError):
         raise answer
     return answer
+
+
+def admin(person_id: int) -> Person | None:
+    """This person, if their portal has the app and they last opened it as an admin."""
+    admins = Person.objects.filter(is_admin=True, portal__status=Portal.Status.ACTIVE)
+    return admins.select_related("portal").filter(pk=person_id).first()
 
 
 def person_of(portal_id: int, person_id: int, epoch: int) -> Person | None:

@@ -10,12 +10,12 @@ PACKAGE = Path(__file__).parent.parent / "b24app"
 # From the top down: a module may import its own row and what stands below. In one row of several cells, cells do
 # not know each other.
 ROWS = [
-    [{"settings"}, {"celery", "wsgi", "urls", "apps", "checks", "web", "jobs", "management"}],
+    [{"settings"}, {"celery", "broker", "wsgi", "urls", "apps", "checks", "web", "jobs", "management"}],
     [{"slices"}],
     [{"deferrals"}],
     [{"selections"}],
     [{"steps"}],
-    [{"portals"}],
+    [{"portals"}, {"removals"}],
     [{"credentials"}],
     [{"models", "vault", "dates", "migrations"}, {"bitrix"}],
 ]
@@ -24,7 +24,7 @@ PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in
 # Libraries that only some may touch: the rules never enqueue, and there is one way out of the process.
 RESERVED = {
     "celery": {"celery", "jobs"},
-    "kombu": {"jobs"},
+    "kombu": {"celery", "broker", "jobs"},
     "requests": {"bitrix"},
     "requests_oauthlib": {"bitrix"},
     "oauthlib": {"bitrix"},

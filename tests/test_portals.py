@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from b24app import credentials, dates, portals
+from b24app import credentials, dates, jobs, portals
 from b24app.bitrix import oauth
 from b24app.bitrix.client import Answer, Command
 from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused, NotRun
-from b24app.bitrix.payloads import Event, read_opening
+from b24app.bitrix.payloads import read_opening
 from b24app.models import Credential, Person, Portal, RestCall
 
 ASK = Command("list", "tasks.task.list")
@@ -191,6 +191,50 @@ def test_a_missing_scope_is_named(sandbox, admin):
     assert (refused.value.code, refused.value.detail) == ("scope", "im, user_brief")
 
 
+def test_what_an_earlier_address_of_ours_left_is_replaced(sandbox, installing, settings):
+    address = settings.PUBLIC_URL
+    settings.PUBLIC_URL = "http://127.0.0.1:9999"
+    person = portals.connect(posted(installing))
+    portals.bind(person)
+    settings.PUBLIC_URL = address
+    portals.bind(person)
+    rows = sandbox.rest("acme", "placement.get", token=installing["access"]).json()["result"]
+    assert {row["handler"] for row in rows} == {f"{address}/placement/"}
+    assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+
+
+def test_two_admins_installing_at_once_bind_everything_once(sandbox, installing, admin, monkeypatch):
+    first = portals.connect(posted(installing))
+    second = portals.connect(posted(sandbox.open("acme", sandbox.user("acme", name="Zoe", is_admin=True))))
+    repairs = portals._binding_repairs
+
+    def slower(client):
+        found = repairs(client)
+        monkeypatch.setattr(portals, "_binding_repairs", repairs)
+        portals.bind(second)
+        return found
+
+    monkeypatch.setattr(portals, "_binding_repairs", slower)
+    portals.bind(first)
+    assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+
+
+def test_an_admins_opening_repairs_what_somebody_unbound_once_an_hour(sandbox, installing):
+    person = portals.connect(posted(installing))
+    assert portals.needs_bindings_checked(person)
+    jobs.check_bindings(person.pk)
+    sandbox.rest("acme", "placement.unbind", {"PLACEMENT": "TASK_VIEW_TAB"}, token=installing["access"])
+    jobs.check_bindings(person.pk)
+    assert "TASK_VIEW_TAB" not in bound(sandbox, installing)[0]
+    Portal.objects.update(bindings_checked_at=dates.now() - timedelta(hours=2))
+    jobs.check_bindings(person.pk)
+    assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+
+
+def test_an_ordinary_persons_opening_leaves_the_bindings_alone(person):
+    assert not portals.needs_bindings_checked(person)
+
+
 def test_a_bind_that_fails_is_told_and_the_next_try_completes_it(sandbox, installing):
     person = portals.connect(posted(installing))
     sandbox.fault("placement.bind", "error", code="ERROR_CORE", status=400, skip=2)
@@ -200,32 +244,7 @@ def test_a_bind_that_fails_is_told_and_the_next_try_completes_it(sandbox, instal
     assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
 
 
-# -- Uninstalling
-
-
-def uninstalling(portal, token):
-    return Event("ONAPPUNINSTALL", portal.member_id, token, {"CLEAN": "1"})
-
-
-def test_an_uninstall_with_the_right_token_stops_the_portal_and_voids_its_tickets(sandbox, bob, admin):
-    opening = sandbox.open("acme", admin)
-    person = portals.open_page(posted(opening), ASK).person
-    epoch = person.portal.epoch
-    assert portals.person_of(person.portal_id, person.pk, epoch) == person
-    assert portals.uninstall(uninstalling(person.portal, opening["fields"]["APPLICATION_TOKEN"]))
-    assert Portal.objects.get().status == Portal.Status.SUSPENDED
-    assert portals.person_of(person.portal_id, person.pk, epoch) is None
-
-
-@pytest.mark.parametrize("token", ["", "f" * 32])
-def test_an_uninstall_without_the_right_token_changes_nothing(sandbox, bob, admin, token):
-    person = portals.open_page(posted(sandbox.open("acme", admin)), ASK).person
-    assert not portals.uninstall(uninstalling(person.portal, token))
-    assert Portal.objects.get().status == Portal.Status.ACTIVE
-
-
-def test_an_uninstall_of_nobody_is_refused(db):
-    assert not portals.uninstall(Event("ONAPPUNINSTALL", "f" * 32, "t", {}))
+# -- Coming back
 
 
 def test_a_proven_opening_after_an_uninstall_brings_the_portal_back(sandbox, bob):
@@ -299,3 +318,46 @@ def test_no_secret_stands_in_the_journal(sandbox, person):
     text = json.dumps(list(RestCall.objects.values_list("method", "params", "outcome", "code")))
     for secret in [*before, credential.access_token, credential.refresh_token, sandbox.client_secret]:
         assert secret not in text
+
+
+# -- Moving
+
+
+@pytest.fixture
+def rename(sandbox):
+    """Give acme another address; it has the old one back after the test."""
+    old = sandbox.portals["acme"]
+    new = old.replace("localhost", "127.0.0.1")
+
+    def give():
+        sandbox.control("rename", portal="acme", host=new)
+        return new
+
+    yield give
+    sandbox.control("rename", portal="acme", host=old)
+    sandbox.reset()
+
+
+def test_a_renamed_portal_is_followed_to_where_the_authorization_server_says(person, rename):
+    new = rename()
+    answer = credentials.ask(person, lambda client: client.call("profile"))
+    assert answer.result["ID"] == str(person.user_id)
+    assert Portal.objects.get().endpoint == f"http://{new}/rest/"
+
+
+def test_a_redirect_to_a_foreign_host_gets_nothing(sandbox, person, httpserver):
+    sandbox.fault(
+        "profile", "respond", status=302, body="", headers={"Location": httpserver.url_for("/rest/profile")}, times=-1
+    )
+    before = Portal.objects.get().endpoint
+    with pytest.raises(NotRun):
+        credentials.ask(person, lambda client: client.call("profile"))
+    assert httpserver.log == []
+    assert Portal.objects.get().endpoint == before
+
+
+def test_an_opening_from_the_new_address_of_a_known_portal_is_proven(sandbox, person, rename):
+    new = rename()
+    opened = portals.open_page(posted(sandbox.open("acme", person.user_id)), ASK)
+    assert opened.person == person
+    assert opened.person.portal.origin == f"http://{new}"

@@ -43,10 +43,20 @@ class Expired(NotRun):
     delay = 0.0
 
 
-class Moved(NotRun):
-    """The portal answers at another address. Ask the authorization server where, and believe only that."""
+class Elsewhere(NotRun):
+    """The portal may have moved: ask the authorization server where it is, and believe only that."""
 
     delay = 60.0
+
+
+class Moved(Elsewhere):
+    """The portal's old address points to another one."""
+
+
+class Unreachable(Elsewhere):
+    """No connection to the portal's address could be made."""
+
+    delay = 30.0
 
 
 class TooManyRequests(NotRun):
@@ -73,6 +83,14 @@ class CredentialRefused(AccessLost):
     """This person's tokens are dead; a fresh opening of the app brings new ones."""
 
 
+class PersonBlocked(AccessLost):
+    """The portal does not let this person use the app: dismissed, or without access to it."""
+
+
+class NotInstalled(AccessLost):
+    """The app is gone from this portal, as whoever answered says."""
+
+
 class Refused(BitrixError):
     """Do not repeat this call; others may still work."""
 
@@ -89,17 +107,17 @@ KINDS: dict[str, type[BitrixError]] = {
     "overload_limit": AccessLost,  # a block of the whole app, not a rate limit, though both come with 503
     "invalid_token": CredentialRefused,
     "no_auth_found": CredentialRefused,
-    "authorization_error": CredentialRefused,
-    "user_access_error": CredentialRefused,
+    "authorization_error": PersonBlocked,
+    "user_access_error": PersonBlocked,
     "invalid_grant": CredentialRefused,
     "bad_verification_code": CredentialRefused,
     "insufficient_scope": AccessLost,
     "invalid_scope": AccessLost,
     "access_denied": AccessLost,
-    "allowed_only_intranet_user": AccessLost,
-    "application_not_found": AccessLost,
-    "error_oauth": AccessLost,
-    "not_installed": AccessLost,
+    "allowed_only_intranet_user": PersonBlocked,
+    "application_not_found": NotInstalled,
+    "error_oauth": NotInstalled,
+    "not_installed": NotInstalled,
     "payment_required": AccessLost,
     "portal_deleted": AccessLost,
     "wrong_client": AccessLost,

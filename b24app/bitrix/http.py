@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
-from b24app.bitrix.errors import NotRun, Refused, Unknown
+from b24app.bitrix.errors import Refused, Unknown, Unreachable
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes, decompressed
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -77,7 +77,7 @@ def new_session(reach: Reach) -> OAuth2Session:
 def post(reach: Reach, url: str, json: dict[str, Any], timeout: float) -> Reply:
     """One POST of a JSON body, answered within `timeout` seconds in all.
 
-    Raises NotRun when no connection was made (nothing was sent), Unknown when the answer was lost or too large,
+    Raises Unreachable when no connection was made (nothing was sent), Unknown when the answer was lost or too large,
     Refused when the address may not be called.
     """
     if not reach.admits_url(url):
@@ -95,12 +95,12 @@ def post(reach: Reach, url: str, json: dict[str, Any], timeout: float) -> Reply:
             body = _read(response, deadline)
             return Reply(response.status_code, body, response.headers.get("Location", ""))
     except requests.ConnectTimeout:
-        raise NotRun("connect_timeout") from None
+        raise Unreachable("connect_timeout") from None
     except requests.Timeout:
         raise Unknown("timeout") from None
     except requests.ConnectionError as error:
         if isinstance(_root(error), NewConnectionError):
-            raise NotRun("connect_failed") from None
+            raise Unreachable("connect_failed") from None
         raise Unknown("connection_lost") from None
     except requests.RequestException as error:
         raise Unknown(type(error).__name__) from None

@@ -123,6 +123,7 @@ def main() -> None:
             "keepalive": 75,
             "timeout": 0,  # a slow answer is often meant
             "graceful_timeout": 1,
+            "control_socket_disable": True,  # several sandboxes of one person would share it
             "loglevel": "warning",
             "when_ready": announce,
         }

@@ -63,7 +63,7 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
         return response
     except deferrals.KeyReused:
         raise SuspiciousOperation("this key stood for another job") from None
-    transaction.on_commit(lambda: jobs.hint(person.portal_id))
+    transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
     response = render(request, "_job.html", panel(person, job))
     response["HX-Trigger-After-Swap"] = "job-started"
     return response

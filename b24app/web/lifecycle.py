@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from b24app import credentials, dates, deferrals, jobs, portals, vault
+from b24app import credentials, dates, deferrals, jobs, portals, removals, vault
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import AccessLost, BitrixError
 from b24app.bitrix.payloads import BadPayload, Opening, read_event, read_opening
@@ -121,13 +121,19 @@ def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
     """A proven person is here: their jobs go on, and their list is shown with the job that they left behind."""
     person = opened.person
     _let_jobs_go_on(person)
+    _look_after_bindings(person)
     context = list_context(person, listing.seen_by(person), opened.answer)
     return {**context, **panel(person, deferrals.latest_job(person))}
 
 
+def _look_after_bindings(person: Person) -> None:
+    if portals.needs_bindings_checked(person):
+        transaction.on_commit(lambda: jobs.hint(jobs.check_bindings, person.pk))
+
+
 def _let_jobs_go_on(person: Person) -> None:
     if deferrals.resume_waiting(person):
-        transaction.on_commit(lambda: jobs.hint(person.portal_id))
+        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
 
 
 def _read_opening(request: HttpRequest) -> Opening:
@@ -286,7 +292,9 @@ def events(request: HttpRequest) -> HttpResponse:
     except BadPayload as error:
         return HttpResponse(str(error), status=400, content_type="text/plain")
     if event.name == UNINSTALL:
-        portals.uninstall(event)
+        portal = removals.report(event)
+        if portal:
+            transaction.on_commit(lambda: jobs.hint(jobs.confirm_removal, portal.pk))
     return HttpResponse("ok", content_type="text/plain")
 
 

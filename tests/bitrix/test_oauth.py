@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from b24app.bitrix import oauth
-from b24app.bitrix.errors import AccessLost, CredentialRefused, NotRun, Unknown
+from b24app.bitrix.errors import AccessLost, CredentialRefused, NotInstalled, NotRun, Unknown
 from b24app.bitrix.oauth import Registration
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -47,7 +47,7 @@ def test_secrets_travel_in_the_body_only(reach, server, answering, httpserver):
     [
         ("oauth_invalid_grant", CredentialRefused),
         ("oauth_wrong_client", AccessLost),
-        ("oauth_not_installed", AccessLost),
+        ("oauth_not_installed", NotInstalled),
         ("oauth_payment_required", AccessLost),
         ("portal_down", Unknown),
         ("moved", Unknown),

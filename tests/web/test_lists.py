@@ -119,7 +119,7 @@ def test_what_our_page_never_asks_is_a_bad_request(at_list, wrong):
         ({"kind": "error", "code": "QUERY_LIMIT_EXCEEDED", "description": "", "status": 503}, "Bitrix24 is busy"),
         ({"kind": "error", "code": "ACCESS_DENIED", "description": "", "status": 403}, "does not let the app in"),
         ({"kind": "error", "code": "1048582", "description": "", "status": 400}, "No access"),
-        ({"kind": "error", "code": "user_access_error", "description": "", "status": 401}, "Your session ended"),
+        ({"kind": "error", "code": "NO_AUTH_FOUND", "description": "", "status": 401}, "Your session ended"),
     ],
 )
 def test_what_is_the_matter_is_said_in_plain_words(at_list, sandbox, fault, words):

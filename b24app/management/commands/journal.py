@@ -1,0 +1,98 @@
+"""`manage.py journal --portal ‹member id or number› [--task N] [--job N]`: what we asked a portal and what it said.
+
+A support bundle as one JSON object per line: the portal, what we know of the task, then every exchange of the last
+days that named it, oldest first. It holds no credential, no title and nobody's name.
+"""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q, QuerySet
+
+from b24app.models import Deferral, JobItem, Portal, RestCall
+
+Line = dict[str, Any]
+
+
+class Command(BaseCommand):
+    help = "Print the journal of a portal's exchanges as a support bundle."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--portal", required=True, help="its member_id, or our number of it")
+        parser.add_argument("--task", type=int, help="only what concerns this task")
+        parser.add_argument("--job", type=int, help="only the exchanges of this job")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        portal = find_portal(options["portal"])
+        for line in bundle(portal, options["task"], options["job"]):
+            self.stdout.write(json.dumps(line, default=str, ensure_ascii=False))
+
+
+def find_portal(name: str) -> Portal:
+    """The portal of this member_id or number. Raises CommandError."""
+    number = Q(pk=int(name)) if name.isascii() and name.isdigit() and len(name) < 16 else Q()
+    portal = Portal.objects.filter(Q(member_id=name) | number if number else Q(member_id=name)).first()
+    if portal is None:
+        raise CommandError(f"No portal {name!r} is known here.")
+    return portal
+
+
+def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
+    """The lines of the bundle."""
+    yield {
+        "portal": portal.pk,
+        "member_id": portal.member_id,
+        "status": portal.status,
+        "plan": portal.plan,
+        "endpoint": portal.endpoint,
+    }
+    if task is not None:
+        items = JobItem.objects.filter(job__portal=portal, task_id=task)
+        yield from ({"item": row} for row in items.values(*ITEM_FIELDS))
+        deferrals = Deferral.objects.filter(portal=portal, task_id=task)
+        yield from ({"deferral": row} for row in deferrals.values(*DEFERRAL_FIELDS))
+    for call in exchanges(portal, job):
+        if task is None or names(call.params, task):
+            yield {
+                "at": call.at,
+                "job": call.job_id,
+                "method": call.method,
+                "status": call.status,
+                "code": call.code,
+                "milliseconds": call.milliseconds,
+                "params": call.params,
+                "outcome": call.outcome,
+            }
+
+
+ITEM_FIELDS = [
+    *("job", "state", "step", "status_before", "status_seen", "seen_at", "sends", "sent_at"),
+    *("code", "vendor_code", "changed_at"),
+]
+DEFERRAL_FIELDS = ["state", "previous_status", "status_changed_at", "created_at"]
+
+
+def exchanges(portal: Portal, job: int | None) -> QuerySet[RestCall]:
+    calls = RestCall.objects.filter(portal=portal).order_by("at", "pk")
+    return calls if job is None else calls.filter(job=job)
+
+
+def names(params: Any, task: int) -> bool:
+    """Whether a request's parameters name this task: as taskId, in a filter by ID, or inside a batch's commands."""
+    if isinstance(params, dict):
+        return any(names_here(key, value, task) or names(value, task) for key, value in params.items())
+    if isinstance(params, list):
+        return any(names(value, task) for value in params)
+    if isinstance(params, str) and "?" in params:
+        return any(names_here(key, value, task) for key, value in parse_qsl(params.partition("?")[2]))
+    return False
+
+
+def names_here(key: str, value: Any, task: int) -> bool:
+    if key in ("taskId", "ID") or key.startswith("filter[ID]"):
+        return str(task) in map(str, value if isinstance(value, list) else [value])
+    return False

@@ -1,0 +1,50 @@
+"""The support bundle of `manage.py journal`."""
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from b24app import deferrals, selections, slices
+from b24app.models import RestCall
+
+
+def printed(capsys, *words):
+    call_command("journal", *words)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def two_tasks(sandbox, person):
+    ids = sandbox.tasks("acme", count=2, status=3, creator=person.user_id, title="Prepare the budget")
+    for number, id in enumerate(ids):
+        deferrals.start(person, selections.select_ticked(person, [id]), "why", f"key-{number}")
+    slices.run(person.portal_id)
+    return ids
+
+
+def test_a_tasks_bundle_tells_its_whole_story_and_nobody_elses(capsys, person, two_tasks):
+    portal, item, deferral, *calls = printed(capsys, "--portal", person.portal.member_id, "--task", str(two_tasks[0]))
+    assert portal["member_id"] == person.portal.member_id
+    assert (item["item"]["state"], item["item"]["status_before"]) == ("done", 3)
+    assert deferral["deferral"]["previous_status"] == 3
+    assert [call["method"] for call in calls] == ["batch", "tasks.task.list", "batch"]
+    assert len({call["job"] for call in calls if call["job"]}) == 1
+
+
+def test_a_jobs_bundle_holds_its_exchanges_only(capsys, person, two_tasks):
+    job = person.jobs.first()
+    _, *calls = printed(capsys, "--portal", str(person.portal_id), "--job", str(job.pk))
+    assert len(calls) == RestCall.objects.filter(job=job).count()
+
+
+def test_the_bundle_holds_no_secret_title_or_name(capsys, person, two_tasks):
+    text = json.dumps(printed(capsys, "--portal", str(person.portal_id)), ensure_ascii=False)
+    secrets = [person.credential.access_token, person.credential.refresh_token]
+    for word in [*secrets, "Prepare the budget", "Bob", "why"]:
+        assert word not in text
+
+
+def test_an_unknown_portal_is_a_sentence(db):
+    with pytest.raises(CommandError, match="No portal"):
+        call_command("journal", "--portal", "12345678")

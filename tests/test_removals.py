@@ -1,0 +1,190 @@
+"""Uninstalling: stopped at once, believed only when the authorization server says so, then erased."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+
+from b24app import credentials, dates, deferrals, portals, removals, selections, slices
+from b24app.bitrix.client import Command
+from b24app.bitrix.errors import NotInstalled
+from b24app.bitrix.payloads import Event, read_opening
+from b24app.models import Credential, Deferral, Job, OwedReturn, Person, Portal, RestCall
+
+Status = Portal.Status
+PERSONAL = ("waiting for parts", "Bob", "Prepare the budget")
+
+
+@pytest.fixture
+def admin(sandbox, open_as, person):
+    return open_as("acme", sandbox.user("acme", name="Ann", is_admin=True))
+
+
+@pytest.fixture
+def asleep(sandbox, person):
+    """Two tasks that sleep because of us, one of them in progress before."""
+    ids = [
+        *sandbox.tasks("acme", count=1, status=3, creator=person.user_id, title="Prepare the budget"),
+        *sandbox.tasks("acme", count=1, status=2, creator=person.user_id),
+    ]
+    deferrals.start(person, selections.select_ticked(person, ids), "waiting for parts", "k1")
+    slices.run(person.portal_id)
+    assert Deferral.objects.live().count() == 2
+    return ids
+
+
+@pytest.fixture
+def event(sandbox, admin):
+    """The uninstall event of acme with its right token: `event(clean=True)`."""
+    token = sandbox.open("acme", admin.user_id)["fields"]["APPLICATION_TOKEN"]
+
+    def make(clean=False, token=token):
+        return Event("ONAPPUNINSTALL", admin.portal.member_id, token, {"CLEAN": "1" if clean else "0"})
+
+    return make
+
+
+def status():
+    return Portal.objects.get().status
+
+
+def removed(sandbox, event, **options):
+    sandbox.uninstall("acme")
+    portal = removals.report(event(**options))
+    removals.confirm(portal.pk)
+
+
+def test_a_report_stops_the_work_and_voids_the_tickets_at_once(person, event):
+    assert portals.person_of(person.portal_id, person.pk, person.portal.epoch) == person
+    assert removals.report(event())
+    assert status() == Status.SUSPENDED
+    assert portals.person_of(person.portal_id, person.pk, person.portal.epoch) is None
+    assert not slices.run(person.portal_id)
+
+
+@pytest.mark.parametrize("token", ["", "f" * 32])
+def test_a_report_with_a_wrong_token_changes_nothing(event, token):
+    assert removals.report(event(token=token)) is None
+    assert status() == Status.ACTIVE
+
+
+def test_a_report_for_nobody_changes_nothing(db):
+    assert removals.report(Event("ONAPPUNINSTALL", "f" * 32, "t", {})) is None
+
+
+def test_a_confirmed_removal_erases_people_tokens_titles_and_reasons(sandbox, asleep, event):
+    removed(sandbox, event)
+    assert status() == Status.UNINSTALLED
+    assert not any(model.objects.exists() for model in (Person, Credential, Job, Deferral))
+    owed = {owed.task_id: owed.previous_status for owed in OwedReturn.objects.all()}
+    assert owed == {asleep[0]: 3, asleep[1]: 2}
+    kept = str([list(model.objects.values()) for model in (Portal, OwedReturn, RestCall)])
+    assert not any(word in kept for word in PERSONAL)
+    assert RestCall.objects.filter(method="batch").exists()
+
+
+def test_a_clean_removal_leaves_nothing(sandbox, asleep, event):
+    removed(sandbox, event, clean=True)
+    models = (Portal, Person, Credential, Job, Deferral, OwedReturn)
+    assert not any(model.objects.exists() for model in models)
+    assert set(RestCall.objects.values_list("portal", "job")) == {(None, None)}
+    assert all(call.params == call.outcome == {} for call in RestCall.objects.all())
+
+
+def test_a_forged_report_is_refuted_and_nothing_is_lost(asleep, event):
+    removals.confirm(removals.report(event()).pk)
+    assert status() == Status.ACTIVE
+    assert Deferral.objects.live().count() == 2
+    assert Credential.objects.filter(state=Credential.State.USABLE).exists()
+
+
+def test_after_a_forged_report_others_are_ignored_for_ten_minutes(event):
+    removals.confirm(removals.report(event()).pk)
+    assert removals.report(event()) is None
+    assert status() == Status.ACTIVE
+    with time_machine.travel(dates.now() + timedelta(minutes=11)):
+        assert removals.report(event())
+
+
+def test_without_an_answer_the_portal_stays_suspended_and_its_tokens_go_after_a_day(sandbox, asleep, event):
+    sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
+    portal = removals.report(event())
+    removals.confirm(portal.pk)
+    assert status() == Status.SUSPENDED
+    assert Credential.objects.exists()
+    with time_machine.travel(dates.now() + timedelta(hours=25)):
+        removals.confirm(portal.pk)
+    assert status() == Status.SUSPENDED
+    assert not Credential.objects.exists()
+    assert Deferral.objects.live().count() == 2
+
+
+def test_without_any_event_the_first_dead_token_leads_to_the_same_place(sandbox, asleep, person):
+    sandbox.turn({"events.never": True})
+    sandbox.uninstall("acme")
+    with pytest.raises(NotInstalled):
+        credentials.ask(person, lambda client: client.call("profile"))
+    assert status() == Status.SUSPENDED
+    for portal_id in removals.unconfirmed():
+        removals.confirm(portal_id)
+    assert status() == Status.UNINSTALLED
+    assert OwedReturn.objects.count() == 2
+
+
+def test_an_erased_portal_gets_no_calls(sandbox, asleep, event):
+    removed(sandbox, event)
+    asked = len(sandbox.requests("acme")) + len(sandbox.requests(None))
+    for portal_id in [*removals.unconfirmed(), *slices.portals_with_work()]:
+        pytest.fail(f"portal {portal_id} still has work")
+    assert len(sandbox.requests("acme")) + len(sandbox.requests(None)) == asked
+
+
+def reinstall(sandbox, admin_number):
+    sandbox.install("acme")
+    opening = sandbox.open("acme", admin_number)
+    read = read_opening(opening["query"], opening["fields"])
+    return portals.open_page(read, Command("admin", "user.admin"), timeout=10).person
+
+
+def test_after_a_reinstall_the_admin_takes_over_what_was_owed(sandbox, asleep, event, admin):
+    removed(sandbox, event)
+    again = reinstall(sandbox, admin.user_id)
+    assert (again.portal.status, Portal.objects.count()) == (Status.ACTIVE, 1)
+    assert removals.owed_before(again) == 2
+    assert removals.take_over(again) == 2
+    assert removals.owed_before(again) == 0
+    assert set(Deferral.objects.live().values_list("task_id", "person")) == {(id, again.pk) for id in asleep}
+
+
+def test_after_a_reinstall_the_admin_may_let_go_of_what_was_owed(sandbox, asleep, event, admin):
+    removed(sandbox, event)
+    again = reinstall(sandbox, admin.user_id)
+    removals.let_go(again)
+    assert removals.owed_before(again) == 0
+    assert not Deferral.objects.exists()
+
+
+def test_an_ordinary_person_is_not_told_what_was_owed(sandbox, asleep, event, person):
+    removed(sandbox, event)
+    again = reinstall(sandbox, person.user_id)
+    assert removals.owed_before(again) == 0
+
+
+def test_what_a_removed_portal_left_is_deleted_after_ninety_days(sandbox, asleep, event):
+    removed(sandbox, event)
+    with time_machine.travel(dates.now() + timedelta(days=89)):
+        removals.forget_expired()
+        assert OwedReturn.objects.count() == 2
+    with time_machine.travel(dates.now() + timedelta(days=91)):
+        removals.forget_expired()
+    assert not OwedReturn.objects.exists()
+    assert not Portal.objects.exists()
+
+
+def test_a_person_with_the_same_id_at_another_portal_is_untouched(sandbox, open_as, asleep, event):
+    twin_number = sandbox.user("umbrella", name="Bob")
+    sandbox.install("umbrella")
+    twin = open_as("umbrella", twin_number)
+    removed(sandbox, event)
+    assert list(Person.objects.all()) == [twin]
+    assert credentials.usable_credential(twin, 0)
