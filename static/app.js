@@ -158,7 +158,7 @@ function showSelection() {
   if (!bar) return
   bar.hidden = count() === 0
   find('#count').textContent = words(page.selected, count())
-  sayLater(bar.hidden ? '' : words(page.selected, count()))
+  sayLater(bar.hidden ? '' : words(page.announced, count()))
 }
 
 function showBanner(pageIsFull, onPage) {
@@ -266,7 +266,8 @@ document.addEventListener('htmx:afterSwap', ({ detail }) => {
   if (detail.target.id !== 'dialog-body') return
   const key = find('#dialog [name=key]')
   if (key) key.value = newKey()
-  find('#dialog [data-focus], #dialog-title')?.focus()
+  const first = find('#dialog [data-focus]') ?? find('#dialog-title')
+  first?.focus()
 })
 
 /** 128 random bits. (crypto.randomUUID is missing where the portal itself is not https.) */

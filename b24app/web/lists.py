@@ -164,7 +164,7 @@ def listing(request: HttpRequest, person: Person) -> HttpResponse:
         answer: Answer | BitrixError = credentials.ask(person, lambda client: _page(client, wanted))
     except BitrixError as error:
         answer = error
-    return render(request, "_list.html", list_context(person, wanted, answer))
+    return render(request, "_list.html", {**list_context(person, wanted, answer), "alone": True})
 
 
 def _page(client: Client, wanted: Listing) -> Answer:

@@ -1,0 +1,173 @@
+"""The whole way in Chromium: a foreign frame, third-party cookies blocked, a console without errors."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+
+
+def button(frame, name, **kwargs):
+    return frame.get_by_role("button", name=name, **kwargs)
+
+
+def tick(frame, title):
+    return frame.get_by_role("checkbox", name=f"Select: {title}", exact=True)
+
+
+def test_from_installing_to_the_result(desk, tasks, sandbox, page):
+    ids = tasks(130)
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    expect(frame.get_by_text("50 selected", exact=True)).to_be_visible()
+    button(frame, "Next").click()
+    expect(button(frame, "Page 2")).to_have_attribute("aria-current", "page")
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Page 3").click()
+    for box in frame.get_by_role("checkbox", name="Select: ").all()[:20]:
+        box.check()
+    expect(frame.get_by_text("120 selected", exact=True)).to_be_visible()
+    button(frame, "Page 1").click()
+    expect(frame.get_by_label("Select all on this page")).to_be_checked()
+
+    button(frame, "Defer…").click()
+    dialog = frame.get_by_role("dialog", name="Defer 120 tasks")
+    expect(dialog.get_by_role("radio", name="Until further notice")).to_be_checked()
+    dialog.get_by_label("Reason").fill("waiting for parts")
+    button(dialog, "Defer 120 tasks").click()
+    expect(frame.get_by_role("progressbar")).to_be_visible()
+    expect(frame.get_by_text(re.compile(r"^\d+ of 120$"))).to_be_visible()
+
+    frame = desk.open_above_the_list()
+    expect(frame.get_by_role("heading", name="120 deferred")).to_be_visible(timeout=30_000)
+    expect(frame.get_by_role("checkbox", name="Select: ")).to_have_count(10)
+    truth = sandbox.truth("acme")
+    assert sorted(change["after"] for change in truth) == [2] * 120 + [6] * 120
+    assert {change["person"] for change in truth} == {desk.number}
+    assert {change["task"] for change in truth} < set(ids)
+    button(frame, "Back to list").click()
+    expect(frame.get_by_role("heading", name="120 deferred")).to_be_hidden()
+    assert [cookie["name"] for cookie in page.context.cookies()] == ["desk_acme"]
+
+
+def test_everything_that_matches_but_what_is_unticked(desk, tasks, sandbox):
+    tasks(60)
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Select all 60 that match").click()
+    expect(frame.get_by_text("60 selected", exact=True)).to_be_visible()
+    expect(frame.get_by_text("All 60 that match are selected.")).to_be_visible()
+    for box in frame.get_by_role("checkbox", name="Select: ").all()[:2]:
+        box.uncheck()
+    expect(frame.get_by_text("58 selected", exact=True)).to_be_visible()
+    button(frame, "Defer…").click()
+    button(frame, "Defer 58 tasks").click()
+    expect(frame.get_by_role("heading", name="58 deferred")).to_be_visible(timeout=30_000)
+    assert sorted(sandbox.states("acme").values()) == [3] * 2 + [6] * 58
+
+
+def test_searching_keeps_what_is_ticked_and_ends_everything(desk, tasks):
+    tasks(55, title="Call")
+    tasks(1, title="Paint the wall")
+    frame = desk.open_above_the_list()
+    search = frame.get_by_label("Search in titles")
+    search.fill("paint")
+    tick(frame, "Paint the wall").check()
+    search.fill("call")
+    expect(tick(frame, "Paint the wall")).to_be_hidden()
+    expect(frame.get_by_text("1 selected", exact=True)).to_be_visible()
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Select all 55 that match").click()
+    search.fill("")
+    expect(tick(frame, "Paint the wall")).to_be_visible()
+    expect(frame.get_by_role("region", name="Bulk actions")).to_be_hidden()
+
+
+def test_it_works_by_keyboard_alone(desk, tasks, page):
+    tasks(4)
+    frame = desk.open_above_the_list()
+    boxes = frame.get_by_role("checkbox", name="Select: ")
+    boxes.first.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Shift+Space")
+    expect(frame.get_by_text("3 selected", exact=True)).to_be_visible()
+    page.keyboard.press("d")
+    expect(frame.get_by_role("radio", name="Until further notice")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.type("later")
+    page.keyboard.press("Tab")
+    expect(button(frame, "Defer 3 tasks")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(frame.get_by_role("heading", name="3 deferred")).to_be_focused(timeout=30_000)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(frame.get_by_role("heading", name="Defer tasks")).to_be_focused()
+
+
+def test_a_ticket_that_has_ended_is_renewed_through_the_portal(desk, tasks, app, console):
+    tasks(3, title="Call")
+    frame = desk.open_above_the_list()
+    expect(frame.get_by_role("checkbox", name="Select: Call")).to_have_count(3)
+    app.python("from b24app.models import Portal; Portal.objects.update(epoch=7)")
+    console.expected.append("401")
+    frame.get_by_label("Search in titles").fill("nothing")
+    expect(frame.get_by_text("No tasks match")).to_be_visible()
+    frame.get_by_label("Search in titles").fill("call")
+    expect(frame.get_by_role("checkbox", name="Select: Call")).to_have_count(3)
+
+
+def test_a_lost_connection_is_waited_out(desk, tasks, sandbox, page, console):
+    tasks(20)
+    console.expected += ["ERR_INTERNET_DISCONNECTED", "htmx:sendError", "htmx:afterRequest"]
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Defer…").click()
+    button(frame, "Defer 20 tasks").click()
+    expect(frame.get_by_role("progressbar")).to_be_visible()
+    sandbox.fault("batch", "late", seconds=2, times=1)
+    page.context.set_offline(True)
+    expect(frame.get_by_text("No connection. Trying again by itself.")).to_be_visible()
+    page.context.set_offline(False)
+    expect(frame.get_by_role("heading", name="20 deferred")).to_be_visible(timeout=30_000)
+    expect(frame.get_by_text("No connection. Trying again by itself.")).to_be_hidden()
+
+
+def test_a_portal_that_takes_too_long_is_waited_for_on_the_page(desk, tasks, sandbox):
+    tasks(3)
+    sandbox.fault("batch", "late", seconds=4, times=2)
+    frame = desk.open_above_the_list()
+    expect(frame.get_by_text("Waiting for Bitrix24…")).to_be_attached()
+    expect(frame.get_by_role("checkbox", name="Select: ")).to_have_count(3, timeout=15_000)
+    button(frame, "Refresh").click()
+    expect(frame.get_by_role("checkbox", name="Select: ")).to_have_count(3)
+
+
+def test_a_task_opens_in_the_portals_slider_and_the_list_is_read_anew(desk, tasks, page, sandbox):
+    (task,) = tasks(1, title="Call")
+    frame = desk.open_above_the_list()
+    frame.get_by_role("link", name="Call").click()
+    card = desk.until(lambda: [frame for frame in page.frames if f"/tasks/task/view/{task}/" in frame.url])[-1]
+    expect(card.get_by_role("heading", name="Call")).to_be_visible()
+    sandbox.change_task("acme", task, status=5)
+    page.get_by_role("button", name="Close").last.click()
+    expect(frame.get_by_text("No tasks in progress here")).to_be_visible()
+
+
+@pytest.mark.parametrize("language, defer", [("en", "Defer…"), ("ru", "Отложить…")])
+def test_nothing_sticks_out_sideways(desk, tasks, page, language, defer):
+    tasks(60, title="A very long title of a task that nobody would ever want to read to its end, " * 2)
+    desk.speak(language)
+    for size in (WIDE, {"width": 960, "height": 700}, NARROW):
+        page.set_viewport_size(size)
+        frame = desk.open_above_the_list()
+        frame.locator("#pick-page").check()
+        assert desk.own().evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert desk.own().evaluate("document.documentElement.scrollHeight <= innerHeight")
+        button(frame, defer).click()
+        frame.locator("dialog [type=submit]").wait_for()
+        for element in (".shell", ".scroll", "dialog"):
+            sideways = f"(e => e.scrollWidth - e.clientWidth)(document.querySelector('{element}'))"
+            assert desk.own().evaluate(sideways) <= 0
