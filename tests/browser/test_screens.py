@@ -25,6 +25,7 @@ def test_from_installing_to_the_result(desk, tasks, sandbox, page):
     expect(button(frame, "Page 2")).to_have_attribute("aria-current", "page")
     frame.get_by_label("Select all on this page").check()
     button(frame, "Page 3").click()
+    expect(button(frame, "Page 3")).to_have_attribute("aria-current", "page")
     for box in frame.get_by_role("checkbox", name="Select: ").all()[:20]:
         box.check()
     expect(frame.get_by_text("120 selected", exact=True)).to_be_visible()
