@@ -32,6 +32,14 @@ def production_meets_no_local_portal(app_configs: Sequence[AppConfig] | None, **
     return []
 
 
+@register()
+def production_keeps_real_time(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.CLOCK_FILE and not settings.DEBUG and not settings.B24_ALLOW_LOCAL_PORTALS:
+        hint = "Unset it; or, in a demo, set B24_ALLOW_LOCAL_PORTALS."
+        return [Error("CLOCK_FILE moves the clock: it is for a demo only.", hint=hint, id="defer.E003")]
+    return []
+
+
 @register(deploy=True)
 def the_app_is_registered(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     missing = [name for name in ("B24_CLIENT_ID", "B24_CLIENT_SECRET", "B24_APP_CODE") if not getattr(settings, name)]

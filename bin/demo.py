@@ -44,6 +44,7 @@ def main() -> None:
         demo.prepare()
         demo.start()
         say(f"\n    Open  http://{demo.portals[PORTALS[0]]}/\n\nCtrl-C ends everything. Logs are in {demo.logs}.")
+        say(f"To be a day ahead, portals and app alike:  echo 86400 > {demo.clock}")
         demo.watch()
     except KeyboardInterrupt:
         say("\nEnding…")
@@ -80,6 +81,11 @@ class Demo:
         return self.folder / "logs"
 
     @property
+    def clock(self) -> Path:
+        """Written by whoever wants another day: all processes read it."""
+        return self.folder / "clock"
+
+    @property
     def environment(self) -> dict[str, str]:
         return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
             "ENV_FILE": os.devnull,
@@ -91,6 +97,7 @@ class Demo:
             "B24_APP_CODE": APP_CODE,
             "B24_OAUTH_URLS": f"http://{self.oauth}",
             "B24_ALLOW_LOCAL_PORTALS": "true",
+            "CLOCK_FILE": str(self.clock),
             "PYTHONUNBUFFERED": "1",
         }
 

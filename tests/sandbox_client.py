@@ -49,6 +49,7 @@ class Sandbox:
     log: Path
     client_id: str
     client_secret: str
+    clock_file: Path
     session: requests.Session = field(default_factory=requests.Session)
 
     @classmethod
@@ -74,6 +75,7 @@ class Sandbox:
             "app-origin": app_origin,
             "client-id": client_id,
             "client-secret": client_secret,
+            "clock-file": str(directory / "clock"),
             "seed": seed or "none",
         }
         words = [f"--{name}={value}" for name, value in options.items()]
@@ -86,7 +88,7 @@ class Sandbox:
                 cwd=cwd or Path(__file__).parent.parent,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
-        sandbox = cls(process, hosts, oauth, log, client_id, client_secret)
+        sandbox = cls(process, hosts, oauth, log, client_id, client_secret, directory / "clock")
         sandbox.wait_until_ready()
         return sandbox
 
@@ -219,6 +221,10 @@ class Sandbox:
     def turn(self, knobs: dict[str, Any]) -> dict[str, Any]:
         """Turn knobs by their plain names, e.g. {"acme/cost.tasks.task.defer": 0.33}."""
         return self.control("settings", **knobs)
+
+    def move_clock(self, to: float | str) -> None:
+        """Let it be an ISO instant from now on, or so many seconds later than it is; for all who read CLOCK_FILE."""
+        self.control("time", to=to)
 
     def fault(self, method: str, kind: str, **fields: Any) -> int:
         """Let something go wrong: see b24app/sandbox/faults.py."""

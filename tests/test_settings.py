@@ -91,3 +91,10 @@ def test_production_without_its_registration_is_refused_and_the_sandbox_switch_w
 def test_the_readme_names_every_setting():
     readme = (ROOT / "README.md").read_text()
     assert [name for name in sorted(names_in_settings()) if f"`{name}`" not in readme] == []
+
+
+@pytest.mark.parametrize("switch", [{}, {"DEBUG": "true"}, {"B24_ALLOW_LOCAL_PORTALS": "true"}])
+def test_a_moved_clock_is_refused_unless_this_is_a_demo(run, switch):
+    done = run(CHECK, CLOCK_FILE="/tmp/clock", **switch)
+    assert done.returncode == (0 if switch else 1), done.stderr
+    assert ("defer.E003" in done.stderr) is not bool(switch)

@@ -3,8 +3,12 @@
 import argparse
 import os
 import socket
+import sqlite3
 import sys
+from contextlib import closing
+from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from gunicorn.app.base import BaseApplication
 
@@ -27,6 +31,7 @@ def read_arguments() -> argparse.Namespace:
     option(parser, "client-id", "app.sandbox", "the app's OAuth client")
     option(parser, "client-secret", "sandbox-secret", "… and its secret")
     option(parser, "app-code", "example.defer", "the app's code in the Market")
+    option(parser, "clock-file", os.environ.get("CLOCK_FILE", ""), "a file that moves the clock: see clock.py")
     option(parser, "seed", "none", "demo: three believable portals; none: bare ones")
     return parser.parse_args()
 
@@ -47,12 +52,27 @@ def find_busy(ports: list[int]) -> list[int]:
     return busy
 
 
+def forget_other_tables(database: Path) -> None:
+    """Remove a database that another version of models.py made: tables are never migrated here."""
+    version = crc32((Path(__file__).parent / "models.py").read_bytes()) & 0x7FFFFFFF
+    with closing(sqlite3.connect(database)) as connection:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found not in (0, version):
+            print("The sandbox has new tables: what was done at its portals is forgotten.")
+            connection.close()
+            for path in database.parent.glob(f"{database.name}*"):
+                path.unlink()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """Create the tables, the portals and the app, as far as they are not there yet."""
     import django
     from django.core.management import call_command
     from django.db import connections
 
+    forget_other_tables(Path(os.environ["SANDBOX_DATABASE"]))
     django.setup()
     call_command("migrate", run_syncdb=True, verbosity=0)
     from . import knobs
@@ -107,6 +127,7 @@ def main() -> None:
         sys.exit(f"Port {port} is busy: something listens there already. Stop it, or give the sandbox another.")
     os.environ["SANDBOX_DATABASE"] = os.path.abspath(arguments.database)
     os.environ["SANDBOX_OAUTH"] = arguments.oauth
+    os.environ["CLOCK_FILE"] = arguments.clock_file
     os.environ["DJANGO_SETTINGS_MODULE"] = f"{PACKAGE}.settings"
     prepare(arguments)
 

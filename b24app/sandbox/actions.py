@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from . import events, knobs, rights, truth
+from . import events, knobs, rights, timers
 from .models import Request, Task, Token, User
 from .rights import Relation
 
@@ -62,7 +62,7 @@ def perform(
             raise Refused("missing")
         changed = change(name, user, found, method, token, request, {} if seen is None else seen)
     if changed:
-        events.task_changed(found.task, user, by_person=True)
+        events.task_changed(found.task, user)
     return found
 
 
@@ -94,7 +94,7 @@ def change(
     status = first_read if knobs.knob("stale_task_cache", key) else task.status
     if not action.allowed(who, status, key):
         raise Refused("status" if some_status_allows(name, who, key) else "right")
-    truth.set_status(task, target, method, user, token, request)
+    timers.change_status(task, target, method, user, token, request)
     return True
 
 

@@ -16,12 +16,14 @@ from django.http import HttpRequest, JsonResponse
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.csrf import csrf_exempt
 
-from . import clock, events, faults, knobs, limits, oauth, openings
+from . import clock, events, faults, knobs, limits, oauth, openings, timers
 from .models import (
     App,
     Change,
+    EventHandler,
     Fault,
     Installation,
+    Label,
     Portal,
     Project,
     Request,
@@ -148,17 +150,25 @@ def tasks(body: Body) -> list[int]:
     """Make many tasks at once; their numbers.
 
     {portal, tasks: [{…}, …]}, or {portal, count, …} for tasks alike. A task has creator, responsible,
-    project, accomplices, auditors, unviewed_by (all numbers), number, status, title, description,
-    task_control and deadline (ISO, or seconds from now).
+    project, parent, accomplices, auditors, unviewed_by, depends_on (all numbers), number, status, title,
+    description, mark, stage, sprint, backlog, task_control, allow_time_tracking, tags, crm and deadline (ISO, or
+    seconds from now).
     """
     portal = portal_of(body)
     common = {name: value for name, value in body.items() if name not in ("portal", "tasks", "count")}
     specs = [common | spec for spec in body.get("tasks", [{}] * body.get("count", 0))]
     with transaction.atomic():
-        return create_tasks(portal, specs)
+        made = create_tasks(portal, specs)
+    if EventHandler.objects.filter(installation__portal=portal, event="ONTASKADD").exists():
+        for row in made:
+            events.task_added(row, None)
+    return [row.number for row in made]
 
 
-def create_tasks(portal: Portal, specs: list[Body]) -> list[int]:
+PLAIN = ("task_control", "allow_time_tracking", "mark", "stage", "sprint", "backlog", "priority")
+
+
+def create_tasks(portal: Portal, specs: list[Body]) -> list[Task]:
     people: dict[Any, User] = {row.number: row for row in portal.users.all()}
     projects: dict[Any, Project] = {row.number: row for row in portal.projects.all()}
     free = next_number(portal.tasks.all())
@@ -176,7 +186,8 @@ def create_tasks(portal: Portal, specs: list[Body]) -> list[int]:
                 responsible=people[spec.get("responsible", spec["creator"])],
                 project=projects[spec["project"]] if spec.get("project") else None,
                 deadline=moment(spec.get("deadline")),
-                task_control=spec.get("task_control", False),
+                parent=portal.tasks.get(number=spec["parent"]) if spec.get("parent") else None,
+                **{name: spec[name] for name in PLAIN if name in spec},
                 status_changed_by=people[spec["creator"]],
             )
         )
@@ -184,7 +195,16 @@ def create_tasks(portal: Portal, specs: list[Body]) -> list[int]:
     for name in ("accomplices", "auditors", "unviewed_by"):
         pairs = [(row, people[number]) for row, spec in zip(made, specs, strict=True) for number in spec.get(name, [])]
         join(getattr(Task, name).through, pairs)
-    return [row.number for row in made]
+    for row, spec in zip(made, specs, strict=True):
+        if spec.get("depends_on"):
+            row.depends_on.set(portal.tasks.filter(number__in=spec["depends_on"]))
+    Label.objects.bulk_create(
+        Label(task=row, kind=kind, name=name)
+        for row, spec in zip(made, specs, strict=True)
+        for kind, names in ((Label.TAG, spec.get("tags", [])), (Label.CRM, spec.get("crm", [])))
+        for name in names
+    )
+    return made
 
 
 def join(through: Any, pairs: Iterable[tuple[Task, User]]) -> None:
@@ -218,11 +238,36 @@ def task_states(body: Body) -> dict[str, int]:
 
 @verb
 def task(body: Body) -> Body:
-    """{portal, task} -> {status, changes: [{before, after, method, person, …}]}, oldest first."""
+    """{portal, task} -> {status, changes: [{before, after, method, person, …}], …}, oldest first."""
     row = portal_of(body).tasks.get(number=body["task"])
     changes = Change.objects.filter(portal=row.portal_id, task=row.number).order_by("pk")
     names = ("before", "after", "method", "token", "request")
-    return {"status": row.status, "changes": list(changes.values(*names, person=models.F("user__number")))}
+    return {
+        "status": row.status,
+        "changes": list(changes.values(*names, person=models.F("user__number"))),
+        "comments": list(row.comments.order_by("pk").values("text", person=models.F("user__number"))),
+        "timers": list(row.timers.values_list("user__number", flat=True)),
+        "time_spent": row.time_spent,
+    }
+
+
+@verb
+def timer(body: Body) -> None:
+    """Start a person's timer by hand: {portal, task, user}; {stop: true} stops it."""
+    row = portal_of(body).tasks.get(number=body["task"])
+    person = user_of(row.portal, body["user"])
+    if not body.get("stop"):
+        timers.start(row, person)
+        return
+    for running in row.timers.filter(user=person):
+        timers.stop(running)
+
+
+@verb
+def notifications(body: Body) -> list[Body]:
+    """{portal, user} -> what lies under the person's bell, oldest first."""
+    rows = user_of(portal_of(body), body["user"]).notifications.order_by("pk").select_related("sender")
+    return [{"message": row.message, "tag": row.tag, "from": row.sender.number if row.sender else None} for row in rows]
 
 
 # -- The app ----------------------------------------------------------------------------------------------
@@ -341,6 +386,14 @@ def tokens(body: Body) -> list[Body]:
     ]
 
 
+@verb
+def time(body: Body) -> str:
+    """What time it is; with {to}, an ISO instant or seconds ahead, what it is from now on. Moves the app too."""
+    if "to" in body:
+        clock.move(str(body["to"]))
+    return clock.now().isoformat()
+
+
 # -- Weather ----------------------------------------------------------------------------------------------
 
 
@@ -403,6 +456,8 @@ def reset(body: Body) -> None:
         for model in (Change, Request, Fault, Setting, Installation, Task, Project, User):
             model._default_manager.all().delete()
         Portal.objects.update(deleted=False, language="en", zone="Europe/Berlin", license_family="basic")
+    if clock.CLOCK_FILE is not None:
+        clock.CLOCK_FILE.unlink(missing_ok=True)
     knobs.load()
     limits.forget()
     oauth.codes.clear()

@@ -9,10 +9,11 @@ import requests
 from django.conf import settings
 
 from . import clock, knobs, tokens
-from .models import EventHandler, Installation, Task, User
+from .models import Comment, Installation, Portal, Task, User
 
 logger = logging.getLogger(__name__)
 DELIVERY_TIMEOUT = 10  # seconds
+ACCESSIBLE = {"IS_ACCESSIBLE_BEFORE": "N", "IS_ACCESSIBLE_AFTER": "undefined"}
 
 KNOWN = {
     "ONAPPINSTALL",
@@ -22,6 +23,7 @@ KNOWN = {
     "ONTASKADD",
     "ONTASKUPDATE",
     "ONTASKDELETE",
+    "ONTASKCOMMENTADD",
 }
 
 
@@ -51,26 +53,37 @@ def uninstall(installation: Installation, *, clean: bool = True) -> None:
     installation.save(update_fields=["active", "installed"])
 
 
-def task_changed(task: Task, user: User | None, *, by_person: bool) -> None:
-    """Tell every app that asked. Only ids travel; what changed has to be read."""
-    data = {
-        "FIELDS_BEFORE": {"ID": str(task.number)},
-        "FIELDS_AFTER": {"ID": str(task.number)},
-        "IS_ACCESSIBLE_BEFORE": "N",
-        "IS_ACCESSIBLE_AFTER": "undefined",
-    }
-    handlers = EventHandler.objects.filter(
-        event="ONTASKUPDATE",
-        installation__portal=task.portal_id,
-        installation__active=True,
-        installation__installed=True,
-    )
-    for installation_id in set(handlers.values_list("installation", flat=True)):
-        installation = Installation.objects.get(pk=installation_id)
-        if by_person:
-            send(installation, "ONTASKUPDATE", data, user)
-        else:
-            send(installation, "ONTASKUPDATE", data, user=None, bare=True)
+def task_added(task: Task, user: User | None) -> None:
+    tell(task.portal, "ONTASKADD", ids(None, task.number), user)
+
+
+def task_changed(task: Task, user: User | None) -> None:
+    tell(task.portal, "ONTASKUPDATE", ids(task.number, task.number), user)
+
+
+def task_deleted(portal: Portal, number: int) -> None:
+    tell(portal, "ONTASKDELETE", ids(number, None), None)
+
+
+def commented(comment: Comment) -> None:
+    """A comment of today's card is a message in a chat: it has no number of its own."""
+    after = {"ID": "0", "MESSAGE_ID": str(comment.pk), "TASK_ID": str(comment.task.number)}
+    data = {"FIELDS_BEFORE": "undefined", "FIELDS_AFTER": after, **ACCESSIBLE}
+    tell(comment.task.portal, "ONTASKCOMMENTADD", data, comment.user)
+
+
+def ids(before: int | None, after: int | None) -> dict[str, Any]:
+    """Only the task's number travels, or the word "undefined" for none; what changed has to be read."""
+    told = {"FIELDS_BEFORE": before, "FIELDS_AFTER": after}
+    fields = {name: "undefined" if number is None else {"ID": str(number)} for name, number in told.items()}
+    return {**fields, **ACCESSIBLE}
+
+
+def tell(portal: Portal, event: str, data: dict[str, Any], user: User | None) -> None:
+    """Tell every app that asked; `user` None: nobody with a token did it, and none is sent."""
+    found = portal.installations.filter(active=True, installed=True, event_handlers__event=event).distinct()
+    for installation in found.select_related("portal", "app"):
+        send(installation, event, data, user, bare=user is None)
 
 
 def send(

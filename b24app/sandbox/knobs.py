@@ -41,6 +41,7 @@ TRAPS = {
     "silent_get": "an unreadable task is 200 []",
     "method_before_token": "an unknown method is 404 whatever the token",
     "exact_argument_names": "taskId is not TASKID",
+    "localized_errors": "a refusal speaks the person's language, so that only its code can be compared",
     "positional_legacy": "task.item.* counts parameters and ignores their names",
     "bad_json_is_nothing": "broken JSON is no parameters, not a parse error",
     "halt_is_truthiness": 'halt="false" halts',

@@ -7,7 +7,8 @@ same id means different things at two portals, as in real life.
 import secrets
 
 from django.db import models
-from django.utils import timezone
+
+from . import clock
 
 
 def hex32() -> str:
@@ -25,6 +26,8 @@ class Portal(models.Model):
     zone = models.CharField(max_length=50, default="Europe/Berlin")
     license_family = models.CharField(max_length=20, default="basic")  # "ent" is Enterprise
     deleted = models.BooleanField(default=False)
+    rest_allowed = models.BooleanField(default=True)  # by its commercial plan
+    first_host = models.CharField(max_length=255)  # where it lived before any move
 
 
 class User(models.Model):
@@ -76,16 +79,69 @@ class Task(models.Model):
     deadline = models.DateTimeField(null=True, blank=True)
     task_control = models.BooleanField(default=False)
     unviewed_by = models.ManyToManyField(User, related_name="unviewed_tasks")  # makes the meta status -2
-    created_date = models.DateTimeField(default=timezone.now)
-    changed_date = models.DateTimeField(default=timezone.now)
-    activity_date = models.DateTimeField(default=timezone.now)
-    status_changed_date = models.DateTimeField(default=timezone.now)
+    created_date = models.DateTimeField(default=clock.now)
+    changed_date = models.DateTimeField(default=clock.now)
+    activity_date = models.DateTimeField(default=clock.now)
+    status_changed_date = models.DateTimeField(default=clock.now)
     status_changed_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     date_start = models.DateTimeField(null=True, blank=True)
     closed_date = models.DateTimeField(null=True, blank=True)
+    parent = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="subtasks")
+    depends_on = models.ManyToManyField("self", symmetrical=False, related_name="needed_by")
+    mark = models.CharField(max_length=1, blank=True)  # P or N
+    stage = models.PositiveIntegerField(default=0)
+    sprint = models.PositiveIntegerField(default=0)
+    backlog = models.PositiveIntegerField(default=0)
+    allow_time_tracking = models.BooleanField(default=False)
+    time_spent = models.PositiveIntegerField(default=0)  # seconds, without timers that run
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["portal", "number"], name="one_task_per_number")]
+
+
+class Label(models.Model):
+    """A tag of a task, or a CRM entity that it is bound to ("D_12")."""
+
+    TAG, CRM = "tag", "crm"
+    task = models.ForeignKey(Task, models.CASCADE, related_name="labels")
+    kind = models.CharField(max_length=3, choices=[(TAG, TAG), (CRM, CRM)])
+    name = models.CharField(max_length=100)
+
+
+class Timer(models.Model):
+    """Runs now; a person has one at most."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="timer")
+    task = models.ForeignKey(Task, models.CASCADE, related_name="timers")
+    started_at = models.FloatField()
+
+
+class History(models.Model):
+    """One changed field of a task, as its card tells it. (What is true of statuses is in Change.)"""
+
+    task = models.ForeignKey(Task, models.CASCADE, related_name="history")
+    at = models.DateTimeField(default=clock.now)
+    user = models.ForeignKey(User, models.SET_NULL, null=True)
+    field = models.CharField(max_length=50)
+    before = models.TextField(blank=True)
+    after = models.TextField(blank=True)
+
+
+class Comment(models.Model):
+    task = models.ForeignKey(Task, models.CASCADE, related_name="comments")
+    user = models.ForeignKey(User, models.CASCADE)
+    text = models.TextField()
+    at = models.DateTimeField(default=clock.now)
+
+
+class Notification(models.Model):
+    """What im.notify.* put under somebody's bell; `sender` None: the system."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="notifications")
+    sender = models.ForeignKey(User, models.CASCADE, null=True, related_name="+")
+    message = models.TextField()
+    tag = models.CharField(max_length=255, blank=True)
+    at = models.DateTimeField(default=clock.now)
 
 
 class App(models.Model):
@@ -155,6 +211,7 @@ class Token(models.Model):
     refresh_expires = models.FloatField()
     spent_at = models.FloatField(null=True)  # refreshed: the pair is dead
     revoked = models.BooleanField(default=False)
+    cached_until = models.FloatField(default=0)  # so long the portal believes its last check of the access token
 
 
 class Webhook(models.Model):

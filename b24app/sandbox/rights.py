@@ -50,8 +50,9 @@ class Relation:
 
 def with_people(tasks: QuerySet[Task]) -> QuerySet[Task]:
     """Tasks with everybody that the rules and the wire ask about, in a handful of queries."""
-    rows = tasks.select_related("portal", "creator", "responsible", "project", "status_changed_by")
-    return rows.prefetch_related("accomplices", "auditors", "unviewed_by", "project__members", "project__editors")
+    rows = tasks.select_related("portal", "creator", "responsible", "project", "status_changed_by", "parent")
+    people = ("accomplices", "auditors", "unviewed_by", "project__members", "project__editors")
+    return rows.prefetch_related(*people, "labels")
 
 
 def relation(user: User, task: Task) -> Relation:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from itertools import product
 
 from django.db import models, transaction
-from django.utils import timezone
 
+from . import clock
 from .models import Portal, Project, Task, User
 
 FIRST_TASK = 21  # the first task of every portal: the same numbers mean other tasks elsewhere
@@ -213,7 +213,7 @@ COMPANIES = {"acme": ACME, "umbrella": UMBRELLA, "oldbox": OLD_FACTORY}  # by th
 
 def demo(portals: Iterable[Portal]) -> None:
     """Furnish each portal that has no people yet; one with an unknown key becomes the smallest company."""
-    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    now = clock.now().replace(minute=0, second=0, microsecond=0)
     for portal in portals:
         if not portal.users.exists():
             furnish(portal, COMPANIES.get(portal.key, UMBRELLA), now)

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from . import knobs, php, rights
-from .models import Project, Task, User
+from .models import Label, Project, Task, User
 
 AVATAR = "/bitrix/images/tasks/default_avatar.png"
 GROUP_IMAGE = "/bitrix/images/socialnetwork/workgroup/bag.png"
@@ -43,17 +43,17 @@ Read = Callable[[Task, Viewer], Any]
 # The fields that can be selected. What is the same for every task of ours is a constant.
 FIELDS: dict[str, Read] = {
     "ID": lambda task, viewer: task.number,
-    "PARENT_ID": lambda task, viewer: 0,
+    "PARENT_ID": lambda task, viewer: task.parent.number if task.parent else 0,
     "TITLE": lambda task, viewer: task.title,
     "DESCRIPTION": lambda task, viewer: task.description,
-    "MARK": lambda task, viewer: None,
+    "MARK": lambda task, viewer: task.mark or None,
     "PRIORITY": lambda task, viewer: task.priority,
     "MULTITASK": lambda task, viewer: "N",
     "NOT_VIEWED": lambda task, viewer: flag(viewer.user in task.unviewed_by.all()),
     "REPLICATE": lambda task, viewer: "N",
-    "STAGE_ID": lambda task, viewer: 0,
-    "SPRINT_ID": lambda task, viewer: 0,
-    "BACKLOG_ID": lambda task, viewer: 0,
+    "STAGE_ID": lambda task, viewer: task.stage,
+    "SPRINT_ID": lambda task, viewer: task.sprint,
+    "BACKLOG_ID": lambda task, viewer: task.backlog,
     "CREATED_BY": lambda task, viewer: task.creator.number,
     "CREATED_DATE": lambda task, viewer: viewer.moment(task.created_date),
     "RESPONSIBLE_ID": lambda task, viewer: task.responsible.number,
@@ -73,12 +73,12 @@ FIELDS: dict[str, Read] = {
     "COMMENTS_COUNT": lambda task, viewer: 0,
     "SERVICE_COMMENTS_COUNT": lambda task, viewer: 1,
     "ALLOW_CHANGE_DEADLINE": lambda task, viewer: "N",
-    "ALLOW_TIME_TRACKING": lambda task, viewer: "N",
+    "ALLOW_TIME_TRACKING": lambda task, viewer: flag(task.allow_time_tracking),
     "TASK_CONTROL": lambda task, viewer: flag(task.task_control),
     "ADD_IN_REPORT": lambda task, viewer: "N",
     "FORKED_BY_TEMPLATE_ID": lambda task, viewer: None,
     "TIME_ESTIMATE": lambda task, viewer: 0,
-    "TIME_SPENT_IN_LOGS": lambda task, viewer: None,
+    "TIME_SPENT_IN_LOGS": lambda task, viewer: task.time_spent or None,
     "MATCH_WORK_TIME": lambda task, viewer: "N",
     "FORUM_TOPIC_ID": lambda task, viewer: None,
     "FORUM_ID": lambda task, viewer: None,
@@ -102,8 +102,23 @@ FIELDS: dict[str, Read] = {
     "FAVORITE": lambda task, viewer: "N",
     "ACCOMPLICES": lambda task, viewer: numbers(task.accomplices.all()),
     "AUDITORS": lambda task, viewer: numbers(task.auditors.all()),
-    "TAGS": lambda task, viewer: php.array({}, viewer.key),
+    "TAGS": lambda task, viewer: php.array(
+        {str(tag.pk): tag_shape(tag) for tag in labels(task, Label.TAG)}, viewer.key
+    ),
 }
+# Only for those who ask: by name, or by UF_* for all of them.
+CUSTOM: dict[str, Read] = {
+    "UF_CRM_TASK": lambda task, viewer: [label.name for label in labels(task, Label.CRM)] or False,
+}
+SELECTABLE = FIELDS | CUSTOM
+
+
+def labels(task: Task, kind: str) -> list[Label]:
+    return [label for label in task.labels.all() if label.kind == kind]
+
+
+def tag_shape(tag: Label) -> dict[str, Any]:
+    return {"id": tag.pk, "title": tag.name}
 
 
 def numbers(people: Iterable[User]) -> list[int]:
@@ -128,7 +143,7 @@ def selected(task: Task, names: list[str], viewer: Viewer) -> dict[str, Any]:
     """The asked fields, and what always or consequently comes along."""
     row: dict[str, Any] = {}
     for name in names:
-        row[camel(name)] = strings(FIELDS[name](task, viewer), viewer.key)
+        row[camel(name)] = strings(SELECTABLE[name](task, viewer), viewer.key)
     if "CREATED_BY" in names:
         row["creator"] = person(task.creator, viewer.key)
     if "RESPONSIBLE_ID" in names:

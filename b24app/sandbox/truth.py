@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 
 from . import clock
-from .models import Change, Portal, Request, Task, Token, User
+from .models import Change, History, Portal, Request, Task, Token, User
 
 SECRETS = {"auth", "access_token", "refresh_token", "client_secret", "code"}
 
@@ -47,6 +47,7 @@ def set_status(
         task.date_start = now
     with transaction.atomic():
         task.save()
+        History.objects.create(task=task, user=user, field="STATUS", before=str(before), after=str(after))
         Change.objects.create(
             at=clock.seconds(),
             portal_id=task.portal_id,

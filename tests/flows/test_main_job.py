@@ -151,10 +151,11 @@ def test_an_uninstall_stops_the_work_at_once(sandbox, installed, bob):
     page = Page.of_list(installed, sandbox, bob)
     page.defer(page.select(tasks))
     wait_until(lambda: sent_batches(sandbox, bob), what="the first batch")
-    sandbox.uninstall("acme")
+    sandbox.uninstall("acme", clean=False)
     wait_until(lambda: installed.value("select status from defer_portal") != "active", what="the event")
     asked = len(sandbox.requests("acme"))
-    wait_until(lambda: installed.value("select lease_owner from defer_portal") is None, what="the slice to end")
+    wait_until(lambda: installed.value("select status from defer_portal") == "uninstalled", what="the confirmation")
     assert len(sandbox.requests("acme")) <= asked + 1
+    assert installed.value("select count(*) from defer_credential") == 0
     with pytest.raises(requests.HTTPError, match="401"):
         page.call("GET", "/tasks/")

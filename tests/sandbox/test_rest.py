@@ -1,6 +1,7 @@
 """The REST transport and its methods, as far as no table says them."""
 
 import time
+from datetime import datetime
 
 import pytest
 import requests
@@ -88,7 +89,7 @@ def test_an_expired_token_runs_nothing(acme):
     answer = acme.sandbox.batch("acme", {"d1": f"tasks.task.defer?taskId={task}"}, acme.token)
 
     assert error_of(answer) == (401, "expired_token")
-    assert acme.sandbox.look("acme", task) == {"status": 2, "changes": []}
+    assert acme.sandbox.look("acme", task)["changes"] == []
 
 
 def test_a_token_lives_as_long_as_the_setting_says(acme):
@@ -473,3 +474,30 @@ def test_every_request_is_written_down_without_its_token(acme):
         {"x": 1},
     )
     assert acme.token not in str(row)
+
+
+# -- Time -------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_jumps_for_tokens_deadlines_and_answers(acme):
+    [task] = acme.sandbox.tasks("acme", [{"deadline": 3 * 86400}], creator=acme.bob)
+
+    acme.sandbox.move_clock(4 * 86400)
+
+    assert error_of(acme.sandbox.rest("acme", "profile", {}, acme.token)) == (401, "expired_token")
+    token = acme.sandbox.access("acme", acme.bob)
+    assert listed(acme, token, filter={"STATUS": -1}) == [task]
+    said = acme.sandbox.rest("acme", "server.time", {}, token).json()
+    assert abs(datetime.fromisoformat(said["result"]).timestamp() - time.time() - 4 * 86400) < 10
+    assert abs(said["time"]["start"] - time.time() - 4 * 86400) < 10
+
+
+def test_the_clock_goes_on_from_an_instant_that_anybody_may_write(acme):
+    acme.sandbox.clock_file.write_text("2031-02-03T04:05:06+00:00")
+
+    assert acme.sandbox.control("time").startswith("2031-02-03T04:05:")
+
+
+def test_a_time_that_is_none_is_refused(acme):
+    with pytest.raises(RuntimeError, match="tomorrow"):
+        acme.sandbox.move_clock("tomorrow")

@@ -113,6 +113,13 @@ def exact_argument_names(acme):
 
 
 @check
+def localized_errors(acme):
+    acme.sandbox.control("portal", portal="acme", language="de")
+    answer = call(acme, "tasks.task.defer", {"taskId": 404}).json()
+    assert answer["error_description"] == "Die Aktion mit der Aufgabe ist nicht erlaubt"
+
+
+@check
 def positional_legacy(acme):
     answer = call(acme, "task.item.defer", {"bx24_request_id": "x", "TASKID": task_of(acme)})
     assert refusal(answer) == "ERROR_CORE"

@@ -1,9 +1,12 @@
-"""Methods about the application itself."""
+"""Methods about the application itself, and about the portal as such."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from .. import clock, php, rest
 from ..call import METHODS, Call, Params, method
-from ..errors import access_denied
+from ..errors import RestError, access_denied
 
 
 @method("app.info")
@@ -29,9 +32,35 @@ def app_info(call: Call, params: Params) -> dict[str, Any]:
 
 @method("scope")
 def scope(call: Call, params: Params) -> list[str]:
+    """The token's scopes, or with `full` all that this portal knows."""
+    upper = {name.upper(): value for name, value in params.items()}
+    if php.truthy(upper.get("FULL")):
+        return sorted({scope for found in METHODS.values() for scope in found.scopes})
     return sorted(call.scope)
 
 
 @method("methods")
 def methods(call: Call, params: Params) -> list[str]:
-    return [name for name, found in METHODS.items() if found.permitted(call.scope)]
+    """The methods that the token may call, or those of one `scope`, or with `full` all of this portal."""
+    upper = {name.upper(): value for name, value in params.items()}
+    known = [found for name, found in METHODS.items() if rest.exists(call.portal, name)]
+    if php.truthy(upper.get("FULL")):
+        return [found.name for found in known]
+    if wanted := str(upper.get("SCOPE") or ""):
+        return [found.name for found in known if wanted in found.scopes]
+    return [found.name for found in known if found.permitted(call.scope)]
+
+
+@method("method.get")
+def method_get(call: Call, params: Params) -> dict[str, bool]:
+    upper = {name.upper(): value for name, value in params.items()}
+    name = str(upper.get("NAME") or "").lower()
+    if not name:
+        raise RestError(400, "ERROR_ARGUMENT", "Argument 'NAME' is null or empty", argument="NAME")
+    exists = rest.exists(call.portal, name)
+    return {"isExisting": exists, "isAvailable": exists and METHODS[name].permitted(call.scope)}
+
+
+@method("server.time")
+def server_time(call: Call, params: Params) -> str:
+    return datetime.fromtimestamp(clock.seconds(), ZoneInfo(call.portal.zone)).isoformat(timespec="seconds")

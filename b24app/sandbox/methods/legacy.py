@@ -1,11 +1,19 @@
-"""task.item.*: positional. The first parameter is the task, whatever its name; a second one breaks it."""
+"""task.item.* and task.commentitem.*: positional. What counts is the order of parameters, not their names.
+
+Where one parameter is expected, a second one breaks the call: the SDKs' telemetry, for instance.
+"""
 
 from typing import Any
 
-from .. import knobs, php
-from ..actions import Refused, perform
-from ..call import Call, Params, method
+from django.db import transaction
+
+from .. import events, filters, knobs, php, rights, shapes, texts
+from ..actions import Found, Refused, find, perform
+from ..call import Call, Page, Params, method
 from ..errors import RestError
+from ..models import Comment, Task
+
+PAGE_SIZE = 50  # rows, at most
 
 
 @method("task.item.defer", "task")
@@ -33,7 +41,7 @@ def act(call: Call, action: str, params: Params) -> None:
     try:
         perform(action, call.user, number, call.method, call.token, call.request, call.seen)
     except Refused:
-        raise core_error("Action on the task is not allowed<br>") from None
+        raise core_error(f"{texts.text('not_allowed', call.user)}<br>") from None
 
 
 def positional_task(call: Call, params: Params) -> int:
@@ -43,12 +51,91 @@ def positional_task(call: Call, params: Params) -> int:
         values = [value for name, value in params.items() if name.upper() == "TASKID"]
     for index, value in enumerate(values or [None]):
         if index or not php.is_numeric(value):
-            raise core_error(
-                f"TASKS_ERROR_EXCEPTION_#256; Param #{index} (taskId) for method {call.method}() expected"
-                ' to be of type "integer", but given something else.; 256/TE/WRONG_ARGUMENTS<br>'
-            )
+            raise wrong_argument(call, index, "taskId", "integer")
     return php.integer(values[0])
+
+
+def wrong_argument(call: Call, index: int, name: str, kind: str) -> RestError:
+    return core_error(
+        f"TASKS_ERROR_EXCEPTION_#256; Param #{index} ({name}) for method {call.method}() expected"
+        f' to be of type "{kind}", but given something else.; 256/TE/WRONG_ARGUMENTS<br>'
+    )
 
 
 def core_error(text: str) -> RestError:
     return RestError(400, "ERROR_CORE", text)
+
+
+@method("task.item.getdata", "task")
+def task_item_getdata(call: Call, params: Params) -> dict[str, Any]:
+    """The whole task with UPPER names; STATUS is the meta status here, REAL_STATUS the real one."""
+    found = readable(call, positional_task(call, params))
+    viewer = shapes.Viewer(call.user)
+    return legacy_row(found.task, list(shapes.FIELDS), viewer)
+
+
+def readable(call: Call, number: int) -> Found:
+    found = find(call.user, number)
+    if found is None:
+        text = texts.text("not_found", call.user)
+        raise core_error(f"TASKS_ERROR_EXCEPTION_#1048577; {text}; 1048577/TE/TASK_NOT_FOUND_OR_NOT_ACCESSIBLE<br>")
+    return found
+
+
+@method("task.item.list", "task")
+def task_item_list(call: Call, params: Params) -> Page:
+    """By position: order, filter, params (with NAV_PARAMS), select."""
+    order, wanted, extra, select = arguments(call, params)
+    viewer = shapes.Viewer(call.user)
+    asked = [name for name in php.members(select or []) if name in shapes.FIELDS] or list(shapes.FIELDS)
+    found = Task.objects.filter(filters.visible(call.user), filters.condition(wanted, call.user), portal=call.portal)
+    tasks = rights.with_people(found).order_by(*filters.ordering(order, viewer.key), "number")
+    pages = extra.get("NAV_PARAMS")
+    pages = pages if isinstance(pages, dict) else {}
+    size = min(php.integer(pages.get("nPageSize", PAGE_SIZE)) or PAGE_SIZE, PAGE_SIZE)
+    first = (max(php.integer(pages.get("iNumPage", 1)), 1) - 1) * size or max(call.start, 0) // size * size
+    total = tasks.count()
+    rows = [legacy_row(task, ["ID", *asked], viewer) for task in tasks[first : first + size]]
+    return Page(rows, next=first + size if first + size < total else None, total=total)
+
+
+def arguments(call: Call, params: Params) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]:
+    """The four arguments of a list, each a PHP array; names do not count."""
+    given: list[Any] = list(params.values())[:4]
+    if not knobs.trap("positional_legacy", call.portal.key):
+        upper = {name.upper(): value for name, value in params.items()}
+        given = [upper.get(name) or {} for name in ("ORDER", "FILTER", "PARAMS", "SELECT")]
+    for index, value in enumerate(given):
+        if not isinstance(value, dict | list):
+            name = ("arOrder", "arFilter", "arParams", "arSelect")[index]
+            raise wrong_argument(call, index, name, "array")
+    given += [{}] * (4 - len(given))
+    order, wanted, extra = (value if isinstance(value, dict) else {} for value in given[:3])
+    return order, wanted, extra, given[3]
+
+
+def legacy_row(task: Task, names: list[str], viewer: shapes.Viewer) -> dict[str, Any]:
+    row = {name: shapes.strings(shapes.FIELDS[name](task, viewer), viewer.key) for name in names}
+    if "STATUS" in row:
+        row["STATUS"] = shapes.strings(rights.meta_status(task, viewer.user), viewer.key)
+    row["REAL_STATUS"] = shapes.strings(task.status, viewer.key)
+    if "RESPONSIBLE_ID" in row:
+        row |= {"RESPONSIBLE_NAME": task.responsible.name, "RESPONSIBLE_LAST_NAME": task.responsible.last_name}
+    if "CREATED_BY" in row:
+        row |= {"CREATED_BY_NAME": task.creator.name, "CREATED_BY_LAST_NAME": task.creator.last_name}
+    return row
+
+
+@method("task.commentitem.add", "task")
+def task_commentitem_add(call: Call, params: Params) -> int:
+    """By position: the task, and a map with POST_MESSAGE; the comment's number."""
+    task, fields = [*params.values(), None, None][:2]
+    if not php.is_numeric(task):
+        raise wrong_argument(call, 0, "taskId", "integer")
+    if not isinstance(fields, dict) or not str(fields.get("POST_MESSAGE", "")).strip():
+        raise wrong_argument(call, 1, "arFields", "array")
+    found = readable(call, php.integer(task))
+    with transaction.atomic():
+        comment = Comment.objects.create(task=found.task, user=call.user, text=str(fields["POST_MESSAGE"]))
+    events.commented(comment)
+    return comment.pk

@@ -1,17 +1,16 @@
-"""tasks.task.*: reading tasks and changing their status."""
+"""tasks.task.*: reading tasks, changing them and their status, and their timers."""
 
 from typing import Any
 
 from django.db.models import QuerySet
 
-from .. import filters, knobs, php, rights, shapes
+from .. import filters, knobs, php, rights, shapes, texts, timers, updates
 from ..actions import ACTIONS, Refused, find, perform
 from ..call import Call, Page, Params, method
 from ..errors import RestError
-from ..models import Task, User
+from ..models import History, Task, User
 
 PAGE_SIZE = 50
-NOT_ALLOWED = "Action on the task is not allowed"
 MISSING_TASK_ID = "CTaskItem All parameters in the constructor must have real class type (internal error)"
 
 
@@ -22,11 +21,12 @@ def task_list(call: Call, params: Params) -> Page:
     wanted = filters.condition(mapping(params.get("filter")), call.user)
     found = Task.objects.filter(filters.visible(call.user), wanted, portal=call.portal)
     tasks = rights.with_people(found).order_by(*filters.ordering(mapping(params.get("order")), viewer.key), "number")
+    extras = {name.upper() for name, value in mapping(params.get("params")).items() if value == "Y"}
     if call.start == -1 and knobs.trap("minus_one_counts_nothing", viewer.key):
-        return Page({"tasks": rows(tasks[:PAGE_SIZE], names, viewer)})
+        return Page({"tasks": rows(tasks[:PAGE_SIZE], names, viewer, extras)})
     first = max(call.start, 0) // PAGE_SIZE * PAGE_SIZE
     last, total = first + PAGE_SIZE, tasks.count()
-    page = rows(tasks[first:last], names, viewer)
+    page = rows(tasks[first:last], names, viewer, extras)
     return Page({"tasks": page}, next=last if last < total else None, total=total)
 
 
@@ -39,16 +39,25 @@ def asked_fields(select: Any, portal_key: str) -> list[str]:
     asked = php.members(select) if select else list(shapes.FIELDS)
     if not all(isinstance(name, str) for name in asked):
         raise RestError(400, "0", "Invalid select data")
+    if "UF_*" in asked:
+        asked = [*asked, *shapes.CUSTOM]
     if "*" in asked or not knobs.trap("only_selected_fields", portal_key):
         asked = list(shapes.FIELDS)
-    return ["ID", *(name for name in dict.fromkeys(asked) if name in shapes.FIELDS and name != "ID")]
+    return ["ID", *(name for name in dict.fromkeys(asked) if name in shapes.SELECTABLE and name != "ID")]
 
 
-def rows(tasks: QuerySet[Task], names: list[str], viewer: shapes.Viewer) -> list[dict[str, Any]]:
-    found = [shapes.selected(task, names, viewer) for task in tasks]
-    if not knobs.trap("only_selected_fields", viewer.key):
-        for task, row in zip(tasks, found, strict=True):
+def rows(tasks: QuerySet[Task], names: list[str], viewer: shapes.Viewer, extras: set[str]) -> list[dict[str, Any]]:
+    """The page's rows, with what `params` asks for beside the selected fields."""
+    found = []
+    for task in tasks:
+        row = shapes.selected(task, names, viewer)
+        if "RETURN_ACCESS" in extras or not knobs.trap("only_selected_fields", viewer.key):
             row["action"] = rights.actions(rights.relation(viewer.user, task), task.status, viewer.key)
+        if "WITH_TIMER_INFO" in extras:
+            row |= timers.info(task, viewer.user)
+        if "WITH_RESULT_INFO" in extras:
+            row |= {"taskRequireResult": "N", "taskHasResult": "N", "taskHasOpenResult": "N"}
+        found.append(row)
     return found
 
 
@@ -60,7 +69,7 @@ def task_get(call: Call, params: Params) -> Any:
     if found is None:
         if knobs.trap("silent_get", viewer.key):
             return []
-        raise RestError(400, "1048582", NOT_ALLOWED)
+        raise not_allowed(call)
     task = found.task
     call.seen.setdefault(task.number, task.status)
     if not params.get("select"):
@@ -132,11 +141,96 @@ def act(call: Call, action: str, params: Params) -> Any:
     try:
         done = perform(action, call.user, number, call.method, call.token, call.request, call.seen)
     except Refused as refused:
-        raise RestError(400, refusal_code(action, refused, call.portal.key), NOT_ALLOWED) from None
+        raise not_allowed(call, refusal_code(action, refused, call.portal.key)) from None
     return {"task": shapes.full(done.task, done.who, shapes.Viewer(call.user))}
+
+
+def not_allowed(call: Call, code: str = "1048582") -> RestError:
+    return RestError(400, code, texts.text("not_allowed", call.user))
 
 
 def refusal_code(action: str, refused: Refused, portal_key: str) -> str:
     if not knobs.trap("one_code_for_all", portal_key):
         return f"ERROR_{refused.reason.upper()}"
     return ACTIONS[action].code if knobs.trap("start_has_its_own_code", portal_key) else "1048582"
+
+
+@method("tasks.task.update", "task")
+def task_update(call: Call, params: Params) -> Any:
+    number, fields = task_number(call, params), mapping(params.get("fields"))
+    try:
+        done = updates.update(call, number, fields)
+    except Refused:
+        raise not_allowed(call) from None
+    return {"task": shapes.full(done.task, done.who, shapes.Viewer(call.user))} if done is not None else []
+
+
+@method("tasks.task.getfields", "task")
+def task_getfields(call: Call, params: Params) -> dict[str, Any]:
+    """What fields a task has, by their names in filters and selects."""
+    return {"fields": {name: field_of(name) for name in shapes.SELECTABLE}}
+
+
+def field_of(name: str) -> dict[str, Any]:
+    kind = "datetime" if name in filters.MOMENTS else "integer" if name in filters.NUMBERS else "string"
+    if name == "STATUS":
+        values = {"2": "Pending", "3": "In progress", "4": "Supposedly completed", "5": "Completed", "6": "Deferred"}
+        return {"title": name, "type": "enum", "values": values, "default": 2}
+    return {"title": name, "type": kind, **({"primary": True} if name == "ID" else {})}
+
+
+@method("tasks.task.history.list", "task")
+def task_history_list(call: Call, params: Params) -> dict[str, Any]:
+    """Who changed what, the oldest first unless `order` says otherwise; of one FIELD by `filter`."""
+    found = find(call.user, task_number(call, params))
+    if found is None:
+        raise not_allowed(call)
+    lines = found.task.history.select_related("user").order_by("pk")
+    if field := mapping(params.get("filter")).get("FIELD"):
+        lines = lines.filter(field=field)
+    if str(next(iter(mapping(params.get("order")).values()), "")).lower() == "desc":
+        lines = lines.reverse()
+    viewer = shapes.Viewer(call.user)
+    return {"list": [history_line(line, viewer) for line in lines]}
+
+
+def history_line(line: History, viewer: shapes.Viewer) -> dict[str, Any]:
+    by = line.user
+    return {
+        "id": str(line.pk),
+        "createdDate": viewer.moment(line.at),
+        "field": line.field,
+        "value": {"from": line.before, "to": line.after},
+        "user": {
+            "id": str(shapes.number_of(by)),
+            "name": by.name if by else "",
+            "lastName": by.last_name if by else "",
+            "secondName": "",
+            "login": f"user{shapes.number_of(by)}",
+        },
+    }
+
+
+@method("tasks.task.starttimer", "task")
+def task_start_timer(call: Call, params: Params) -> Any:
+    return track(call, params, running=True)
+
+
+@method("tasks.task.pausetimer", "task")
+def task_pause_timer(call: Call, params: Params) -> Any:
+    return track(call, params, running=False)
+
+
+def track(call: Call, params: Params, *, running: bool) -> Any:
+    """Start or stop the person's timer; null where the task keeps no time. (In code, not in the manual.)"""
+    found = find(call.user, task_number(call, params))
+    if found is None:
+        raise not_allowed(call)
+    if not timers.may_track(found.who, found.task):
+        return None
+    if running:
+        timers.start(found.task, call.user, call.method, call.token, call.request)
+    else:
+        for timer in found.task.timers.filter(user=call.user):
+            timers.stop(timer)
+    return task_get(call, params)

@@ -1,8 +1,14 @@
-"""Who am I."""
+"""People: who am I, and who else is there."""
 
 from typing import Any
 
-from ..call import Call, Params, method
+from django.db.models import Q
+
+from .. import php
+from ..call import Call, Page, Params, method
+from ..models import User
+
+PAGE_SIZE = 50
 
 
 @method("profile")
@@ -25,7 +31,10 @@ def user_admin(call: Call, params: Params) -> bool:
 
 @method("user.current", "user", "user_basic", "user_brief")
 def user_current(call: Call, params: Params) -> dict[str, Any]:
-    user = call.user
+    return shape(call.user)
+
+
+def shape(user: User) -> dict[str, Any]:
     return {
         "ID": str(user.number),
         "XML_ID": "",
@@ -43,3 +52,33 @@ def user_current(call: Call, params: Params) -> dict[str, Any]:
         "UF_DEPARTMENT": [1],
         "USER_TYPE": "employee",
     }
+
+
+@method("user.get", "user", "user_basic", "user_brief")
+def user_get(call: Call, params: Params) -> Page:
+    """People of the portal, 50 a page; filter keys may stand in FILTER or beside it."""
+    upper = {name.upper(): value for name, value in params.items()}
+    inner = upper.get("FILTER")
+    wanted = {**upper, **{name.upper(): value for name, value in (inner.items() if isinstance(inner, dict) else [])}}
+    people = call.portal.users.filter(condition(wanted)).order_by("number")
+    if str(upper.get("ORDER", "")).lower() == "desc":
+        people = people.reverse()
+    first = max(call.start, 0) // PAGE_SIZE * PAGE_SIZE
+    last, total = first + PAGE_SIZE, people.count()
+    rows = [shape(user) | {"TIMESTAMP_X": {}} for user in people[first:last]]  # an object of PHP's, as JSON
+    return Page(rows, next=last if last < total else None, total=total)
+
+
+def condition(wanted: dict[str, Any]) -> Q:
+    """The filter keys that we know; others filter nothing."""
+    whole = Q()
+    if "ID" in wanted:
+        whole &= Q(number__in=[php.integer(item) for item in php.members(wanted["ID"])])
+    if "ACTIVE" in wanted:
+        whole &= Q(active=php.truthy(wanted["ACTIVE"]) and wanted["ACTIVE"] != "N")
+    for name, column in (("NAME", "name"), ("LAST_NAME", "last_name"), ("WORK_POSITION", "position")):
+        if name in wanted:
+            whole &= Q(**{column: wanted[name]})
+        if f"%{name}" in wanted:
+            whole &= Q(**{f"{column}__icontains": wanted[f"%{name}"]})
+    return whole
