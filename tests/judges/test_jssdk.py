@@ -133,7 +133,7 @@ def test_it_starts_in_a_list_and_knows_where_it_is(box, sit, installed):
     assert where[1]["USER_ID"] == str(WORKER)
     assert where[2:] == ["en", False]
     auth = frame.evaluate("() => b24.auth.getAuthData()")
-    assert auth["domain"] == box.portals["acme"]
+    assert auth["domain"] == f"http://{box.portals['acme']}"
     assert box.rest("acme", "profile", token=auth["access_token"]).json()["result"]["ID"] == str(WORKER)
 
 
