@@ -55,7 +55,7 @@ def pysdk_python():
         if not complete.exists():
             make = [sys.executable, "-m", "venv", home]
             fill = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins]
-            if any(subprocess.run(command, check=False).returncode for command in (make, fill)):
+            if any(subprocess.run(command, stdout=subprocess.DEVNULL).returncode for command in (make, fill)):
                 return None
             complete.touch()
     return python
