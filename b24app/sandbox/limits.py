@@ -22,13 +22,34 @@ def forget() -> None:
         operating.clear()
 
 
+def bucket_of(portal: Portal) -> tuple[float, float]:
+    """How many requests the portal's buckets hold, and how many leave them per second."""
+    enterprise = portal.license_family == "ent"
+    size = knobs.knob("limits.bucket_size", portal.key) or (ENTERPRISE_SIZE if enterprise else SIZE)
+    drain = knobs.knob("limits.bucket_drain", portal.key) or (ENTERPRISE_DRAIN if enterprise else DRAIN)
+    return size, drain
+
+
+def bucket_levels(portal: Portal) -> dict[str, float]:
+    """Requests in the portal's buckets now, by source address."""
+    _, drain = bucket_of(portal)
+    now = clock.seconds()
+    with lock:
+        own = [(address, level, at) for (key, address), (level, at) in buckets.items() if key == portal.key]
+    return {address: max(0.0, level - max(0.0, now - at) * drain) for address, level, at in own}
+
+
+def operating_methods(portal: Portal) -> list[tuple[int, str]]:
+    """App (its row's id) and name of every method that has used operating time at the portal."""
+    with lock:
+        return sorted((app, method) for key, app, method in operating if key == portal.key)
+
+
 def count_request(portal: Portal, address: str) -> None:
     """Put one request into the bucket. Raises QUERY_LIMIT_EXCEEDED when it runs over."""
     if not knobs.knob("limits.bucket", portal.key):
         return
-    enterprise = portal.license_family == "ent"
-    size = knobs.knob("limits.bucket_size", portal.key) or (ENTERPRISE_SIZE if enterprise else SIZE)
-    drain = knobs.knob("limits.bucket_drain", portal.key) or (ENTERPRISE_DRAIN if enterprise else DRAIN)
+    size, drain = bucket_of(portal)
     now = clock.seconds()
     with lock:
         level, at = buckets.get((portal.key, address), (0.0, now))
