@@ -5,7 +5,7 @@ people, projects and tasks by their numbers at that portal. `tests/sandbox_clien
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -33,15 +33,7 @@ from .models import (
     User,
     Webhook,
 )
-
-Body = dict[str, Any]
-Verb = Callable[[Body], Any]
-VERBS: dict[str, Verb] = {}
-
-
-def verb(run: Verb) -> Verb:
-    VERBS[run.__name__.rstrip("_")] = run
-    return run
+from .verbs import VERBS, Body, verb
 
 
 @csrf_exempt
@@ -416,8 +408,8 @@ def fault(body: Body) -> int:
     """Add a fault: {method, kind, portal?, times?, skip?, probability?, …options}; see faults.py."""
     own = {name: body[name] for name in ("method", "kind", "times", "skip", "probability") if name in body}
     options = {name: value for name, value in body.items() if name not in own and name != "portal"}
-    if own["kind"] not in (*faults.BEFORE, *faults.AFTER):
-        raise ValueError(own["kind"])
+    if own["kind"] not in (*faults.BEFORE, *faults.AFTER) or options.get("verb", "fault") not in VERBS:
+        raise ValueError(f"No fault is called {own['kind']}, or no verb {options.get('verb')}")
     portal = portal_of(body) if body.get("portal") else None
     return Fault.objects.create(portal=portal, options=options, **own).pk
 

@@ -30,11 +30,17 @@ def find_host(answer: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRe
         if portal is not None:
             request.portal = portal  # type: ignore[attr-defined]
             return answer(request)
-        moved = Setting.objects.filter(key=f"moved:{host}").first()
-        if moved is not None:
-            # HTML and no body: a client that follows this blindly repeats a POST as a GET.
-            place = f"http://{moved.value}{request.get_full_path()}"
-            return HttpResponse(status=302, headers={"Location": place, "Content-Type": "text/html"})
-        return HttpResponseNotFound("No portal lives at this address.")
+        return moved(request) or HttpResponseNotFound("No portal lives at this address.")
 
     return middleware
+
+
+def moved(request: HttpRequest) -> HttpResponse | None:
+    """Where the portal that lived at the called host lives now; None when it lives there still, or never did."""
+    host = request.get_host().lower()
+    place = Setting.objects.filter(key=f"moved:{host}").first()
+    if place is None or Portal.objects.filter(host=host).exists():
+        return None
+    # HTML and no body: a client that follows this blindly repeats a POST as a GET.
+    headers = {"Location": f"http://{place.value}{request.get_full_path()}", "Content-Type": "text/html"}
+    return HttpResponse(status=302, headers=headers)

@@ -14,9 +14,9 @@ DEFAULTS: dict[str, Any] = {
     "limits.bucket": True,  # the request bucket; its size and drain follow the portal's licence unless given
     "limits.bucket_size": None,  # requests
     "limits.bucket_drain": None,  # requests per second
-    "limits.operating": None,  # seconds of one method per window; None: counted, never blocked
-    "limits.operating_window": 600,  # seconds
-    "limits.request_seconds": 60,  # a longer request gets the front end's 504, though everything was done
+    "limits.operating": 480,  # seconds of one method per window; False: not counted at all, as in a box
+    "limits.operating_window": 600,  # seconds, in ten baskets
+    "limits.request_seconds": 60,  # then the front end answers 504: what had begun is done, the rest never runs
     "cost.sleep": 1.0,  # how much of a method's cost ("cost.‹method›", seconds, default 0) is really slept
     "events.delay": 0,  # seconds before an event is delivered
     "events.never": False,

@@ -59,10 +59,12 @@ def serve(request: HttpRequest, name: str, answer: Answer) -> HttpResponse:
     row = truth.note_request(None, name, params)
     response: HttpResponse | None = None
     try:
-        response = rest.strike(None, name)
+        response = faults.strike_before(None, name)
         if response is None:
             params["auth"] = rest.read_key(request, params)
             response = faults.strike_after(None, name, respond(params, row, answer))
+    except RestError as error:  # a fault
+        response = rest.refusal(OAuthError(error.status, error.code, error.description))
     except ConnectionCut:
         response = None
         faults.cut(request)
