@@ -7,7 +7,7 @@ A Fault names a method: exact, "*" (every request), or "batch/*" (every command 
     cut          {}                                   drop the connection; what ran before stays done
     error        {code, description?, status?}        refuse it; what goes with a code is in errors.USUAL
     change_task  {task, status | responsible | delete} someone else is faster
-    do           {verb, …}                            run a control verb: uninstall, rename, revoke, expire, …
+    do           {verb, given}                        run a control verb: uninstall, rename, revoke, expire, …
     respond      {status, body, type, headers}        answer this and run nothing (requests only)
   after it ran
     late         {seconds}                            keep the answer back
@@ -80,7 +80,7 @@ def strike_before(portal: Portal | None, method: str, *, inside: bool = False) -
         elif fault.kind == "error":
             raise refusal(options)
         elif fault.kind == "do":
-            VERBS[options["verb"]]({name: value for name, value in options.items() if name != "verb"})
+            VERBS[options["verb"]](options.get("given", {}))
         elif fault.kind == "change_task" and portal is not None:
             change_task(portal, options)
         elif fault.kind == "respond":
