@@ -139,11 +139,11 @@ def authenticate(request: PortalRequest, address: Address, params: Params, row: 
         raise RestError(401, "NO_AUTH_FOUND", "Wrong authorization data")
     known = Token.objects.select_related("installation__portal", "installation__app", "user__portal")
     token = known.filter(access=key, installation__portal=portal).first()
-    if token is None or tokens.is_dead(token):
-        row.token = token
+    if token is None:
         raise RestError(401, "invalid_token", "Unable to get application by token")
     row.token, row.user = token, token.user
     check_token(token)
+    tokens.believe(token)
     return Call(
         portal=portal,
         user=token.user,
@@ -155,16 +155,25 @@ def authenticate(request: PortalRequest, address: Address, params: Params, row: 
 
 
 def check_token(token: Token) -> None:
-    if not token.installation.active:
-        raise RestError(401, "APPLICATION_NOT_FOUND", "Application not found")
-    if token.installation.payment_expired:
+    installation, key = token.installation, token.installation.portal.key
+    if not installation.portal.rest_allowed:
+        text = "REST is available only on commercial plans."
+        raise RestError(knobs.knob("status.plan", key), "ACCESS_DENIED", text)
+    if not installation.active:
+        if tokens.is_believed(token) or not knobs.trap("token_checks_are_cached", key):
+            raise RestError(401, "APPLICATION_NOT_FOUND", "Application not found")
+        raise RestError(401, "ERROR_OAUTH", "Application not installed")
+    if tokens.is_dead(token):
+        raise RestError(401, "invalid_token", "Unable to get application by token")
+    if installation.payment_expired:
         raise RestError(401, "PAYMENT_REQUIRED", "Subscription has been ended")
     if token.expires <= clock.seconds():
         raise RestError(401, "expired_token", "The access token provided has expired.")
     if not token.user.active:
         raise RestError(401, "authorization_error", "Unable to authorize user")
     if not token.user.may_use_app:
-        raise RestError(403, "user_access_error", "The user does not have access to the application.")
+        text = "The user does not have access to the application."
+        raise RestError(knobs.knob("status.user_access_error", key), "user_access_error", text)
 
 
 def by_webhook(portal: Portal, address: Address, row: Request) -> Call:
