@@ -348,6 +348,15 @@ def code(body: Body) -> str:
 
 
 @verb
+def app(body: Body) -> Body:
+    """Read or change the app as the vendor knows it: {client_id?, name?, origin?, main_path?, scope?, …}."""
+    row = App.objects.get(client_id=body["client_id"]) if "client_id" in body else App.objects.order_by("pk")[0]
+    names = ("name", "code", "origin", "main_path", "installer_path", "scope")
+    change(row, body, *names)
+    return {"client_id": row.client_id} | {name: getattr(row, name) for name in names}
+
+
+@verb
 def webhook(body: Body) -> str:
     """Make an incoming webhook: {portal, user, scope?, secret?}; its path, `UID/SECRET`."""
     person = user_of(portal_of(body), body["user"])
