@@ -438,12 +438,14 @@ def fault(body: Body) -> int:
     if own["kind"] not in (*faults.BEFORE, *faults.AFTER) or options.get("verb", "fault") not in VERBS:
         raise ValueError(f"No fault is called {own['kind']}, or no verb {options.get('verb')}")
     portal = portal_of(body) if body.get("portal") else None
+    faults.armed.set()
     return Fault.objects.create(portal=portal, options=options, **own).pk
 
 
 @verb
 def clear_faults(body: Body) -> None:
     Fault.objects.all().delete()
+    faults.armed.clear()
 
 
 # -- The truth log ----------------------------------------------------------------------------------------
@@ -486,6 +488,7 @@ def reset(body: Body) -> None:
         )
     if clock.CLOCK_FILE is not None:
         clock.CLOCK_FILE.unlink(missing_ok=True)
+    faults.armed.clear()
     knobs.load()
     limits.forget()
     oauth.codes.clear()
