@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Count, F, Min, Q, When
+from django.db.models import Case, F, Min, Q, When
 from django.db.models.functions import Coalesce
 
 from b24app import credentials, dates, deferrals, selections, steps
@@ -174,6 +174,8 @@ class JobStep:
 
     def run(self) -> None:
         """Settle what can be settled, else send what was read, else read on, else finish or wait for answers."""
+        if self.job.stop_asked_at:
+            deferrals.cancel_untouched(self.job)
         if unsettled := self._due_for_settling():
             self._read(unsettled)
         elif ready := self._ready_to_send():
@@ -301,7 +303,8 @@ class JobStep:
     def _send(self, items: Sequence[JobItem]) -> None:
         """Commit the intent, send the acts, save what they were answered."""
         acts = [(item.task_id, act) for item in items for act in steps.acts_for(item)]
-        self._claim(items)
+        if not self._claim(items):
+            return  # the person stopped the job at this moment
         try:
             replies = tasks.send(self.client, acts)
         except (NotRun, AccessLost):
@@ -324,23 +327,26 @@ class JobStep:
             if isinstance(reply, AccessLost):
                 raise reply
 
-    def _claim(self, items: Sequence[JobItem]) -> None:
-        """Note that these are being sent, before the first byte leaves."""
+    def _claim(self, items: Sequence[JobItem]) -> bool:
+        """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""
         now = dates.now()
         mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.PENDING)
+        steps_seen = {item.step for item in items}
         with transaction.atomic():
             self.lease.renew()
-            claimed = mine.update(
+            claimed = mine.filter(step__in=steps_seen).update(
                 state=State.SENT,
                 sent_at=now,
                 sends=F("sends") + 1,
                 status_before=Coalesce("status_before", "status_seen"),
             )
             if claimed != len(items):
-                raise LeaseLost(f"job {self.job.pk}: items changed under us")
+                transaction.set_rollback(True)
+                return False
         for item in items:
             item.state, item.sent_at, item.sends = State.SENT, now, item.sends + 1
             item.status_before = item.status_before or item.status_seen
+        return True
 
     def _unclaim(self, items: Sequence[JobItem]) -> None:
         """The answer proves that nothing ran: these were never sent."""
@@ -371,12 +377,9 @@ class JobStep:
             self.lease.renew()
             JobItem.objects.bulk_update(items, SAVED_FIELDS)
             deferrals.record(self.job, slept, now)
-            counts = dict(self.job.items.values_list("state").annotate(Count("id")))
             Job.objects.filter(pk=self.job.pk).update(
+                **deferrals.counts(self.job),
                 state=Job.State.RUNNING,
-                done=counts.get(State.DONE, 0),
-                skipped=counts.get(State.SKIPPED, 0),
-                failed=counts.get(State.FAILED, 0),
                 setbacks=0,
                 waiting_why="",
                 waiting_code="",
@@ -411,4 +414,10 @@ class JobStep:
                 until = oldest + timedelta(seconds=settings.SETTLE_AFTER)
                 mine.update(state=Job.State.WAITING, waiting_why=Job.Why.PORTAL, waiting_until=until, last_slice_at=now)
             else:
-                mine.update(state=Job.State.FINISHED, finished_at=now, last_slice_at=now, waiting_why="")
+                mine.update(
+                    **deferrals.counts(self.job),
+                    state=Job.State.FINISHED,
+                    finished_at=now,
+                    last_slice_at=now,
+                    waiting_why="",
+                )

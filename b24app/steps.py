@@ -173,6 +173,6 @@ def _skip(item: JobItem, code: JobItem.Code, found: TaskState) -> None:
 
 
 def _fail(item: JobItem, code: JobItem.Code) -> None:
-    item.state, item.code = State.FAILED, code
+    item.state, item.code = State.CANCELLED if code == Code.STOPPED else State.FAILED, code
     if code != Code.LEFT_PAUSED:
         item.step = Step.NONE

@@ -147,7 +147,7 @@ class Sandbox:
 
     # -- Control: see b24app/sandbox/control.py for what each verb takes -----------------------------------
 
-    def control(self, verb: str, **body: Any) -> Any:
+    def control(self, verb: str, /, **body: Any) -> Any:
         """Run one control verb; its result. Raises RuntimeError with the reason when it is refused."""
         answer = self.post(f"http://{self.oauth}/control/{verb}", json=body)
         content = answer.json()
