@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Case, Count, F, Min, Q, When
 from django.db.models.functions import Coalesce
 
-from b24app import credentials, dates, deferrals, selections, steps
+from b24app import credentials, dates, deferrals, failpoints, selections, steps
 from b24app.bitrix import limits, tasks
 from b24app.bitrix.client import Answer, Client
 from b24app.bitrix.errors import (
@@ -256,11 +256,13 @@ class JobStep:
         """Commit the intent, send the acts, save what they were answered."""
         acts = [(item.task_id, act) for item in items for act in steps.acts_for(item)]
         self._claim(items)
+        failpoints.reach("claimed")
         try:
             replies = tasks.send(self.client, acts)
         except (NotRun, AccessLost):
             self._unclaim(items)
             raise
+        failpoints.reach("answered")
         slept = []
         for item in items:
             answers = {act: replies[item.task_id, act] for id, act in acts if id == item.task_id}
@@ -336,6 +338,8 @@ class JobStep:
             Portal.objects.filter(pk=self.job.portal_id).update(
                 last_slice_at=now, **self._measured(list((replies or {}).items()))
             )
+            failpoints.reach("saving")
+        failpoints.reach("saved")
 
     def _measured(self, replies: Sequence[tuple[tuple[int, Act], Answer | BitrixError]]) -> dict[str, object]:
         """What the answers teach about the portal: time per command, operating time per method."""
