@@ -155,8 +155,8 @@ class Bench:
         started = time.monotonic()
         wait_until(self.is_quiet, seconds, f"quiet; jobs: {self.app.rows('select id, state, waiting_why from defer_job')}")
         took = time.monotonic() - started
-        assert oracle.violations(self.sandbox, self.app.rows) == []
-        assert self.leaks() == []
+        violations = oracle.violations(self.sandbox, self.app.rows) + self.leaks()
+        assert not violations, "\n".join(violations)
         return took
 
     def leaks(self):

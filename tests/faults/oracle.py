@@ -76,7 +76,7 @@ def of_task(key, task, status, items, history, ran):
     if len(deferred) > 1 + others:
         found.append(f"{name}: deferred {len(deferred)} times")
     for method in APP_METHODS[:2]:
-        if (number := ran[method, task]) > 1 + others:
+        if (number := ran[method, task]) > len(items) + others:  # each may have been read before the other acted
             found.append(f"{name}: {method} ran {number} times")
     people = {item[2] for item in items}
     found += [f"{name}: {c['method']} with the token of {c['person']}" for c in ours if c["person"] not in people]
