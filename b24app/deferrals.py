@@ -1,15 +1,18 @@
 """What people asked for: jobs over frozen lists of tasks, and what we owe for every task put to sleep."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Count
 
 from b24app import dates, selections
 from b24app.bitrix.tasks import TaskState
 from b24app.models import Deferral, Job, JobItem, Lease, Person, Portal, Selection
+
+MAX_UNFINISHED = 4  # jobs of one person: one is worked on, the others queue
 
 
 class KeyReused(Exception):
@@ -20,20 +23,42 @@ class NotReady(Exception):
     """This selection is still being collected, too old, or empty."""
 
 
+class TooManyJobs(Exception):
+    """This person's earlier jobs have to end first."""
+
+
 def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
     """The job that defers a selection; the same `key` again returns the same job.
 
-    Job and items exist together or not at all. Raises NotReady, or KeyReused when the key stood for another
-    request.
+    Job and items exist together or not at all. Raises NotReady, TooManyJobs, or KeyReused when the key stood for
+    another request.
     """
-    digest = hashlib.sha256(f"{selection.pk}\n{reason}".encode()).hexdigest()
+    digest = _digest(f"{selection.pk}", reason)
     if existing := Job.objects.filter(person=person, key=key).first():
         return _same(existing, digest)
     if selection.state != Selection.State.READY or not selections.is_alive(selection):
         raise NotReady
     selected = list(selection.tasks.order_by("id").values_list("task_id", "title"))
+    return _create(person, selected, reason, key, digest)
+
+
+def start_again(job: Job, states: Collection[JobItem.State], key: str) -> Job:
+    """A new job over the tasks of a finished one that ended in these states: failed to retry, cancelled to go on.
+
+    The same `key` again returns the same job. Raises as `start`; NotReady when there is nothing of the kind.
+    """
+    digest = _digest(f"job {job.pk}", *sorted(states))
+    if existing := Job.objects.filter(person=job.person_id, key=key).first():
+        return _same(existing, digest)
+    left = job.items.filter(state__in=states, job__state=Job.State.FINISHED).order_by("id")
+    return _create(job.person, list(left.values_list("task_id", "title")), job.reason, key, digest)
+
+
+def _create(person: Person, selected: Sequence[tuple[int, str]], reason: str, key: str, digest: str) -> Job:
     if not selected:
         raise NotReady
+    if Job.objects.unfinished().filter(person=person).count() >= MAX_UNFINISHED:
+        raise TooManyJobs
     job = Job(portal_id=person.portal_id, person=person, key=key, digest=digest, reason=reason)
     job.total, job.created_at = len(selected), dates.now()
     try:
@@ -45,10 +70,44 @@ def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
     return job
 
 
+def _digest(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
 def _same(job: Job, digest: str) -> Job:
     if job.digest != digest:
         raise KeyReused
     return job
+
+
+def stop(job: Job) -> bool:
+    """Stop a job: what was not touched is cancelled at once; says whether a slice has more to do.
+
+    What was sent is still settled, and what we paused is started again. May be repeated.
+    """
+    with transaction.atomic():
+        stopped = Job.objects.unfinished().filter(pk=job.pk)
+        stopped.filter(stop_asked_at=None).update(stop_asked_at=dates.now())
+        cancel_untouched(job)
+        unsettled = job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT]).exists()
+        stopped.update(**counts(job))
+        if not unsettled:
+            stopped.update(state=Job.State.FINISHED, finished_at=dates.now(), waiting_why="", waiting_code="")
+    return unsettled
+
+
+def cancel_untouched(job: Job) -> None:
+    """Cancel a stopped job's tasks that we have not changed; those that we paused are to be started again."""
+    pending = job.items.filter(state=JobItem.State.PENDING)
+    pending.filter(step=JobItem.Step.PAUSED).update(step=JobItem.Step.RESTORING, code=JobItem.Code.STOPPED)
+    pending.filter(step=JobItem.Step.NONE).update(state=JobItem.State.CANCELLED, code=JobItem.Code.STOPPED)
+
+
+def counts(job: Job) -> dict[str, int]:
+    """How many of a job's items ended in each way, by the job's fields. One query."""
+    found = dict(job.items.values_list("state").annotate(Count("id")))
+    ends = (JobItem.State.DONE, JobItem.State.SKIPPED, JobItem.State.FAILED, JobItem.State.CANCELLED)
+    return {end.value: found.get(end, 0) for end in ends}
 
 
 def resume_waiting(person: Person) -> bool:

@@ -9,7 +9,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from b24app import vault
@@ -27,6 +27,10 @@ class Portal(models.Model):
         ACTIVE = "active"
         SUSPENDED = "suspended"  # uninstalling was reported and is not confirmed yet
         UNINSTALLED = "uninstalled"  # confirmed, and erased
+
+    class Dialect(models.TextChoices):
+        MODERN = "modern"  # tasks.task.*
+        LEGACY = "legacy"  # task.item.*, in boxes that have nothing else
 
     member_id = models.CharField(max_length=64, unique=True)
     endpoint = models.URLField(max_length=300)  # "https://acme.bitrix24.com/rest/", learned from the OAuth host
@@ -57,6 +61,10 @@ class Portal(models.Model):
     bucket_at = models.FloatField(default=0)  # unix seconds
     operating = models.JSONField(default=dict)  # method -> [seconds used, unix time of the reset]
     seconds_per_command = models.FloatField(null=True)  # measured, smoothed
+
+    # How tasks are spoken of there, learned and relearned (credentials.py, slices.py).
+    dialect = models.CharField(max_length=6, choices=Dialect, default=Dialect.MODERN)
+    defers_directly = models.BooleanField(null=True)  # a task in progress without a pause; None: not known yet
 
     def __str__(self) -> str:
         return f"portal {self.pk}"
@@ -184,9 +192,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.exclude(state=Job.State.FINISHED)
 
     def runnable(self, now: datetime) -> Self:
-        """Jobs that a slice could work on at `now`."""
+        """Jobs that a slice could work on at `now`: of each person, the first that does not wait."""
+        active = [Job.State.QUEUED, Job.State.RUNNING]
         waited = Q(state=Job.State.WAITING, waiting_until__lte=now)
-        return self.filter(Q(state__in=[Job.State.QUEUED, Job.State.RUNNING]) | waited)
+        earlier = Job.objects.filter(person=OuterRef("person"), pk__lt=OuterRef("pk"), state__in=active)
+        return self.filter(Q(state__in=active) | waited).exclude(Exists(earlier))
 
 
 class Job(models.Model):
@@ -221,9 +231,11 @@ class Job(models.Model):
     done = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
+    cancelled = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
     last_slice_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    stop_asked_at = models.DateTimeField(null=True)
     dismissed_at = models.DateTimeField(null=True)  # the person has seen the result and closed it
 
     objects = JobQuerySet.as_manager()
@@ -244,7 +256,7 @@ class Job(models.Model):
     @property
     def settled(self) -> int:
         """How many items have their outcome."""
-        return self.done + self.skipped + self.failed
+        return self.done + self.skipped + self.failed + self.cancelled
 
 
 class JobItem(models.Model):
@@ -256,6 +268,7 @@ class JobItem(models.Model):
         DONE = "done"
         SKIPPED = "skipped"
         FAILED = "failed"
+        CANCELLED = "cancelled"  # the person stopped the job before this one was touched
 
     class Step(models.TextChoices):
         """How far a two-step change got."""
@@ -276,6 +289,7 @@ class JobItem(models.Model):
         CHANGING = "changing"  # somebody else kept changing it
         REFUSED = "refused"  # for a reason that we do not know
         LEFT_PAUSED = "left_paused"  # neither deferred nor started again
+        STOPPED = "stopped"  # by the person who asked for the job
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="items")
     task_id = models.PositiveBigIntegerField()
@@ -285,6 +299,7 @@ class JobItem(models.Model):
     status_seen = models.PositiveSmallIntegerField(null=True)  # the real status at the last reading
     seen_at = models.DateTimeField(null=True)
     status_before = models.PositiveSmallIntegerField(null=True)  # what the task was when we first touched it
+    directly = models.BooleanField(default=False)  # from in progress without a pause: last sent, or next
     sends = models.PositiveSmallIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
     refusal = models.CharField(max_length=100, blank=True)  # the code of an answer that awaits its reading

@@ -262,7 +262,7 @@ document.addEventListener('htmx:beforeSwap', (event) => {
   if (event.detail.target.id === 'dialog-body' && !find('#dialog').open) event.detail.shouldSwap = false
 })
 
-document.addEventListener('htmx:afterSwap', ({ detail }) => {
+document.addEventListener('htmx:afterSettle', ({ detail }) => {
   if (detail.target.id !== 'dialog-body') return
   const key = find('#dialog [name=key]')
   if (key) key.value = newKey()
@@ -299,6 +299,9 @@ document.addEventListener('installed', () => {
   portal.installFinish() // never answered: the portal loads the app in our place
   setTimeout(() => { find('#reload').hidden = false }, 8000)
 })
+
+// htmx sends our forms. One that it has not got hold of yet must not take the whole frame away.
+document.addEventListener('submit', (event) => event.preventDefault())
 
 // -- Presses and keys ----------------------------------------------------------------------------------------------
 

@@ -1,15 +1,21 @@
 """What this machine offers beyond Python. Tests that need more are left out, and the summary says how to get it."""
 
+import fcntl
 import functools
+import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import redis
 
 DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
+ROOT = Path(__file__).parent.parent
 BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 
 
@@ -37,6 +43,24 @@ def redis_answers():
         return False
 
 
+@functools.cache
+def pysdk_python():
+    """The interpreter of an environment with the vendor's Python library, made when it is missing; or None."""
+    pins = ROOT / "tests" / "judges" / "pysdk.txt"
+    home = ROOT / "var" / "judges" / f"pysdk-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+    python, complete = home / "bin" / "python", home / "complete"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the workers of one test run all come here
+        if not complete.exists():
+            make = [sys.executable, "-m", "venv", home]
+            fill = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins]
+            if any(subprocess.run(command, stdout=subprocess.DEVNULL).returncode for command in (make, fill)):
+                return None
+            complete.touch()
+    return python
+
+
 @dataclass(frozen=True)
 class Need:
     """What the tests with a marker need, and what to do where it is missing."""
@@ -52,6 +76,11 @@ NEEDS = [
         "postgres",
         postgres_answers,
         "no PostgreSQL at TEST_DATABASE_URL: start one (Debian: apt-get install postgresql) or set the address",
+    ),
+    Need(
+        "pysdk",
+        pysdk_python,
+        "no b24pysdk: tests/judges/pysdk.txt could not be installed; make a package index reachable for pip",
     ),
     Need(
         "redis",

@@ -147,13 +147,17 @@ class Sandbox:
 
     # -- Control: see b24app/sandbox/control.py for what each verb takes -----------------------------------
 
-    def control(self, verb: str, **body: Any) -> Any:
+    def control(self, verb: str, /, **body: Any) -> Any:
         """Run one control verb; its result. Raises RuntimeError with the reason when it is refused."""
         answer = self.post(f"http://{self.oauth}/control/{verb}", json=body)
         content = answer.json()
         if "error" in content:
             raise RuntimeError(content["error"])
         return content["result"]
+
+    def many(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        """Run several verbs in one request; their results."""
+        return self.control("many", calls=calls)
 
     def reset(self) -> None:
         """Forget everything but the bare portals and the app."""

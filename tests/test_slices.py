@@ -299,15 +299,25 @@ def test_a_job_that_we_cannot_work_on_is_put_aside_and_the_next_one_goes_on(pers
     assert healthy.state == Job.State.FINISHED
 
 
-def test_two_jobs_of_a_portal_take_turns(person, tasks, job_for):
-    big, small = job_for(tasks(60), "k1"), job_for(tasks(2), "k2")
+def test_the_jobs_of_two_people_take_turns(sandbox, person, tasks, job_for, open_as):
+    eve = open_as("acme", sandbox.user("acme", name="Eve"))
+    theirs = sandbox.tasks("acme", count=2, status=3, creator=eve.user_id)
+    big = job_for(tasks(60))
+    small = deferrals.start(eve, selections.select_ticked(eve, theirs), "", "k")
     seen = []
-    for _ in range(6):
+    for _ in range(4):
         lease = Lease.take(person.portal_id)
         slices._run_step(lease)
         lease.release()
         seen.append(Job.objects.order_by("-last_slice_at").first().pk)
-    assert seen[:4] == [big.pk, small.pk, big.pk, small.pk]
+    assert seen == [big.pk, small.pk, big.pk, small.pk]
+
+
+def test_the_jobs_of_one_person_run_one_after_the_other(person, tasks, job_for):
+    first, second = job_for(tasks(60), "k1"), job_for(tasks(2), "k2")
+    assert list(Job.objects.runnable(dates.now())) == [first]
+    Job.objects.filter(pk=first.pk).update(state=Job.State.WAITING, waiting_until=None)
+    assert list(Job.objects.runnable(dates.now())) == [second]
 
 
 # -- Selections

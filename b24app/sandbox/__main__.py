@@ -14,7 +14,7 @@ from gunicorn.app.base import BaseApplication
 
 PACKAGE = __package__ or ""
 THREADS = 32
-OLD_BOX = ("old_post", "old_defer_rule")  # knobs that make the demo's third portal an old one
+DEMO_MODES = "acme=cloud,umbrella=box,oldbox=old_box"
 
 
 def read_arguments() -> argparse.Namespace:
@@ -31,6 +31,7 @@ def read_arguments() -> argparse.Namespace:
     option(parser, "client-id", "app.sandbox", "the app's OAuth client")
     option(parser, "client-secret", "sandbox-secret", "… and its secret")
     option(parser, "app-code", "example.defer", "the app's code in the Market")
+    option(parser, "modes", "", f"key=mode, …: cloud, box or old_box; the demo has {DEMO_MODES}")
     option(parser, "clock-file", os.environ.get("CLOCK_FILE", ""), "a file that moves the clock: see clock.py")
     option(parser, "seed", "none", "demo: three believable portals; none: bare ones")
     return parser.parse_args()
@@ -75,12 +76,12 @@ def prepare(arguments: argparse.Namespace) -> None:
     forget_other_tables(Path(os.environ["SANDBOX_DATABASE"]))
     django.setup()
     call_command("migrate", run_syncdb=True, verbosity=0)
-    from . import knobs
+    from . import modes
     from .models import App, Portal
 
     for entry in arguments.portals.split(","):
         key, _, host = entry.partition("=")
-        place = {"host": host.lower()}
+        place = {"host": host.lower(), "first_host": host.lower()}
         Portal.objects.update_or_create(key=key, defaults=place, create_defaults={**place, "name": key.capitalize()})
     App.objects.update_or_create(
         client_id=arguments.client_id,
@@ -92,8 +93,10 @@ def prepare(arguments: argparse.Namespace) -> None:
         },
     )
     if arguments.seed == "demo":
-        for name in OLD_BOX:
-            knobs.turn(f"oldbox/{name}", True)
+        arguments.modes = arguments.modes or DEMO_MODES
+    for entry in filter(None, arguments.modes.split(",")):
+        key, _, mode = entry.partition("=")
+        modes.make(key, mode)
     if arguments.seed == "demo" and not Portal.objects.filter(users__isnull=False).exists():
         from . import seed
 

@@ -21,6 +21,7 @@ class Call:
     scope: set[str]
     request: Request
     method: str = ""  # the one that runs now
+    ends_at: float = float("inf")  # time.monotonic() when the front end cuts the request
     start: int = 0  # paging, taken out of the parameters
     seen: dict[int, int] = field(default_factory=dict)  # task -> status when first read
 

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_GET, require_POST
 
-from . import clock, events, openings, tokens
+from . import clock, lifecycle, openings, tokens
 from .desktop import Desk, at_desk, show
 from .models import App, Installation, Option, Placement, Token, User
 
@@ -71,11 +71,11 @@ def install(request: HttpRequest, desk: Desk, code: str) -> HttpResponse:
     """Install, or install a newer version over the old: the installer page has to run (again) either way."""
     _only_admin(desk)
     app = get_object_or_404(App, code=code)
-    row, created = Installation.objects.get_or_create(portal=desk.portal, app=app, defaults={"scope": app.scope})
-    if not created:
-        row.version += 1 if row.active else 0
-        row.active, row.installed, row.scope = True, False, app.scope
-        row.save()
+    here = desk.portal.installations.filter(app=app, active=True).first()
+    if here is not None:
+        lifecycle.update(here)
+    else:
+        lifecycle.install(desk.portal, app)
     return redirect(f"/marketplace/app/{code}/")
 
 
@@ -83,7 +83,7 @@ def install(request: HttpRequest, desk: Desk, code: str) -> HttpResponse:
 @at_desk
 def uninstall(request: HttpRequest, desk: Desk, code: str) -> HttpResponse:
     _only_admin(desk)
-    events.uninstall(_installation(desk, code), clean="clean" in request.POST)
+    lifecycle.uninstall(_installation(desk, code), clean="clean" in request.POST)
     return redirect("/marketplace/")
 
 
@@ -229,7 +229,7 @@ def finish(request: HttpRequest, desk: Desk) -> HttpResponse:
     """The installer is done: from now on everybody gets the app, placements are shown and events sent."""
     _only_admin(desk)
     installation = _asked_installation(desk, _asked(request))
-    events.finish_installation(installation)
+    lifecycle.finish(installation)
     return JsonResponse({})
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from django.urls import path
 from django.views.static import serve
 
-from . import desktop, desktop_apps, desktop_tasks
+from . import authorize, desktop, desktop_apps, desktop_tasks
 
 STATIC = Path(__file__).resolve().parent / "static"
 
@@ -21,6 +21,7 @@ urlpatterns = [
     path("marketplace/app/<str:code>/install/", desktop_apps.install),
     path("marketplace/app/<str:code>/uninstall/", desktop_apps.uninstall),
     path("marketplace/view/<str:code>/", desktop_apps.app_link),
+    path("oauth/authorize/", authorize.authorize),
     # Ours alone: a real portal does these in its own ways.
     path("desktop/become/", desktop.become),
     path("desktop/language/", desktop.speak),

@@ -9,7 +9,7 @@ import requests
 from django.conf import settings
 
 from . import clock, knobs, tokens
-from .models import Comment, Installation, Portal, Task, User
+from .models import Comment, EventHandler, Installation, Portal, Task, User
 
 logger = logging.getLogger(__name__)
 DELIVERY_TIMEOUT = 10  # seconds
@@ -25,32 +25,6 @@ KNOWN = {
     "ONTASKDELETE",
     "ONTASKCOMMENTADD",
 }
-
-
-def finish_installation(installation: Installation) -> None:
-    """What installFinish does: from now on placements are shown and events delivered."""
-    installation.installed = True
-    installation.save(update_fields=["installed"])
-    user = installation.portal.users.filter(is_admin=True).order_by("number").first()
-    data = {
-        "VERSION": str(installation.version),
-        "ACTIVE": "Y",
-        "INSTALLED": "Y",
-        "LANGUAGE_ID": installation.portal.language,
-    }
-    send(installation, "ONAPPINSTALL", data, user, with_refresh=True)
-
-
-def uninstall(installation: Installation, *, clean: bool = True) -> None:
-    """Remove the app from the portal. An installation that was never finished vanishes without an event."""
-    finished = installation.installed or not knobs.trap("no_event_before_finish", installation.portal.key)
-    if installation.active and finished and not installation.payment_expired:
-        data = {"LANGUAGE_ID": installation.portal.language, "CLEAN": "1" if clean else "0"}
-        send(installation, "ONAPPUNINSTALL", data, user=None)
-    installation.placements.all().delete()
-    installation.event_handlers.all().delete()
-    installation.active = installation.installed = False
-    installation.save(update_fields=["active", "installed"])
 
 
 def task_added(task: Task, user: User | None) -> None:
@@ -99,13 +73,21 @@ def send(
     key = installation.portal.key
     if knobs.knob("events.never", key):
         return
+    delay, times = float(knobs.knob("events.delay", key)), int(knobs.knob("events.times", key))
     for handler in installation.event_handlers.filter(event=event):
         fields = {"event": event, "event_handler_id": str(handler.pk)}
         fields |= flattened("data", data)
         fields["ts"] = str(int(clock.seconds()))
-        fields |= flattened("auth", auth_fields(installation, user, with_refresh=with_refresh, bare=bare))
-        delay = float(knobs.knob("events.delay", key))
-        threading.Thread(target=deliver, args=(handler.handler, fields, delay), daemon=True).start()
+        tokens_of = user and acting(handler, user)
+        fields |= flattened("auth", auth_fields(installation, tokens_of, with_refresh=with_refresh, bare=bare))
+        for _ in range(times):
+            threading.Thread(target=deliver, args=(handler.handler, fields, delay), daemon=True).start()
+
+
+def acting(handler: EventHandler, user: User) -> User:
+    """Whose tokens the event brings: those of auth_type where the handler was bound with one."""
+    chosen = user.portal.users.filter(number=handler.auth_type).first() if handler.auth_type else None
+    return chosen or user
 
 
 def auth_fields(installation: Installation, user: User | None, *, with_refresh: bool, bare: bool) -> dict[str, str]:

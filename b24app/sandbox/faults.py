@@ -5,14 +5,19 @@ A Fault names a method: exact, "*" (every request), or "batch/*" (every command 
   before a request or command runs
     delay        {seconds}                            wait, then go on as usual
     cut          {}                                   drop the connection; what ran before stays done
-    error        {code, description, status}          refuse it
+    error        {code, description?, status?}        refuse it; what goes with a code is in errors.USUAL
     change_task  {task, status | responsible | delete} someone else is faster
+    do           {verb, given}                        run a control verb: uninstall, rename, revoke, expire, …
     respond      {status, body, type, headers}        answer this and run nothing (requests only)
-  after a request ran
+  after it ran
     late         {seconds}                            keep the answer back
     drop         {}                                   cut the connection instead of answering
-    replace      {status, body, type, headers}        answer this instead
-    truncate     {bytes}                              cut the answer's body short
+    error_after  {code, description?, status?}        say that it failed, though it did not
+    replace      {status, body, type, headers}        answer this instead (requests only)
+    truncate     {bytes}                              cut the answer's body short (requests only)
+
+A rule fires `times` times (-1: until removed), each time with `probability`. At the authorization server the methods
+are "oauth/token" and "oauth/app.info".
 
 `skip` lets so many matching calls pass first: cut on "batch/*" with skip=7 cuts after seven commands.
 """
@@ -20,6 +25,7 @@ A Fault names a method: exact, "*" (every request), or "batch/*" (every command 
 import random
 import socket
 import struct
+import threading
 import time
 from typing import Any
 
@@ -28,16 +34,22 @@ from django.db.models import F, Q
 from django.http import HttpRequest, HttpResponse
 
 from . import events, timers
-from .errors import ConnectionCut, RestError
+from .errors import ConnectionCut, RestError, usual
 from .models import Fault, Portal, Task, User
+from .verbs import VERBS
 
-BEFORE = ("delay", "cut", "error", "change_task", "respond")
-AFTER = ("late", "drop", "replace", "truncate")
+BEFORE = ("delay", "cut", "error", "change_task", "do", "respond")
+AFTER_COMMAND = ("late", "drop", "error_after")
+AFTER = (*AFTER_COMMAND, "replace", "truncate")
+armed = threading.Event()  # unset while there surely is no rule: every command would ask the database otherwise
+armed.set()
 chance = random.Random()  # noqa: S311 -- weather, not secrets
 
 
 def firing(portal: Portal | None, method: str, kinds: tuple[str, ...], *, inside: bool = False) -> list[Fault]:
     """The faults that hit this call, each counted down; usually none."""
+    if not armed.is_set():
+        return []
     names = [method, "batch/*" if inside else "*"]
     rules = Fault.objects.filter(Q(portal=portal) | Q(portal=None), method__in=names, kind__in=kinds)
     rules = rules.exclude(times=0).order_by("pk")
@@ -71,7 +83,9 @@ def strike_before(portal: Portal | None, method: str, *, inside: bool = False) -
         elif fault.kind == "cut":
             raise ConnectionCut
         elif fault.kind == "error":
-            raise RestError(options.get("status", 400), options["code"], options.get("description", ""))
+            raise refusal(options)
+        elif fault.kind == "do":
+            VERBS[options["verb"]](options.get("given", {}))
         elif fault.kind == "change_task" and portal is not None:
             change_task(portal, options)
         elif fault.kind == "respond":
@@ -80,17 +94,33 @@ def strike_before(portal: Portal | None, method: str, *, inside: bool = False) -
 
 
 def strike_after(portal: Portal | None, method: str, response: HttpResponse) -> HttpResponse:
-    """Let happen what comes after a call ran. Raises ConnectionCut."""
+    """Let happen what comes after a request ran. Raises ConnectionCut or RestError."""
     for fault in firing(portal, method, AFTER):
-        if fault.kind == "late":
-            time.sleep(float(fault.options["seconds"]))
-        elif fault.kind == "drop":
-            raise ConnectionCut
-        elif fault.kind == "replace":
+        strike_late(fault)
+        if fault.kind == "replace":
             response = canned(fault.options)
         elif fault.kind == "truncate":
             response.content = response.content[: int(fault.options.get("bytes", len(response.content) // 2))]
     return response
+
+
+def strike_after_command(portal: Portal, method: str) -> None:
+    """The same for a command inside a batch, whose answer is only a part. Raises ConnectionCut or RestError."""
+    for fault in firing(portal, method, AFTER_COMMAND, inside=True):
+        strike_late(fault)
+
+
+def strike_late(fault: Fault) -> None:
+    if fault.kind == "late":
+        time.sleep(float(fault.options["seconds"]))
+    elif fault.kind == "drop":
+        raise ConnectionCut
+    elif fault.kind == "error_after":
+        raise refusal(fault.options)
+
+
+def refusal(options: dict[str, Any]) -> RestError:
+    return usual(options["code"], options.get("status"), options.get("description"))
 
 
 def canned(options: dict[str, Any]) -> HttpResponse:

@@ -14,12 +14,17 @@ DEFAULTS: dict[str, Any] = {
     "limits.bucket": True,  # the request bucket; its size and drain follow the portal's licence unless given
     "limits.bucket_size": None,  # requests
     "limits.bucket_drain": None,  # requests per second
-    "limits.operating": None,  # seconds of one method per window; None: counted, never blocked
-    "limits.operating_window": 600,  # seconds
-    "limits.request_seconds": 60,  # a longer request gets the front end's 504, though everything was done
+    "limits.operating": 480,  # seconds of one method per window; False: not counted at all, as in a box
+    "limits.operating_window": 600,  # seconds, in ten baskets
+    "limits.request_seconds": 60,  # then the front end answers 504: what had begun is done, the rest never runs
     "cost.sleep": 1.0,  # how much of a method's cost ("cost.‹method›", seconds, default 0) is really slept
     "events.delay": 0,  # seconds before an event is delivered
     "events.never": False,
+    "events.times": 1,  # how often each is delivered
+    "update.keeps_bindings": True,  # whether placements and events outlive an update of the app (sources disagree)
+    "oauth.short_code_answer": True,  # the documented answer for a code: neither expires nor user_id
+    "status.user_access_error": 403,  # 401 in older portals
+    "status.plan": 403,  # of ACCESS_DENIED for want of a commercial plan; 401 in older portals
     "old_post": False,  # an old box: no SERVER_ENDPOINT, APPLICATION_TOKEN, APPLICATION_SCOPE; junk options
     "old_defer_rule": False,  # an old box: defer from in progress too, but not for the creator
     "no_new_tasks": False,  # an old box: no tasks.task.* at all
@@ -55,6 +60,9 @@ TRAPS = {
     "unknown_filter_is_ignored": "an unknown filter key does not filter",
     "binding_twice_fails": "the same handler cannot be bound twice",
     "admin_binds_placements": "only an administrator binds placements",
+    "uninstall_revokes_tokens": "tokens of an installation do not come back with the next one",
+    "token_checks_are_cached": "after an uninstall a token that was in use gets another refusal than a fresh one",
+    "install_event_is_asked_for_again": "every update forgets the handlers of ONAPPINSTALL",
     "no_event_before_finish": "an installation that was never finished goes without an event",
     "token_parameter_is_a_link": "a parameter named token turns the call into a signed link",
 }

@@ -59,10 +59,12 @@ def serve(request: HttpRequest, name: str, answer: Answer) -> HttpResponse:
     row = truth.note_request(None, name, params)
     response: HttpResponse | None = None
     try:
-        response = rest.strike(None, name)
+        response = faults.strike_before(None, name)
         if response is None:
             params["auth"] = rest.read_key(request, params)
             response = faults.strike_after(None, name, respond(params, row, answer))
+    except RestError as error:  # a fault
+        response = rest.refusal(OAuthError(error.status, error.code, error.description))
     except ConnectionCut:
         response = None
         faults.cut(request)
@@ -125,7 +127,7 @@ def scope_is_granted(asked: Any, installation: Installation) -> bool:
 
 
 def redeem(app: App, code: str, row: Request) -> dict[str, Any]:
-    """A code works once, for 30 seconds; the documented answer has neither `expires` nor `user_id`."""
+    """A code works once, for 30 seconds; as documented, the answer has neither `expires` nor `user_id`."""
     installation_id, user_id, dies = codes.pop(code, (0, 0, 0.0))
     installation = Installation.objects.select_related("portal", "app").filter(pk=installation_id).first()
     if installation is None or installation.app != app or dies < clock.seconds():
@@ -133,7 +135,8 @@ def redeem(app: App, code: str, row: Request) -> dict[str, Any]:
     check_installation(installation)
     new = tokens.open_chain(installation, User.objects.get(pk=user_id))
     row.token, row.user = new, new.user
-    return {name: value for name, value in grant(new).items() if name not in ("expires", "user_id")}
+    left_out = ("expires", "user_id") if knobs.knob("oauth.short_code_answer", installation.portal.key) else ()
+    return {name: value for name, value in grant(new).items() if name not in left_out}
 
 
 def check_installation(installation: Installation) -> None:
@@ -165,10 +168,12 @@ def describe(params: Params, row: Request) -> dict[str, Any]:
     started = clock.seconds()
     known = Token.objects.select_related("installation__portal", "installation__app", "user")
     token = known.filter(access=params["auth"]).first() if params["auth"] else None
-    if token is None or tokens.is_dead(token):
+    if token is None:
         raise OAuthError(400, "invalid_client", "")
     row.token, row.user = token, token.user
     check_installation(token.installation)
+    if tokens.is_dead(token):
+        raise OAuthError(400, "invalid_client", "")
     if token.expires <= clock.seconds():
         raise RestError(401, "expired_token", "The access token provided has expired.")
     installation, portal = token.installation, token.installation.portal

@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from . import clock, faults, knobs, limits, php, tokens, truth
+from . import clock, faults, hosts, knobs, limits, php, tokens, truth
 from .call import METHODS, Call, Method, Page, Params
-from .errors import ConnectionCut, RestError
+from .errors import ConnectionCut, RestError, TimeUp
 from .hosts import PortalRequest
 from .models import Portal, Request, Token, Webhook
 
@@ -45,10 +45,12 @@ def rest(request: PortalRequest, path: str) -> HttpResponse:
     response: HttpResponse | None = None
     try:
         name = row.method
-        response = strike(request.portal, name)
+        response = faults.strike_before(request.portal, name) or hosts.moved(request)
         if response is None:
             response = respond(request, address, params, row, bad_json=bad_json)
             response = faults.strike_after(request.portal, name, response)
+    except RestError as error:
+        response = refusal(error)
     except ConnectionCut:
         response = None
         faults.cut(request)
@@ -57,15 +59,8 @@ def rest(request: PortalRequest, path: str) -> HttpResponse:
     return response or HttpResponse()
 
 
-def strike(portal: Portal | None, name: str) -> HttpResponse | None:
-    try:
-        return faults.strike_before(portal, name)
-    except RestError as error:
-        return refusal(error)
-
-
 def respond(request: PortalRequest, address: Address, params: Params, row: Request, *, bad_json: bool) -> HttpResponse:
-    portal, started = request.portal, clock.seconds()
+    portal = request.portal
     try:
         limits.count_request(portal, request.META["REMOTE_ADDR"])
         if portal.deleted:
@@ -76,11 +71,11 @@ def respond(request: PortalRequest, address: Address, params: Params, row: Reque
             authenticate(request, address, params, row)
         method = find_method(portal, address.method)
         call = authenticate(request, address, params, row)
+        call.ends_at = time.monotonic() + float(knobs.knob("limits.request_seconds", portal.key))
         body = run_command(call, method, without_credentials(params), outer=True)
     except RestError as error:
         return refusal(error)
-    if clock.seconds() - started > float(knobs.knob("limits.request_seconds", portal.key)):
-        # The front end gave up long ago; everything was done nevertheless.
+    except TimeUp:
         return HttpResponse("<html><body><h1>504</h1></body></html>", status=504, content_type="text/html")
     return json_response(200, body)
 
@@ -144,11 +139,11 @@ def authenticate(request: PortalRequest, address: Address, params: Params, row: 
         raise RestError(401, "NO_AUTH_FOUND", "Wrong authorization data")
     known = Token.objects.select_related("installation__portal", "installation__app", "user__portal")
     token = known.filter(access=key, installation__portal=portal).first()
-    if token is None or tokens.is_dead(token):
-        row.token = token
+    if token is None:
         raise RestError(401, "invalid_token", "Unable to get application by token")
     row.token, row.user = token, token.user
     check_token(token)
+    tokens.believe(token)
     return Call(
         portal=portal,
         user=token.user,
@@ -160,16 +155,25 @@ def authenticate(request: PortalRequest, address: Address, params: Params, row: 
 
 
 def check_token(token: Token) -> None:
-    if not token.installation.active:
-        raise RestError(401, "APPLICATION_NOT_FOUND", "Application not found")
-    if token.installation.payment_expired:
+    installation, key = token.installation, token.installation.portal.key
+    if not installation.portal.rest_allowed:
+        text = "REST is available only on commercial plans."
+        raise RestError(knobs.knob("status.plan", key), "ACCESS_DENIED", text)
+    if not installation.active:
+        if tokens.is_believed(token) or not knobs.trap("token_checks_are_cached", key):
+            raise RestError(401, "APPLICATION_NOT_FOUND", "Application not found")
+        raise RestError(401, "ERROR_OAUTH", "Application not installed")
+    if tokens.is_dead(token):
+        raise RestError(401, "invalid_token", "Unable to get application by token")
+    if installation.payment_expired:
         raise RestError(401, "PAYMENT_REQUIRED", "Subscription has been ended")
     if token.expires <= clock.seconds():
         raise RestError(401, "expired_token", "The access token provided has expired.")
     if not token.user.active:
         raise RestError(401, "authorization_error", "Unable to authorize user")
     if not token.user.may_use_app:
-        raise RestError(403, "user_access_error", "The user does not have access to the application.")
+        text = "The user does not have access to the application."
+        raise RestError(knobs.knob("status.user_access_error", key), "user_access_error", text)
 
 
 def by_webhook(portal: Portal, address: Address, row: Request) -> Call:
@@ -187,7 +191,7 @@ def without_credentials(params: Params) -> Params:
 
 
 def run_command(call: Call, method: Method, params: Params, *, outer: bool) -> dict[str, Any]:
-    """Run one method, the whole request's or one of a batch's; return its envelope. Raises RestError."""
+    """Run one method, the whole request's or one of a batch's; return its envelope. Raises RestError or TimeUp."""
     key = call.portal.key
     if not method.permitted(call.scope):
         text = "The request requires higher privileges than provided by the access token"
@@ -200,15 +204,27 @@ def run_command(call: Call, method: Method, params: Params, *, outer: bool) -> d
         faults.strike_before(call.portal, method.name, inside=True)
     started = clock.seconds()
     cost = knobs.cost(method.name, key)
-    time.sleep(cost * float(knobs.knob("cost.sleep")))
+    sleep(cost * float(knobs.knob("cost.sleep")), call)
     call.method, call.start = method.name, php.integer(params.get("start", 0))
     arguments = {name: value for name, value in params.items() if name not in ("start", "state")}
     result = method.run(call, arguments)
+    if time.monotonic() > call.ends_at:
+        raise TimeUp
+    if not outer:
+        faults.strike_after_command(call.portal, method.name)
     time_ = timing(call.portal, started, cost)
-    if counted:
+    if counted and limits.are_counted(call.portal):
         spent, reset_at = limits.spend_operating(call.portal, call.app_id, method.name, time_["processing"])
         time_ |= {"operating_reset_at": reset_at, "operating": spent}
     return envelope(result, key) | {"time": time_}
+
+
+def sleep(seconds: float, call: Call) -> None:
+    """Take the time that a command costs, until the request is cut at most. What has begun is done even then."""
+    left = call.ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeUp
+    time.sleep(min(seconds, left))
 
 
 def envelope(result: Any, portal_key: str) -> dict[str, Any]:
@@ -224,16 +240,17 @@ def timing(portal: Portal, started: float, cost: float) -> dict[str, Any]:
     """The `time` of an answer that is ready now; `cost` seconds are claimed even if they were not slept."""
     zone, finished = ZoneInfo(portal.zone), clock.seconds()
     took = max(cost, finished - started)
-    return {
+    told = {
         "start": started,
         "finish": finished,
         "duration": took,
         "processing": took,
         "date_start": datetime.fromtimestamp(started, zone).isoformat(timespec="seconds"),
         "date_finish": datetime.fromtimestamp(finished, zone).isoformat(timespec="seconds"),
-        "operating_reset_at": int(finished) + 600,
-        "operating": 0.0,
     }
+    if limits.are_counted(portal):
+        told |= {"operating_reset_at": int(finished) + 600, "operating": 0.0}
+    return told
 
 
 def refusal(error: RestError) -> HttpResponse:

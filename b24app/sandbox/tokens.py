@@ -5,6 +5,8 @@ import secrets
 from . import clock, knobs
 from .models import Installation, Token, User
 
+BELIEVED = 3600  # seconds that a portal trusts its last check of an access token
+
 
 def mint(expires: float, user_number: int) -> str:
     """70 hex characters with the expiry and the user's id inside, as real ones have; opaque to callers."""
@@ -51,3 +53,13 @@ def is_dead(token: Token) -> bool:
     if not knobs.trap("access_dies_with_refresh", token.installation.portal.key):
         spent = False
     return token.revoked or spent
+
+
+def believe(token: Token) -> None:
+    """The portal has asked the authorization server about the token: it will not ask again for an hour."""
+    if not is_believed(token):
+        Token.objects.filter(pk=token.pk).update(cached_until=clock.seconds() + BELIEVED)
+
+
+def is_believed(token: Token) -> bool:
+    return token.cached_until > clock.seconds()

@@ -3,14 +3,18 @@
 from importlib.util import find_spec
 
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.static import serve
 
-from . import control, methods, rest
+from . import control, methods, rest, watch
 
 PACKAGE = __name__.rpartition(".")[0]
 
 assert methods  # noqa: S101 -- importing it fills the table of REST methods
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("control/", watch.page),
+    path("control/news/", watch.news),
+    path("control/static/<str:path>", serve, {"document_root": watch.STATIC}),
     path("control/<str:verb>", control.control),
     path("rest/<path:path>", rest.rest),
 ]

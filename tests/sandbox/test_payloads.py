@@ -104,6 +104,7 @@ def rest_error_method_not_found(world):
 
 @scenario
 def rest_application_not_found(world):
+    world.call("profile")
     world.sandbox.uninstall("acme")
     return world.call("profile")
 

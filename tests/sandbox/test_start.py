@@ -1,8 +1,10 @@
 """Starting the sandbox: what it says, what it fills in."""
 
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -47,9 +49,26 @@ def test_the_demo_has_240_tasks_of_which_130_are_in_progress_for_its_person(demo
     assert answer.json()["total"] == 130
 
 
-def test_the_third_portal_of_the_demo_is_an_old_box(demo):
-    for portal in ("umbrella", "oldbox"):
+def test_the_demo_has_a_portal_of_each_sort(demo):
+    def look(portal):
         demo.install(portal)
+        opening = demo.open(portal, 1)
+        said = demo.rest(portal, "method.get", {"name": "tasks.task.defer"}, opening["access"]).json()
+        return "APPLICATION_TOKEN" in opening["fields"], "operating" in said["time"], said["result"]["isExisting"]
 
-    assert "APPLICATION_TOKEN" in demo.open("umbrella", 1)["fields"]
-    assert "APPLICATION_TOKEN" not in demo.open("oldbox", 1)["fields"]
+    assert look("acme") == (True, True, True)
+    assert look("umbrella") == (True, False, True)  # a box
+    assert look("oldbox") == (False, False, False)
+
+
+def test_a_database_of_other_tables_is_forgotten(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "sandbox.sqlite3")) as connection:
+        connection.execute("CREATE TABLE sandbox_portal (old)")
+        connection.execute("PRAGMA user_version = 7")
+
+    sandbox = Sandbox.start(tmp_path)
+    try:
+        assert sandbox.control("portals")[0]["key"] == "acme"
+    finally:
+        sandbox.stop()
+    assert "forgotten" in sandbox.log.read_text()

@@ -207,6 +207,27 @@ def admin_binds_placements(acme):
 
 
 @check
+def uninstall_revokes_tokens(acme):
+    acme.sandbox.uninstall("acme")
+    acme.sandbox.install("acme")
+    assert refusal(call(acme, "profile")) == "invalid_token"
+
+
+@check
+def token_checks_are_cached(acme):
+    acme.sandbox.uninstall("acme")
+    assert refusal(call(acme, "profile")) == "ERROR_OAUTH"
+
+
+@check
+def install_event_is_asked_for_again(acme):
+    bind = {"event": "ONAPPINSTALL", "handler": HANDLER}
+    call(acme, "event.bind", bind, acme.admin_token)
+    acme.sandbox.control("update", portal="acme")
+    assert acme.sandbox.control("installation", portal="acme")["events"] == []
+
+
+@check
 def no_event_before_finish(acme, mailbox):
     acme.sandbox.install("acme", finished=False)
     call(acme, "event.bind", {"event": "ONAPPUNINSTALL", "handler": mailbox.url}, acme.admin_token)

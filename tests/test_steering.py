@@ -1,0 +1,126 @@
+"""Stopping a job, going on with it, and trying again what failed."""
+
+import pytest
+
+from b24app import deferrals, selections, slices
+from b24app.models import Job, JobItem, Lease
+from tests.test_slices import job_for, quick, tasks, work  # noqa: F401
+
+S, Code = JobItem.State, JobItem.Code
+
+
+def outcomes(job):
+    return {item.task_id: (item.state, item.code) for item in job.items.all()}
+
+
+def one_step(person):
+    lease = Lease.take(person.portal_id)
+    slices._run_step(lease)
+    lease.release()
+
+
+@pytest.fixture
+def half_done(sandbox, person, tasks, job_for):  # noqa: F811
+    """A job of 12 tasks of which the first batch, five tasks, is done."""
+    job = job_for(tasks(12))
+    while not sandbox.truth("acme"):
+        one_step(person)
+    return job
+
+
+def test_stopping_cancels_what_was_not_touched_and_keeps_what_was_done(sandbox, person, half_done):
+    assert not deferrals.stop(half_done)
+    half_done.refresh_from_db()
+    assert (half_done.state, half_done.done, half_done.cancelled) == (Job.State.FINISHED, 5, 7)
+    work(person)
+    assert len(sandbox.truth("acme")) == 10
+
+
+def test_stopping_twice_and_stopping_a_finished_job_change_nothing(person, half_done):
+    deferrals.stop(half_done)
+    half_done.refresh_from_db()
+    finished_at = half_done.finished_at
+    deferrals.stop(half_done)
+    half_done.refresh_from_db()
+    assert half_done.finished_at == finished_at
+
+
+def test_what_was_sent_when_the_job_was_stopped_is_settled(sandbox, person, tasks, job_for):  # noqa: F811
+    job = job_for(tasks(5))
+    sandbox.fault("batch", "drop", skip=1)
+    while not sandbox.truth("acme"):
+        one_step(person)
+    assert deferrals.stop(job)
+    work(person)
+    job.refresh_from_db()
+    assert (job.state, job.done, job.cancelled) == (Job.State.FINISHED, 5, 0)
+
+
+def test_what_we_paused_is_started_again_and_not_deferred(sandbox, person, tasks, job_for):  # noqa: F811
+    ids = tasks(5)
+    job = job_for(ids)
+    sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=5)
+    slices.run(person.portal_id)
+    assert set(sandbox.states("acme", ids).values()) == {2}
+    assert deferrals.stop(job)
+    Job.objects.update(waiting_until=job.created_at)
+    work(person)
+    job.refresh_from_db()
+    assert set(sandbox.states("acme", ids).values()) == {3}
+    assert (job.state, job.cancelled, job.failed) == (Job.State.FINISHED, 5, 0)
+
+
+def test_a_batch_that_was_about_to_be_sent_is_not_sent_after_the_stop(sandbox, person, half_done, monkeypatch):
+    claim = slices.JobStep._claim
+
+    def stop_first(step, items):
+        deferrals.stop(step.job)
+        return claim(step, items)
+
+    monkeypatch.setattr(slices.JobStep, "_claim", stop_first)
+    work(person)
+    half_done.refresh_from_db()
+    assert (half_done.state, half_done.done, half_done.cancelled) == (Job.State.FINISHED, 5, 7)
+    assert len(sandbox.truth("acme")) == 10
+
+
+def test_a_stopped_job_goes_on_as_a_new_one_over_what_was_left(sandbox, person, half_done):
+    deferrals.stop(half_done)
+    half_done.refresh_from_db()
+    rest = deferrals.start_again(half_done, [S.CANCELLED], "again")
+    assert deferrals.start_again(half_done, [S.CANCELLED], "again") == rest
+    work(person)
+    rest.refresh_from_db()
+    assert (rest.total, rest.done, rest.reason) == (7, 7, half_done.reason)
+    assert len(sandbox.truth("acme")) == 24
+
+
+def test_only_what_failed_is_tried_again(sandbox, person, tasks, job_for):  # noqa: F811
+    ids = tasks(4)
+    job = job_for(ids)
+    sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=2)
+    work(person)
+    failed = [id for id, outcome in outcomes(job).items() if outcome == (S.FAILED, Code.NOT_PERMITTED)]
+    assert len(failed) == 2
+    job.refresh_from_db()
+    again = deferrals.start_again(job, [S.FAILED], "again")
+    work(person)
+    assert outcomes(again) == dict.fromkeys(failed, (S.DONE, ""))
+    assert set(sandbox.states("acme", ids).values()) == {6}
+
+
+def test_nothing_is_tried_again_where_nothing_failed_or_the_job_still_runs(person, half_done):
+    with pytest.raises(deferrals.NotReady):
+        deferrals.start_again(half_done, [S.FAILED], "again")
+    with pytest.raises(deferrals.NotReady):
+        deferrals.start_again(half_done, [S.CANCELLED], "again")
+
+
+def test_a_fifth_job_of_one_person_has_to_wait_to_be_asked_for(person, tasks):  # noqa: F811
+    selection = selections.select_ticked(person, tasks(2))
+    jobs = [deferrals.start(person, selection, "", f"key-{number}") for number in range(4)]
+    with pytest.raises(deferrals.TooManyJobs):
+        deferrals.start(person, selection, "", "key-5")
+    assert deferrals.start(person, selection, "", "key-0") == jobs[0]
+    deferrals.stop(jobs[0])
+    assert deferrals.start(person, selection, "", "key-5")
