@@ -326,8 +326,8 @@ class JobStep:
                 raise reply
             if isinstance(reply, OperatingLimit):
                 raise self._until_reset(reply)
-            if isinstance(reply, AccessLost):
-                raise reply
+            if isinstance(reply, (NotRun, AccessLost)):
+                raise reply  # it stopped these commands and would stop the next ones
 
     def _claim(self, items: Sequence[JobItem]) -> bool:
         """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""

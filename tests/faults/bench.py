@@ -153,7 +153,9 @@ class Bench:
     def finish(self, seconds=60):
         """Wait until every job has ended; assert that the oracle finds nothing, and return the seconds it took."""
         started = time.monotonic()
-        wait_until(self.is_quiet, seconds, f"quiet; jobs: {self.app.rows('select id, state, waiting_why from defer_job')}")
+        wait_until(
+            self.is_quiet, seconds, f"quiet; jobs: {self.app.rows('select id, state, waiting_why from defer_job')}"
+        )
         took = time.monotonic() - started
         violations = oracle.violations(self.sandbox, self.app.rows) + self.leaks()
         assert not violations, "\n".join(violations)

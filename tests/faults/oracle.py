@@ -16,7 +16,8 @@ ITEMS = """
     from defer_jobitem item join defer_job job on job.id = item.job_id
     join defer_person person on person.id = job.person_id join defer_portal portal on portal.id = job.portal_id
 """
-TERMINAL = ("done", "skipped", "failed")
+COUNTED = ("done", "skipped", "failed")
+TERMINAL = (*COUNTED, "cancelled")
 STATUS_OF = {"already_deferred": 6, "completed": 5, "awaiting_control": 4, "declined": 7, "left_paused": 2}
 APP_METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start")
 
@@ -34,12 +35,14 @@ def violations(sandbox, rows):
 
 def leftovers(rows):
     """What is still open when everything should have come to an end, and records that do not fit together."""
-    found = [f"job {job} is {state}" for job, state in rows("select id, state from defer_job where state <> 'finished'")]
+    found = [
+        f"job {job} is {state}" for job, state in rows("select id, state from defer_job where state <> 'finished'")
+    ]
     held = "select id from defer_portal where lease_owner is not null"
     found += [f"portal {portal}: its lease is stuck" for (portal,) in rows(held)]
     for job, total, done, skipped, failed in rows("select id, total, done, skipped, failed from defer_job"):
         counts = dict(rows(f"select state, count(*) from defer_jobitem where job_id = {job} group by state"))
-        if total != sum(counts.values()) or (done, skipped, failed) != tuple(counts.get(name, 0) for name in TERMINAL):
+        if total != sum(counts.values()) or (done, skipped, failed) != tuple(counts.get(name, 0) for name in COUNTED):
             found.append(f"job {job} counts {(total, done, skipped, failed)}, its items {counts}")
     owed = Counter(item for (item,) in rows("select item_id from defer_deferral where item_id is not null"))
     done = {item for (item,) in rows("select id from defer_jobitem where state = 'done'")}
@@ -145,4 +148,6 @@ def unwrapped(text):
 
 def journal(rows):
     """The journal as text."""
-    return "\n".join(json.dumps(row, default=str) for row in rows("select method, params, outcome, code from defer_restcall"))
+    return "\n".join(
+        json.dumps(row, default=str) for row in rows("select method, params, outcome, code from defer_restcall")
+    )
