@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Q
 
-from b24app import dates, vault
+from b24app import dates, failpoints, vault
 from b24app.bitrix import http, oauth
 from b24app.bitrix.client import Client, Exchange
 from b24app.bitrix.dialects import Dialect
@@ -184,6 +184,7 @@ def _renew(credential: Credential) -> Credential:
         raise NotRun(error.code, delay=10.0) from error
     if not _is_for(credential, renewed):
         return _adopt_or_break(credential, CredentialRefused("foreign_answer"))
+    failpoints.reach("renewed")
     saved = Credential.objects.filter(pk=credential.pk, version=credential.version).update(
         sealed_access=vault.seal(renewed.pair.access, credential.owner),
         sealed_refresh=vault.seal(renewed.pair.refresh, credential.owner),

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Case, F, Min, Q, When
 from django.db.models.functions import Coalesce
 
-from b24app import credentials, dates, deferrals, selections, steps
+from b24app import credentials, dates, deferrals, failpoints, selections, steps
 from b24app.bitrix import limits, tasks
 from b24app.bitrix.client import Answer, Client
 from b24app.bitrix.errors import (
@@ -321,11 +321,13 @@ class JobStep:
         acts = [(item.task_id, act) for item in items for act in steps.acts_for(item)]
         if not self._claim(items):
             return  # the person stopped the job at this moment
+        failpoints.reach("claimed")
         try:
             replies = tasks.send(self.client, acts)
         except (NotRun, AccessLost):
             self._unclaim(items)
             raise
+        failpoints.reach("answered")
         slept = []
         for item in items:
             answers = {act: replies[item.task_id, act] for id, act in acts if id == item.task_id}
@@ -340,8 +342,8 @@ class JobStep:
                 raise reply
             if isinstance(reply, OperatingLimit):
                 raise self._until_reset(reply)
-            if isinstance(reply, AccessLost):
-                raise reply
+            if isinstance(reply, (NotRun, AccessLost)):
+                raise reply  # it stopped these commands and would stop the next ones
 
     def _claim(self, items: Sequence[JobItem]) -> bool:
         """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""
@@ -405,6 +407,8 @@ class JobStep:
             Portal.objects.filter(pk=self.job.portal_id).update(
                 last_slice_at=now, **self._measured(list((replies or {}).items()))
             )
+            failpoints.reach("saving")
+        failpoints.reach("saved")
 
     def _measured(self, replies: Sequence[tuple[tuple[int, Act], Answer | BitrixError]]) -> dict[str, object]:
         """What the answers teach about the portal: time per command, operating time per method."""

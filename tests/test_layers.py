@@ -17,7 +17,7 @@ ROWS = [
     [{"steps"}],
     [{"portals"}, {"removals"}],
     [{"credentials"}],
-    [{"models", "vault", "dates", "migrations"}, {"bitrix"}],
+    [{"models", "vault", "dates", "failpoints", "migrations"}, {"bitrix"}],
 ]
 PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in enumerate(cells) for name in names}
 
