@@ -70,7 +70,7 @@ def _open(request: HttpRequest) -> HttpResponse:
         except NotProven as error:
             return _refused(request, opening, 403, str(error))
         except AccessLost as error:
-            return _frame(request, opening, "app.html", {"trouble": trouble(error)})
+            return _frame(request, opening, "app.html", {"trouble": _reopening(trouble(error))})
         except BitrixError:
             return _frame(request, opening, "app.html", {"boot_code": _put_aside(opening)})
     with speaking_to(opened.person, language_of(opening.language)):
@@ -112,7 +112,7 @@ def ticket(request: HttpRequest) -> HttpResponse:
         opened = portals.open_page(fresh, Command("page", "app.info"), credentials.WEB_TIMEOUT)
     except (BadPayload, NotProven, BitrixError):
         return HttpResponse(status=401)
-    _let_jobs_go_on(opened.person)
+    _let_jobs_go_on(opened)
     language = language_of(fresh.language)
     return HttpResponse(status=204, headers={TICKET_HEADER: Ticket.issue(opened.person, language).signed()})
 
@@ -120,7 +120,7 @@ def ticket(request: HttpRequest) -> HttpResponse:
 def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
     """A proven person is here: their jobs go on, and their list is shown with the job that they left behind."""
     person = opened.person
-    _let_jobs_go_on(person)
+    _let_jobs_go_on(opened)
     _look_after_bindings(person)
     context = list_context(person, listing.seen_by(person), opened.answer)
     return {**context, **panel(person, deferrals.latest_job(person))}
@@ -131,8 +131,10 @@ def _look_after_bindings(person: Person) -> None:
         transaction.on_commit(lambda: jobs.hint(jobs.check_bindings, person.pk))
 
 
-def _let_jobs_go_on(person: Person) -> None:
-    if deferrals.resume_waiting(person):
+def _let_jobs_go_on(opened: Opened) -> None:
+    """The portal knows this person again; unless it refuses the app's own question, jobs go on at once."""
+    person = opened.person
+    if not isinstance(opened.answer, AccessLost) and deferrals.resume_waiting(person):
         transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
 
 
