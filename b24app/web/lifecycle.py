@@ -24,6 +24,7 @@ from b24app.bitrix.errors import AccessLost, BitrixError
 from b24app.bitrix.payloads import BadPayload, Opening, read_event, read_opening
 from b24app.models import PendingOpening, Person, Portal
 from b24app.portals import NotAllowed, NotProven, Opened
+from b24app.web import reconnect
 from b24app.web.access import TICKET_HEADER, Ticket, allow_frame, language_of, require_our_page, speaking_to, ticketed
 from b24app.web.jobs import panel
 from b24app.web.lists import Listing, list_context
@@ -44,8 +45,12 @@ STEPS = ("connect", "install-scope", "install-bind")
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def home(request: HttpRequest) -> HttpResponse:
-    """The public page; posted to by a portal, the app."""
-    return _open(request) if request.method == "POST" else render(request, "about.html")
+    """The public page; posted to by a portal, the app; with a code, the way back from a portal."""
+    if request.method == "POST":
+        return _open(request)
+    if request.method == "GET" and {"code", "state"} <= request.GET.keys():
+        return reconnect.come_back(request)
+    return render(request, "about.html")
 
 
 @csrf_exempt
@@ -123,7 +128,7 @@ def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
     _let_jobs_go_on(opened)
     _look_after_bindings(person)
     context = list_context(person, listing.seen_by(person), opened.answer)
-    return {**context, **panel(person, deferrals.latest_job(person))}
+    return {**context, **panel(person, deferrals.latest_job(person)), "owed": removals.owed_before(person)}
 
 
 def _look_after_bindings(person: Person) -> None:
