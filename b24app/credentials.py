@@ -14,12 +14,14 @@ from django.db.models import F, Q
 from b24app import dates, refusals, vault
 from b24app.bitrix import http, oauth
 from b24app.bitrix.client import Client, Exchange
+from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
     CredentialRefused,
     Elsewhere,
     Expired,
+    NoSuchMethod,
     NotInstalled,
     NotRun,
     TooManyRequests,
@@ -283,14 +285,22 @@ def _with_client(
         check()
         reserve_request(portal, share)
 
-    client = Client(portal.endpoint, credential.access_token, reach(), timeout, before, journal(portal, job_id))
+    client = Client(
+        portal.endpoint,
+        credential.access_token,
+        reach(),
+        timeout,
+        before,
+        journal(portal, job_id),
+        Dialect(portal.dialect),
+    )
     try:
         try:
-            return use(client)
+            return in_its_dialect(portal, client, use)
         except Elsewhere:
             if not follow_move(credential):
                 raise
-            return use(replace(client, endpoint=credential.person.portal.endpoint))
+            return in_its_dialect(portal, replace(client, endpoint=credential.person.portal.endpoint), use)
     except Expired:
         mark_expired(credential)
         raise
@@ -300,6 +310,27 @@ def _with_client(
     except NotInstalled:
         suspend(portal, dates.now())
         raise
+
+
+def in_its_dialect(portal: Portal, client: Client, use: Callable[[Client], T]) -> T:
+    """Call `use`; where a method is missing, once more in the other dialect, which is remembered if it works.
+
+    `use` may be called twice: a method that does not exist has done nothing. Raises what `use` raises.
+    """
+    try:
+        return use(client)
+    except NoSuchMethod:
+        result = use(replace(client, dialect=client.dialect.other))
+        learn_dialect(portal, client.dialect.other)
+        return result
+
+
+def learn_dialect(portal: Portal, dialect: Dialect) -> None:
+    """Remember how the portal speaks of tasks. Boxes without tasks.task.* defer a task in progress in one step,
+    until one of them refuses to."""
+    portal.dialect, portal.defers_directly = Portal.Dialect(dialect.value), dialect is Dialect.LEGACY or None
+    Portal.objects.filter(pk=portal.pk).update(dialect=portal.dialect, defers_directly=portal.defers_directly)
+    logger.info("portal %s speaks the %s dialect", portal.pk, dialect)
 
 
 def follow_move(credential: Credential) -> bool:

@@ -28,6 +28,10 @@ class Portal(models.Model):
         SUSPENDED = "suspended"  # uninstalling was reported and is not confirmed yet
         UNINSTALLED = "uninstalled"  # confirmed, and erased
 
+    class Dialect(models.TextChoices):
+        MODERN = "modern"  # tasks.task.*
+        LEGACY = "legacy"  # task.item.*, in boxes that have nothing else
+
     member_id = models.CharField(max_length=64, unique=True)
     endpoint = models.URLField(max_length=300)  # "https://acme.bitrix24.com/rest/", learned from the OAuth host
     oauth_url = models.URLField(max_length=200)  # the portal's authorization server, one of B24_OAUTH_URLS
@@ -64,6 +68,10 @@ class Portal(models.Model):
     bucket_at = models.FloatField(default=0)  # unix seconds
     operating = models.JSONField(default=dict)  # method -> [seconds used, unix time of the reset]
     seconds_per_command = models.FloatField(null=True)  # measured, smoothed
+
+    # How tasks are spoken of there, learned and relearned (credentials.py, slices.py).
+    dialect = models.CharField(max_length=6, choices=Dialect, default=Dialect.MODERN)
+    defers_directly = models.BooleanField(null=True)  # a task in progress without a pause; None: not known yet
 
     def __str__(self) -> str:
         return f"portal {self.pk}"
@@ -308,6 +316,7 @@ class JobItem(models.Model):
     status_seen = models.PositiveSmallIntegerField(null=True)  # the real status at the last reading
     seen_at = models.DateTimeField(null=True)
     status_before = models.PositiveSmallIntegerField(null=True)  # what the task was when we first touched it
+    directly = models.BooleanField(default=False)  # from in progress without a pause: last sent, or next
     sends = models.PositiveSmallIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
     refusal = models.CharField(max_length=100, blank=True)  # the code of an answer that awaits its reading

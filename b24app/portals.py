@@ -2,8 +2,8 @@
 everything else is a claim."""
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,17 @@ from django.utils.translation import gettext
 from b24app import credentials, dates
 from b24app.bitrix import oauth
 from b24app.bitrix.client import Answer, Client, Command
-from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused, Expired, Moved, Refused, Unknown
+from b24app.bitrix.dialects import Dialect
+from b24app.bitrix.errors import (
+    AccessLost,
+    BitrixError,
+    CredentialRefused,
+    Expired,
+    Moved,
+    NoSuchMethod,
+    Refused,
+    Unknown,
+)
 from b24app.bitrix.payloads import Opening
 from b24app.models import Person, Portal
 
@@ -34,6 +44,7 @@ BINDINGS_LIFE = timedelta(hours=1)  # an admin's opening looks after them this o
 TITLE_LANGUAGES = ("en", "ru")
 
 OPENING_TIMEOUT = 3.0  # seconds; who opens the page then is shown a skeleton while we go on asking
+MODERN_SIGN = "modern"  # batch key: what answers here is no old box any more
 VIEWER = "$result[me][ID]"  # in a page's own command: the user id of whoever opens the page
 
 
@@ -146,15 +157,38 @@ def _opened_at(
         timeout,
         before=lambda: credentials.reserve_request(portal, credentials.FULL_SHARE),
         after=credentials.journal(portal),
+        dialect=Dialect(portal.dialect),
     )
-    answers = client.batch([Command("app", "app.info"), Command("me", "profile"), command])
+    me = Command("me", "profile")
+    answers = client.batch([Command("app", "app.info"), me, command, *_questions_about_dialect(portal)])
     plan = _check_app(_success(answers["app"]).result)
     profile = read_profile(_success(answers["me"]).result)
     if user_id not in (None, profile.user_id):
         raise NotProven("another person's token")
     if portal.plan != plan:
         Portal.objects.filter(pk=portal.pk).update(plan=plan)
-    return Opened(_keep_visitor(portal, profile, opening), answers[command.key])
+    person = _keep_visitor(portal, profile, opening)
+    if isinstance(answers.get(MODERN_SIGN), Answer):
+        credentials.learn_dialect(portal, Dialect.MODERN)
+    return Opened(person, _answer_in_its_dialect(portal, client, [me, command], answers[command.key]))
+
+
+def _questions_about_dialect(portal: Portal) -> list[Command]:
+    """A box that spoke the old dialect may have been updated since: every opening asks for a modern method."""
+    return [Command(MODERN_SIGN, "tasks.task.getfields")] if portal.dialect == Portal.Dialect.LEGACY else []
+
+
+def _answer_in_its_dialect(
+    portal: Portal, client: Client, commands: Sequence[Command], answer: Answer | BitrixError
+) -> Answer | BitrixError:
+    """The answer to the last of `commands`, asked for once more where its method does not exist."""
+    if not isinstance(answer, NoSuchMethod):
+        return answer
+    again = replace(client, dialect=client.dialect.other)
+    found = again.batch(commands)[commands[-1].key]
+    if isinstance(found, Answer):
+        credentials.learn_dialect(portal, again.dialect)
+    return found
 
 
 def _check_app(result: Any) -> str:

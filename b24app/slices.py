@@ -7,7 +7,7 @@ An answer that was lost is settled by reading, never by guessing or repeating.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +24,7 @@ from b24app.bitrix.errors import (
     BitrixError,
     CredentialRefused,
     Expired,
+    NoSuchMethod,
     NotRun,
     OperatingLimit,
     TooManyRequests,
@@ -39,7 +40,7 @@ JOURNAL_LIFE = timedelta(days=7)
 
 State, Step = JobItem.State, JobItem.Step
 SAVED_FIELDS = [
-    *("title", "state", "step", "status_seen", "seen_at", "refusal", "code", "vendor_code", "changed_at"),
+    *("title", "state", "step", "status_seen", "seen_at", "refusal", "code", "vendor_code", "changed_at", "directly"),
 ]
 
 
@@ -248,22 +249,67 @@ class JobStep:
         now = dates.now()
         user_id = self.job.person.user_id
         found = tasks.read_states(self.client, [item.task_id for item in items])
+        refused_directly = [item for item in items if steps.is_refused_directly(item, found.get(item.task_id))]
         for item in items:
             task = found.get(item.task_id)
             steps.take_reading(item, task, user_id)
             item.title = task.title[:300] if task else item.title
             item.seen_at = now
-        self._refuse_what_may_only_be_paused(items, found)
-        self._save(items)
+        if refused_directly:
+            self._learn_from_refusals(refused_directly, items)
+        self._ask_what_may_be_paused(items, found)
+        self._save(items, [(item, found[item.task_id]) for item in items if item.state == State.DONE])
 
-    def _refuse_what_may_only_be_paused(self, items: Sequence[JobItem], found: dict[int, TaskState]) -> None:
-        """Who is no participant may be allowed to pause a task and then not to defer it: ask before pausing."""
-        to_pause = [item for item in items if item.state == State.PENDING and Act.PAUSE in steps.acts_for(item)]
-        ids = [item.task_id for item in to_pause if self.job.person.user_id not in found[item.task_id].participants]
-        access = tasks.read_access(self.client, ids) if ids else {}
-        for item in to_pause:
-            if item.task_id in access and not {"PAUSE", "EDIT"} <= access[item.task_id]:
+    def _ask_what_may_be_paused(self, items: Sequence[JobItem], found: dict[int, TaskState]) -> None:
+        """Who is no participant may be allowed to pause a task and then not to defer it: ask before pausing.
+
+        The first task of a portal that we do not know yet is asked for too: it may be one that defers directly.
+        """
+        pending = [item for item in items if item.state == State.PENDING and item.step == Step.NONE]
+        self._choose_paths(pending)
+        to_pause = {item.task_id: item for item in pending if Act.PAUSE in steps.acts_for(item)}
+        foreign = [id for id in to_pause if self.job.person.user_id not in found[id].participants]
+        unknown = list(to_pause)[:1] if self.portal.defers_directly is None else []
+        access = tasks.read_access(self.client, ids) if (ids := list(dict.fromkeys(foreign + unknown))) else {}
+        if access:
+            self._learn_from_access(access.values())
+            self._choose_paths(pending)
+        for id in foreign:
+            if Act.PAUSE in steps.acts_for(to_pause[id]) and not {"PAUSE", "EDIT"} <= access[id]:
+                to_pause[id].state, to_pause[id].code = State.FAILED, JobItem.Code.NOT_PERMITTED
+
+    # Whether the portal defers a task in progress without a pause
+
+    @property
+    def portal(self) -> Portal:
+        return self.job.person.portal
+
+    def _choose_paths(self, items: Sequence[JobItem]) -> None:
+        for item in items:
+            item.directly = self.portal.defers_directly is True and item.status_seen == tasks.IN_PROGRESS
+
+    def _learn_from_access(self, access: Iterable[frozenset[str]]) -> None:
+        """What a person may do with tasks in progress: DEFER among it is there only where no pause is needed."""
+        if any("DEFER" in allowed for allowed in access):
+            self._learn(directly=True)
+        elif self.portal.defers_directly is None and any("PAUSE" in allowed for allowed in access):
+            self._learn(directly=False)
+
+    def _learn_from_refusals(self, refused: Sequence[JobItem], items: Sequence[JobItem]) -> None:
+        """Where direct defers work for other tasks of the job, a refusal is about the person; else the portal
+        has changed its rule, and these take two steps."""
+        now_done = any(item.state == State.DONE and item.directly for item in items)
+        if now_done or self.job.items.filter(state=State.DONE, directly=True).exists():
+            for item in refused:
                 item.state, item.code = State.FAILED, JobItem.Code.NOT_PERMITTED
+        else:
+            self._learn(directly=False)
+
+    def _learn(self, *, directly: bool) -> None:
+        if self.portal.defers_directly is not directly:
+            Portal.objects.filter(pk=self.portal.pk).update(defers_directly=directly)
+            self.portal.defers_directly = directly
+            logger.info("portal %s defers tasks in progress directly: %s", self.portal.pk, directly)
 
     # Sending
 
@@ -284,7 +330,11 @@ class JobStep:
             if item.state == State.DONE:
                 slept.append((item, shown))
         self._save(items, slept, replies)
+        if any(isinstance(reply, Answer) and tasks.shows_direct_defer(reply) for reply in replies.values()):
+            self._learn(directly=True)
         for reply in replies.values():
+            if isinstance(reply, NoSuchMethod):
+                raise reply
             if isinstance(reply, OperatingLimit):
                 raise self._until_reset(reply)
             if isinstance(reply, AccessLost):
@@ -331,16 +381,15 @@ class JobStep:
     def _save(
         self,
         items: Sequence[JobItem],
-        slept: Sequence[tuple[JobItem, TaskState | None]] = (),
+        slept: Sequence[tuple[JobItem, TaskState | None]],
         replies: dict[tuple[int, Act], Answer | BitrixError] | None = None,
     ) -> None:
         """Everything that a step found out, in one transaction that only the holder of the lease can make."""
         now = dates.now()
-        settled_now = [(item, None) for item in items if item.state == State.DONE] if replies is None else slept
         with transaction.atomic():
             self.lease.renew()
             JobItem.objects.bulk_update(items, SAVED_FIELDS)
-            deferrals.record(self.job, settled_now, now)
+            deferrals.record(self.job, slept, now)
             Job.objects.filter(pk=self.job.pk).update(
                 **deferrals.counts(self.job),
                 state=Job.State.RUNNING,

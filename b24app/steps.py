@@ -1,9 +1,10 @@
 """One task's way to Deferred: which acts come next, and what an answer or a reading means for it.
 
 Pure decisions over one item, without database or network. A task in progress is deferred in two steps, pause
-then defer, both sent together; every answer that does not settle the matter is followed by a reading.
+then defer, both sent together, or directly where the portal allows that; every answer that does not settle the
+matter is followed by a reading.
 
-    pending --sent--> answered: done | to be read (refusal) | pending (nothing ran) | lost
+    pending --sent--> answered: done | to be read (refusal, no task shown) | pending (nothing ran) | lost
     to be read, lost --reading--> done | skipped | failed | pending (again, or to be started again)
 """
 
@@ -14,6 +15,8 @@ from b24app.bitrix.tasks import Act, TaskState
 from b24app.models import JobItem
 
 MAX_SENDS = 4  # of one item; somebody else keeps changing a task that needs more
+
+UNSEEN = "unseen"  # in place of a refusal: a success that did not show the task
 
 NOTHING_RAN = (NotRun, AccessLost)
 
@@ -31,7 +34,7 @@ def acts_for(item: JobItem) -> list[Act]:
     """What to send next for an item whose status was read."""
     if item.step == Step.RESTORING:
         return [Act.START]
-    if item.status_seen == tasks.IN_PROGRESS:
+    if item.status_seen == tasks.IN_PROGRESS and not item.directly:
         return [Act.PAUSE, Act.DEFER]
     return [Act.DEFER]
 
@@ -67,6 +70,9 @@ def _take_success(item: JobItem, answer: Answer, user_id: int) -> TaskState | No
     if item.step == Step.RESTORING:
         _fail(item, Code(item.code))
         return None
+    if answer.result is None:  # the legacy dialect says no more than that: whose doing it was, a reading tells
+        item.refusal = UNSEEN
+        return None
     found = tasks.state_in(answer)
     if found and (found.status != tasks.DEFERRED or found.status_changed_by not in (None, user_id)):
         item.refusal = "not_ours"  # a success that changed nothing: somebody else was there first
@@ -80,8 +86,8 @@ def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
 
     The status is kept for the next send; a terminal state is final. Safe to repeat.
     """
-    was_lost = item.state == State.SENT and not item.refusal
-    refused, item.refusal = bool(item.refusal), ""
+    was_lost = item.state == State.SENT and item.refusal in ("", UNSEEN)
+    refused, item.refusal = has_refusal(item), ""
     if found is None:
         _lose_sight(item)
         return
@@ -97,18 +103,19 @@ def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
     elif found.status == tasks.IN_PROGRESS:
         _take_in_progress(item, refused and seen == tasks.IN_PROGRESS)
     else:
-        if was_lost and ours and seen == tasks.IN_PROGRESS and item.step == Step.NONE:
+        if was_lost and ours and seen == tasks.IN_PROGRESS and item.step == Step.NONE and not item.directly:
             item.step = Step.PAUSED  # the first half was applied
         _take_paused_or_pending(item, refused and seen != tasks.IN_PROGRESS)
 
 
-def _take_in_progress(item: JobItem, pause_refused: bool) -> None:
+def _take_in_progress(item: JobItem, refused: bool) -> None:
     if item.step == Step.RESTORING:
         _fail(item, Code(item.code))  # it is in progress again, which was the point
-    elif pause_refused:
+    elif refused and not item.directly:
         _fail(item, Code.NOT_PERMITTED)
     else:
-        item.step = Step.NONE  # whoever started it: it takes both steps
+        # Whoever started it, and whether or not it could not be deferred directly: it takes both steps.
+        item.step, item.directly = Step.NONE, False
         _try_again(item)
 
 
@@ -140,6 +147,17 @@ def _try_again(item: JobItem) -> None:
         item.step, item.code, item.state = Step.RESTORING, Code.CHANGING, State.PENDING
     else:
         _fail(item, Code.CHANGING)
+
+
+def has_refusal(item: JobItem) -> bool:
+    """Whether the answer to what was sent last was a refusal that is still to be understood."""
+    return item.refusal not in ("", UNSEEN)
+
+
+def is_refused_directly(item: JobItem, found: TaskState | None) -> bool:
+    """Whether the portal refused to defer a task from in progress that is in progress indeed."""
+    both = {item.status_seen, found.status if found else None}
+    return item.directly and has_refusal(item) and both == {tasks.IN_PROGRESS}
 
 
 def _lose_sight(item: JobItem) -> None:

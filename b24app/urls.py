@@ -1,6 +1,6 @@
 """Every address on one screen."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from b24app.web import jobs, lifecycle, lists, owed, reconnect
 
@@ -23,6 +23,8 @@ urlpatterns = [
     path("jobs/", jobs.create, name="jobs"),
     path("jobs/<int:job_id>/", jobs.watch, name="job"),
     path("jobs/<int:job_id>/dismiss/", jobs.dismiss, name="job-dismiss"),
+    path("jobs/<int:job_id>/stop/", jobs.stop, name="job-stop"),
+    re_path(r"^jobs/(?P<job_id>\d{1,18})/again/(?P<what>failed|cancelled)/$", jobs.again, name="job-again"),
     path("owed/take-over/", owed.take_over, name="owed-take-over"),
     path("owed/forget/", owed.forget, name="owed-forget"),
     # Machines ask for these.

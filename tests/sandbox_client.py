@@ -155,6 +155,10 @@ class Sandbox:
             raise RuntimeError(content["error"])
         return content["result"]
 
+    def many(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+        """Run several verbs in one request; their results."""
+        return self.control("many", calls=calls)
+
     def reset(self) -> None:
         """Forget everything but the bare portals and the app."""
         self.control("reset")

@@ -48,6 +48,11 @@ def test_the_path_follows_the_real_status(seen, step, acts):
     assert steps.acts_for(sent(seen, step)) == acts
 
 
+def test_a_portal_that_allows_it_gets_one_defer_from_in_progress():
+    assert steps.acts_for(sent(3, directly=True)) == [Act.DEFER]
+    assert steps.acts_for(sent(2, Step.RESTORING, directly=True)) == [Act.START]
+
+
 @pytest.mark.parametrize(
     "pause, defer, state, step, to_be_read",
     [
@@ -92,6 +97,54 @@ def test_a_success_that_shows_no_task_is_a_success():
 
 
 @pytest.mark.parametrize(
+    "found, state, code",
+    [
+        (task(6), S.DONE, ""),
+        (task(6, by=SOMEBODY), S.SKIPPED, Code.ALREADY_DEFERRED),
+        (task(3), S.PENDING, ""),
+        (task(5), S.SKIPPED, Code.COMPLETED),
+        (None, S.SKIPPED, Code.GONE),
+    ],
+)
+def test_a_success_that_says_nothing_is_settled_by_reading_at_once(found, state, code):
+    item = sent(directly=True)
+    assert steps.take_answer(item, {Act.DEFER: Answer(None)}, ME) is None
+    assert (item.state, bool(item.refusal)) == (S.SENT, True)
+    steps.take_reading(item, found, ME)
+    assert (item.state, item.code) == (state, code)
+
+
+def test_a_direct_defer_that_is_refused_is_followed_by_both_steps():
+    item = sent(directly=True)
+    steps.take_answer(item, {Act.DEFER: NO}, ME)
+    assert steps.is_refused_directly(item, task(3))
+    steps.take_reading(item, task(3), ME)
+    assert item.state == S.PENDING
+    assert steps.acts_for(item) == [Act.PAUSE, Act.DEFER]
+
+
+@pytest.mark.parametrize(
+    "item, found",
+    [
+        (sent(directly=True), task(3)),  # lost, not refused
+        (sent(directly=True, refusal=steps.UNSEEN), task(3)),
+        (sent(directly=True, refusal="1048582"), task(2)),  # somebody paused it meanwhile
+        (sent(directly=True, refusal="1048582"), task(5)),
+        (sent(directly=True, refusal="1048582"), None),
+        (sent(directly=False, refusal="1048582"), task(3)),
+    ],
+)
+def test_nothing_else_tells_that_a_portal_refuses_direct_defers(item, found):
+    assert not steps.is_refused_directly(item, found)
+
+
+def test_a_pause_that_we_did_not_send_is_not_taken_for_ours():
+    item = sent(directly=True)
+    steps.take_reading(item, task(2), ME)
+    assert (item.state, item.step) == (S.PENDING, Step.NONE)
+
+
+@pytest.mark.parametrize(
     "item, found, state, code, step",
     [
         # lost answers
@@ -133,16 +186,17 @@ def test_a_refused_start_is_read_too():
     assert item.refusal == "0"
 
 
-replies = st.sampled_from([OK, "noop", NO, LOST, LIMIT])
+replies = st.sampled_from([OK, "noop", "null", NO, LOST, LIMIT])
 worlds = st.sampled_from([None, 1, 2, 3, 4, 5, 6, 7])
 
 
-@given(st.lists(st.tuples(replies, replies, worlds, st.booleans()), min_size=40, max_size=40))
-def test_whatever_happens_an_item_ends_and_is_never_left_paused_silently(story):
+@given(st.lists(st.tuples(replies, replies, worlds, st.booleans()), min_size=40, max_size=40), st.booleans())
+def test_whatever_happens_an_item_ends_and_is_never_left_paused_silently(story, directly):
     item = JobItem(task_id=31)
     for first, last, status, mine in story:
         found = None if status is None else task(status, ME if mine else SOMEBODY)
         if item.state == S.PENDING and item.status_seen:
+            item.directly = directly and item.status_seen == 3
             acts = steps.acts_for(item)
             item.state, item.sends = S.SENT, item.sends + 1
             item.status_before = item.status_before or item.status_seen
@@ -161,4 +215,6 @@ def test_whatever_happens_an_item_ends_and_is_never_left_paused_silently(story):
 def _reply(word, status):
     if word is OK:
         return full(status)
+    if word == "null":
+        return Answer(None)
     return full(status, by=SOMEBODY) if word == "noop" else word

@@ -6,11 +6,12 @@ The classification of answers stands here once; what callers see is an Answer or
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
 from b24app.bitrix import http
+from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import BitrixError, Moved, Refused, Unknown, error_for
 from b24app.bitrix.limits import BATCH_SIZE
 
@@ -74,11 +75,13 @@ class Client:
     timeout: float = 75.0  # seconds; Bitrix24 itself gives up at 60
     before: Callable[[], None] = _nothing
     after: Callable[[Exchange], None] = _nothing
+    dialect: Dialect = Dialect.MODERN  # of the portal; callers speak the modern one
 
     def call(self, method: str, params: Params | None = None) -> Answer:
         """Call one method. Raises the errors of errors.py; only after Unknown may it have happened."""
-        body = self._post(method, dict(params or {}))
-        return _answer(body.get("result"), body, body.get("time"))
+        spelled, arguments = self.dialect.spell(method, params or {})
+        body = self._post(spelled, dict(arguments))
+        return _answer(self.dialect.read(method, body.get("result")), body, body.get("time"))
 
     def batch(self, commands: Sequence[Command]) -> dict[str, Answer | BitrixError]:
         """Run up to 50 commands in order in one request; a key that was not answered is Unknown.
@@ -88,12 +91,22 @@ class Client:
         """
         if len(commands) > BATCH_SIZE:
             raise ValueError(f"{len(commands)} commands in one batch")
-        cmd = {command.key: f"{command.method}?{encode_query(command.params)}" for command in commands}
+        cmd = {command.key: self._spelled(command) for command in commands}
         body = self._post("batch", {"halt": 0, "cmd": cmd})
         result = body.get("result")
         if not isinstance(result, dict):
             raise Unknown("garbled_batch")
-        return {command.key: _of_command(command.key, result) for command in commands}
+        answers = {command.key: _of_command(command.key, result) for command in commands}
+        return {command.key: self._read(command, answers[command.key]) for command in commands}
+
+    def _spelled(self, command: Command) -> str:
+        method, params = self.dialect.spell(command.method, command.params)
+        return f"{method}?{encode_query(params)}"
+
+    def _read(self, command: Command, answer: Answer | BitrixError) -> Answer | BitrixError:
+        if isinstance(answer, BitrixError):
+            return answer
+        return replace(answer, result=self.dialect.read(command.method, answer.result))
 
     def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """One HTTP request; the whole answer as a map without `error`."""

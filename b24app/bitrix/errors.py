@@ -59,6 +59,12 @@ class Unreachable(Elsewhere):
     delay = 30.0
 
 
+class NoSuchMethod(NotRun):
+    """The portal does not know the method: an old box, perhaps, which speaks the other dialect."""
+
+    delay = 60.0
+
+
 class TooManyRequests(NotRun):
     """The portal's bucket of requests is full."""
 
@@ -102,6 +108,7 @@ KINDS: dict[str, type[BitrixError]] = {
     "query_limit_exceeded": TooManyRequests,
     "operation_time_limit": OperatingLimit,
     "connection_error": NotRun,  # the portal could not reach its authorization server
+    "error_method_not_found": NoSuchMethod,
     "method_confirm_waiting": AccessLost,
     "method_confirm_denied": AccessLost,
     "overload_limit": AccessLost,  # a block of the whole app, not a rate limit, though both come with 503

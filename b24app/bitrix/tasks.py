@@ -10,10 +10,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from b24app.bitrix import dialects
 from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import BitrixError, Unknown
 
-PAGE_SIZE = 50  # fixed by the portal
+PAGE_SIZE = dialects.PAGE_SIZE
 COLLECT_PAGES = 10  # pages asked for in one batch
 
 NEW, PENDING, IN_PROGRESS, AWAITING_CONTROL, COMPLETED, DEFERRED, DECLINED = range(1, 8)
@@ -110,6 +112,7 @@ class TaskState:
     participants: frozenset[int]  # creator, responsible and accomplices, by user id
     status_changed_by: int | None
     status_changed_at: datetime | None
+    may_defer: bool = False  # whether it may be deferred as it is; only a change of status answers with that
 
 
 LIST_FIELDS = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "GROUP_ID", "ACTIVITY_DATE"]
@@ -190,7 +193,12 @@ def collect_after(client: Client, wanted: TaskFilter, after_id: int) -> tuple[li
 
 
 def read_access(client: Client, task_ids: Sequence[int]) -> dict[int, frozenset[str]]:
-    """What the client's person may do with each task, as upper-case words ("PAUSE", "EDIT"). One request."""
+    """What the client's person may do with each task, as upper-case words ("PAUSE", "EDIT"). One request.
+
+    The legacy dialect has no such question: nothing is known to be allowed there, and nothing is asked.
+    """
+    if client.dialect is Dialect.LEGACY:
+        return {id: frozenset() for id in task_ids}
     answers = client.batch([Command(f"a{id}", "tasks.task.getaccess", {"taskId": id}) for id in task_ids])
     return {id: _allowed(answers[f"a{id}"]) for id in task_ids}
 
@@ -212,6 +220,12 @@ def state_in(answer: Answer) -> TaskState | None:
     return state_of(task) if isinstance(task, dict) else None
 
 
+def shows_direct_defer(answer: Answer) -> bool:
+    """Whether a change of status answered that its task, in progress now, may be deferred without a pause."""
+    found = state_in(answer)
+    return found is not None and found.status == IN_PROGRESS and found.may_defer
+
+
 def state_of(raw: dict[str, Any]) -> TaskState:
     accomplices = raw.get("accomplices")
     people = [raw.get("createdBy"), raw.get("responsibleId"), *_values(accomplices)]
@@ -222,6 +236,7 @@ def state_of(raw: dict[str, Any]) -> TaskState:
         participants=frozenset(int(person) for person in people if person),
         status_changed_by=int(raw["statusChangedBy"]) if raw.get("statusChangedBy") else None,
         status_changed_at=_moment(raw.get("statusChangedDate")),
+        may_defer=isinstance(raw.get("action"), dict) and raw["action"].get("defer") is True,
     )
 
 

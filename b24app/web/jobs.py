@@ -15,7 +15,7 @@ from b24app import dates, deferrals, jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.access import ticketed
 from b24app.web.reconnect import start_url
-from b24app.web.words import task_links
+from b24app.web.words import task_links, too_many_jobs
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
 # How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
@@ -24,6 +24,9 @@ LONGEST_DELAY = 5000
 WAITING_DELAY = 3000
 # The worst first: a task left paused needs a person at once.
 WORST_FIRST = [JobItem.Code.LEFT_PAUSED, JobItem.Code.NOT_PERMITTED, JobItem.Code.CHANGING, JobItem.Code.REFUSED]
+
+# What a finished job may have left, by the word in the address.
+AGAIN = {"failed": [JobItem.State.FAILED], "cancelled": [JobItem.State.CANCELLED]}
 
 
 class JobForm(forms.Form):
@@ -58,16 +61,52 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
     try:
         job = deferrals.start(person, selection, form.cleaned_data["reason"], form.cleaned_data["key"])
     except deferrals.NotReady:
-        response = render(request, "_selection_failed.html", {"selection": selection})
-        response["HX-Retarget"] = "#dialog-body"
-        response["HX-Reswap"] = "innerHTML"
-        return response
+        return _in_dialog(render(request, "_selection_failed.html", {"selection": selection}))
+    except deferrals.TooManyJobs:
+        return _in_dialog(render(request, "_dialog_trouble.html", {"trouble": too_many_jobs()}))
     except deferrals.KeyReused:
         raise SuspiciousOperation("this key stood for another job") from None
+    return _started(request, person, job)
+
+
+def _in_dialog(response: HttpResponse) -> HttpResponse:
+    """An answer for the dialog that is still open, instead of the panel above the list."""
+    response["HX-Retarget"] = "#dialog-body"
+    response["HX-Reswap"] = "innerHTML"
+    return response
+
+
+def _started(request: HttpRequest, person: Person, job: Job) -> HttpResponse:
     transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
     response = render(request, "_job.html", panel(person, job))
     response["HX-Trigger-After-Swap"] = "job-started"
     return response
+
+
+@require_POST
+@ticketed
+def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
+    """Stop a job; the answer is its panel, with the result when nothing is left to be settled."""
+    job = get_object_or_404(person.jobs, pk=job_id)
+    if deferrals.stop(job):
+        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+    job.refresh_from_db()
+    response = render(request, "_job.html", {**panel(person, job), "announce": True})
+    response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-started"
+    return response
+
+
+@require_POST
+@ticketed
+def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpResponse:
+    """Go on with what a finished job left, "cancelled" or "failed", as a new job; pressed twice, it is one."""
+    job = get_object_or_404(person.jobs, pk=job_id)
+    try:
+        following = deferrals.start_again(job, AGAIN[what], f"{what} of {job.pk}")
+    except (deferrals.NotReady, deferrals.TooManyJobs):
+        return render(request, "_job.html", {**panel(person, job), "too_many": too_many_jobs().sentence})
+    deferrals.dismiss(job)
+    return _started(request, person, following)
 
 
 @require_GET

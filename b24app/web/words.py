@@ -35,6 +35,7 @@ REASONS = {
     Code.CHANGING: gettext_lazy("Somebody else kept changing them"),
     Code.REFUSED: gettext_lazy("Bitrix24 refused"),
     Code.LEFT_PAUSED: gettext_lazy("Paused, but neither deferred nor started again"),
+    Code.STOPPED: gettext_lazy("Not started, because you stopped the job"),
 }
 # What to do about it, where that is not plain.
 REMEDIES = {
@@ -169,12 +170,14 @@ def what_it_waits_for(job: Job) -> str:
 
 @register.filter
 def outcome(job: Job) -> str:
-    """ "120 deferred · 3 failed · 1 skipped", as far as there is something to say."""
+    """ "120 deferred · 3 failed · 1 skipped · 7 not started", as far as there is something to say."""
     parts = [gettext("%(n)s deferred") % {"n": grouped(job.done)}]
     if job.failed:
         parts.append(gettext("%(n)s failed") % {"n": grouped(job.failed)})
     if job.skipped:
         parts.append(gettext("%(n)s skipped") % {"n": grouped(job.skipped)})
+    if job.cancelled:
+        parts.append(gettext("%(n)s not started") % {"n": grouped(job.cancelled)})
     return " · ".join(parts)
 
 
@@ -193,6 +196,11 @@ class Trouble:
     action: str = ""  # "reopen" the app, try "again", or nothing
     code: str = ""  # the portal's word for it, for support
     retry: int | None = None  # seconds after which the page tries again by itself
+
+
+def too_many_jobs() -> Trouble:
+    sentence = gettext("Four of your jobs are not finished yet. Stop one, or wait until one has finished.")
+    return Trouble(gettext("Too many jobs at once"), sentence, "again")
 
 
 def trouble(error: BitrixError) -> Trouble:

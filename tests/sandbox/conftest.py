@@ -9,17 +9,22 @@ from werkzeug import Response
 @pytest.fixture
 def acme(sandbox):
     """Acme with the app installed: Ann administers it, Bob works, Zoe has nothing to do with his tasks."""
-    ann = sandbox.user("acme", name="Ann", last_name="Admin", is_admin=True, position="CEO")
-    bob = sandbox.user("acme", name="Bob", last_name="Worker", zone="Europe/Berlin")
-    zoe = sandbox.user("acme", name="Zoe", last_name="Stranger")
-    installation = sandbox.install("acme")
+    acme, ann, bob, zoe = {"portal": "acme"}, 1, 2, 3
+    *_, installation, bobs, anns = sandbox.many(
+        ("user", acme | {"number": ann, "name": "Ann", "last_name": "Admin", "is_admin": True, "position": "CEO"}),
+        ("user", acme | {"number": bob, "name": "Bob", "last_name": "Worker", "zone": "Europe/Berlin"}),
+        ("user", acme | {"number": zoe, "name": "Zoe", "last_name": "Stranger"}),
+        ("install", acme),
+        ("open", acme | {"user": bob}),
+        ("open", acme | {"user": ann}),
+    )
     return SimpleNamespace(
         sandbox=sandbox,
         ann=ann,
         bob=bob,
         zoe=zoe,
-        token=sandbox.access("acme", bob),
-        admin_token=sandbox.access("acme", ann),
+        token=bobs["access"],
+        admin_token=anns["access"],
         application_token=installation["application_token"],
     )
 

@@ -1,12 +1,13 @@
 """Starting a job, watching it, and closing its result."""
 
+import html
 import re
 from datetime import timedelta
 
 import pytest
 
 from b24app import dates, slices
-from b24app.models import Job, JobItem, Lease, Selection
+from b24app.models import Job, JobItem, Lease, Portal, Selection
 
 pytestmark = pytest.mark.django_db
 
@@ -218,3 +219,52 @@ def test_a_hostile_reason_is_only_text(at_list, tasks):
     text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
     assert "<script" not in text
     assert "&lt;script&gt;" in text
+
+
+# -- Steering
+
+
+def test_a_stopped_job_says_what_was_not_started_and_offers_to_continue(at_list, tasks, sandbox):
+    at_list.start(tasks(3))
+    job = Job.objects.get()
+    answer = at_list.post(f"/jobs/{job.pk}/stop/")
+    assert "0 deferred · 3 not started" in answer.text
+    assert "Continue" in answer.text
+    following = at_list.post(f"/jobs/{job.pk}/again/cancelled/")
+    assert "Deferring 3 tasks" in following.text
+    assert at_list.post(f"/jobs/{job.pk}/again/cancelled/").text == following.text
+    assert Job.objects.count() == 2
+    rest = Job.objects.latest("pk")
+    slices.run(at_list.person.portal_id)
+    rest.refresh_from_db()
+    assert rest.done == 3
+
+
+def test_what_failed_can_be_tried_again(at_list, tasks, sandbox):
+    sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=1)
+    at_list.start(tasks(2))
+    work(at_list)
+    job = Job.objects.get()
+    result = at_list.get(f"/jobs/{job.pk}/").text
+    assert "1 deferred · 1 failed" in result
+    assert "Retry failed" in result
+    assert "Continue" not in result
+    assert "Deferring 1 task" in at_list.post(f"/jobs/{job.pk}/again/failed/").text
+
+
+def test_a_fifth_job_is_answered_in_the_dialog_and_not_started(at_list, tasks):
+    for number in range(4):
+        at_list.start(tasks(1), key=f"key-{number}" * 4)
+    answer = at_list.start(tasks(1), key="key-5" * 4)
+    assert "Too many jobs at once" in answer.text
+    assert answer.headers["HX-Retarget"] == "#dialog-body"
+    assert Job.objects.count() == 4
+
+
+@pytest.mark.parametrize("act", ["stop/", "again/failed/", "again/cancelled/"])
+def test_nobody_steers_a_foreign_job(at_list, tasks, visit, act):
+    at_list.start(tasks(1))
+    stranger = visit(name="Eve")
+    stranger.open()
+    assert stranger.post(f"/jobs/{Job.objects.get().pk}/{act}").status_code == 404
+    assert Job.objects.get().stop_asked_at is None

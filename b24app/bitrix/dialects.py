@@ -1,0 +1,84 @@
+"""The two ways to speak of tasks: today's `tasks.task.*`, and the `task.item.*` of boxes that know nothing else.
+
+Everybody else speaks and reads the modern way; a client with the legacy dialect translates at the wire. Legacy
+methods are positional: names do not count, the order does, and a change of status takes the id and nothing else.
+Source: manual, how-to-call-rest-api/data-encoding.md; task.item.* of tasks 19.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+PAGE_SIZE = 50  # fixed by the portal
+
+LEGACY_LIST = "task.item.list"
+LEGACY_METHODS = {
+    "tasks.task.list": LEGACY_LIST,
+    "tasks.task.pause": "task.item.pauseexecution",
+    "tasks.task.defer": "task.item.defer",
+    "tasks.task.renew": "task.item.renew",
+    "tasks.task.start": "task.item.startexecution",
+}
+# What the rows have under other names. There was no ACTIVITY_DATE yet, and STATUS is not the real one there.
+LEGACY_FIELDS = {"ACTIVITY_DATE": "CHANGED_DATE", "STATUS": "REAL_STATUS"}
+MODERN_NAMES = {
+    "ID": "id",
+    "TITLE": "title",
+    "REAL_STATUS": "status",
+    "DEADLINE": "deadline",
+    "CREATED_BY": "createdBy",
+    "RESPONSIBLE_ID": "responsibleId",
+    "ACCOMPLICES": "accomplices",
+    "CHANGED_DATE": "activityDate",
+    "STATUS_CHANGED_BY": "statusChangedBy",
+    "STATUS_CHANGED_DATE": "statusChangedDate",
+}
+
+
+class Dialect(StrEnum):
+    """What a portal understands. Learned by asking: a method that is missing tells."""
+
+    MODERN = "modern"
+    LEGACY = "legacy"
+
+    @property
+    def other(self) -> "Dialect":
+        return Dialect.LEGACY if self is Dialect.MODERN else Dialect.MODERN
+
+    def spell(self, method: str, params: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """The method and parameters to send for a modern method; what has no other spelling stays."""
+        legacy = LEGACY_METHODS.get(method)
+        if self is Dialect.MODERN or legacy is None:
+            return method, params
+        return legacy, _list_arguments(params) if legacy == LEGACY_LIST else {"TASKID": params["taskId"]}
+
+    def read(self, method: str, result: Any) -> Any:
+        """The result of a modern method, whichever way it was spelled."""
+        if self is Dialect.MODERN or method != "tasks.task.list" or not isinstance(result, list):
+            return result
+        return {"tasks": [_modern_row(row) for row in result if isinstance(row, dict)]}
+
+
+def _list_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Order, filter, navigation, select: by position, so that none may be empty and vanish from a query."""
+    order = params.get("order") or {"ID": "asc"}
+    page = max(0, int(params.get("start", 0))) // PAGE_SIZE + 1
+    return {
+        "ORDER": {LEGACY_FIELDS.get(name, name): direction for name, direction in order.items()},
+        "FILTER": {name: _legacy_reference(value) for name, value in params["filter"].items()},
+        "PARAMS": {"NAV_PARAMS": {"nPageSize": PAGE_SIZE, "iNumPage": page}},
+        "SELECT": [LEGACY_FIELDS.get(name, name) for name in params["select"]],
+    }
+
+
+def _legacy_reference(value: Any) -> Any:
+    """A reference to a row of an earlier list in the batch, as legacy rows have it: `$result[c0][49][ID]`."""
+    if isinstance(value, str) and value.startswith("$result["):
+        return value.replace("[tasks]", "").replace("[id]", "[ID]")
+    return value
+
+
+def _modern_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    responsible = f"{row.get('RESPONSIBLE_NAME') or ''} {row.get('RESPONSIBLE_LAST_NAME') or ''}".strip()
+    renamed = {modern: row[legacy] for legacy, modern in MODERN_NAMES.items() if legacy in row}
+    return {**renamed, "responsible": {"name": responsible}, "group": {"name": row.get("GROUP_NAME") or ""}}
