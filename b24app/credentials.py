@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Q
 
-from b24app import dates, failpoints, vault
+from b24app import dates, failpoints, refusals, vault
 from b24app.bitrix import http, oauth
 from b24app.bitrix.client import Client, Exchange
 from b24app.bitrix.dialects import Dialect
@@ -260,9 +260,12 @@ def ask(person: Person, question: Callable[[Client], T]) -> T:
     or NotRun when another process is still renewing the token.
     """
     try:
-        return _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
+        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
     except Expired:
-        return _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
+        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
+    if person.portal.parked_until:
+        refusals.unpark(person)
+    return answer
 
 
 def act(person: Person, check: Callable[[], None], job_id: int | None, work: Callable[[Client], T]) -> T:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Count
 
-from b24app import dates, selections
+from b24app import dates, refusals, selections
 from b24app.bitrix.tasks import TaskState
 from b24app.models import Deferral, Job, JobItem, Lease, Person, Portal, Selection
 
@@ -133,11 +133,15 @@ def counts(job: Job) -> dict[str, int]:
 
 
 def resume_waiting(person: Person) -> bool:
-    """Let the jobs go on that waited for this person's fresh credential; say whether there were any."""
-    waited = Job.objects.filter(
-        person=person, state=Job.State.WAITING, waiting_why__in=[Job.Why.PERSON, Job.Why.ACCESS]
-    )
-    return waited.update(state=Job.State.QUEUED, waiting_why="", waiting_code="", setbacks=0) > 0
+    """Let the jobs go on that waited until the portal lets this person in again; say whether there were any."""
+    return refusals.let_in(person)
+
+
+def waits_for(job: Job) -> Job.Why | None:
+    """Why an unfinished job does not move at the moment, as far as the portal is concerned."""
+    if job.portal.parked_until:
+        return Job.Why(job.portal.parked_why)
+    return Job.Why(job.waiting_why) if job.state == Job.State.WAITING and job.waiting_why else None
 
 
 def latest_job(person: Person) -> Job | None:
@@ -154,7 +158,7 @@ def dismiss(job: Job) -> None:
 
 def is_stalled(job: Job) -> bool:
     """Whether a job that could go on has been left alone for longer than any healthy worker would."""
-    if job.state not in (Job.State.QUEUED, Job.State.RUNNING):
+    if job.state not in (Job.State.QUEUED, Job.State.RUNNING) or waits_for(job):
         return False
     silent_since = job.last_slice_at or job.created_at
     if dates.now() - silent_since < timedelta(seconds=settings.SWEEP_EVERY):
