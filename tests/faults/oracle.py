@@ -78,9 +78,9 @@ def of_task(key, task, status, items, history, ran):
         found.append(f"{name}: deferred {len(deferred)} times, {len(done)} items say so")
     if len(deferred) > 1 + others:
         found.append(f"{name}: deferred {len(deferred)} times")
-    for method in APP_METHODS[:2]:
-        if (number := ran[method, task]) > len(items) + others:  # each may have been read before the other acted
-            found.append(f"{name}: {method} ran {number} times")
+    allowed = len(items) + others  # each may have been read before the other acted
+    counted = ((method, ran[method, task]) for method in APP_METHODS[:2])
+    found += [f"{name}: {method} ran {number} times" for method, number in counted if number > allowed]
     people = {item[2] for item in items}
     found += [f"{name}: {c['method']} with the token of {c['person']}" for c in ours if c["person"] not in people]
     last = items[-1]
@@ -140,10 +140,8 @@ def leaks(secrets, places):
 
 def unwrapped(text):
     """The bodies of Celery's messages in `text`, decoded."""
-    bodies = []
-    for body in set(re.findall(r'\\*"body\\*": ?\\*"([A-Za-z0-9+/=]{8,})', text)):
-        bodies.append(base64.b64decode(body + "==").decode(errors="replace"))
-    return "\n".join(bodies)
+    bodies = set(re.findall(r'\\*"body\\*": ?\\*"([A-Za-z0-9+/=]{8,})', text))
+    return "\n".join(base64.b64decode(body + "==").decode(errors="replace") for body in bodies)
 
 
 def journal(rows):
