@@ -202,6 +202,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs that a slice could work on at `now`: of each person, the first that does not wait."""
         active = [Job.State.QUEUED, Job.State.RUNNING]
         waited = Q(state=Job.State.WAITING, waiting_until__lte=now)
+        # Whoever came back in whatever way: what a job waited for is the state of the credential, not an event.
+        waited |= Q(
+            state=Job.State.WAITING,
+            waiting_why=Job.Why.PERSON,
+            person__credential__state=Credential.State.USABLE,
+        )
         earlier = Job.objects.filter(person=OuterRef("person"), pk__lt=OuterRef("pk"), state__in=active)
         return self.filter(Q(state__in=active) | waited).exclude(Exists(earlier))
 

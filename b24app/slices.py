@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Case, F, Min, Q, When
 from django.db.models.functions import Coalesce
 
-from b24app import credentials, dates, deferrals, refusals, selections, steps
+from b24app import credentials, dates, deferrals, failpoints, refusals, selections, steps
 from b24app.bitrix import limits, tasks
 from b24app.bitrix.client import Answer, Client
 from b24app.bitrix.errors import (
@@ -35,12 +35,25 @@ from b24app.models import Job, JobItem, Lease, LeaseLost, PendingOpening, Portal
 logger = logging.getLogger(__name__)
 
 SLICE_SECONDS = 10.0  # a slice begins no new step after so long
+RENEWALS = 3  # in a row, that the portal did not take; then the person has to come back
 LONGEST_WAIT = 3600.0  # waits double with every setback up to this
 JOURNAL_LIFE = timedelta(days=7)
 
 State, Step = JobItem.State, JobItem.Step
 SAVED_FIELDS = [
-    *("title", "state", "step", "status_seen", "seen_at", "refusal", "code", "vendor_code", "changed_at", "directly"),
+    *(
+        "title",
+        "state",
+        "step",
+        "status_seen",
+        "seen_at",
+        "refusal",
+        "code",
+        "vendor_code",
+        "changed_at",
+        "directly",
+        "sends",
+    ),
 ]
 
 
@@ -127,6 +140,8 @@ def _run_step(lease: Lease) -> bool:
 
 def _advance(job: Job, lease: Lease) -> None:
     """One step of one job; whatever stops it is written on the job, with the time to try again."""
+    if job.stop_asked_at and deferrals.wind_up(job, lease):
+        return
     try:
         credentials.act(job.person, lease.renew, job.pk, lambda client: JobStep(job, client, lease).run())
     except LeaseLost:
@@ -139,6 +154,9 @@ def _advance(job: Job, lease: Lease) -> None:
             lease.renew()
             refusals.note(job.person, error)
     except BitrixError as error:
+        if isinstance(error, Expired) and job.setbacks >= RENEWALS:
+            credentials.give_up(job.person)
+            error = CredentialRefused(error.code)
         _wait(job, lease, *_reason_to_wait(job, error))
     except Exception:
         # A job that we cannot work on must neither stop the others of its portal nor come round at once.
@@ -187,8 +205,6 @@ class JobStep:
 
     def run(self) -> None:
         """Settle what can be settled, else send what was read, else read on, else finish or wait for answers."""
-        if self.job.stop_asked_at:
-            deferrals.cancel_untouched(self.job)
         if unsettled := self._due_for_settling():
             self._read(unsettled)
         elif ready := self._ready_to_send():
@@ -318,11 +334,13 @@ class JobStep:
         acts = [(item.task_id, act) for item in items for act in steps.acts_for(item)]
         if not self._claim(items):
             return  # the person stopped the job at this moment
+        failpoints.reach("claimed")
         try:
             replies = tasks.send(self.client, acts)
         except (NotRun, AccessLost):
             self._unclaim(items)
             raise
+        failpoints.reach("answered")
         slept = []
         for item in items:
             answers = {act: replies[item.task_id, act] for id, act in acts if id == item.task_id}
@@ -337,25 +355,26 @@ class JobStep:
                 raise reply
             if isinstance(reply, OperatingLimit):
                 raise self._until_reset(reply)
-            if isinstance(reply, AccessLost):
-                raise reply
+            if isinstance(reply, (NotRun, AccessLost)):
+                raise reply  # it stopped these commands and would stop the next ones
 
     def _claim(self, items: Sequence[JobItem]) -> bool:
         """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""
         now = dates.now()
         mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.PENDING)
-        steps_seen = {item.step for item in items}
         with transaction.atomic():
             self.lease.renew()
-            claimed = mine.filter(step__in=steps_seen).update(
+            unchanged = Job.objects.unfinished().filter(pk=self.job.pk, stop_asked_at=self.job.stop_asked_at)
+            if not unchanged.update(last_slice_at=now):
+                return False  # stopped at this moment
+            claimed = mine.update(
                 state=State.SENT,
                 sent_at=now,
                 sends=F("sends") + 1,
                 status_before=Coalesce("status_before", "status_seen"),
             )
             if claimed != len(items):
-                transaction.set_rollback(True)
-                return False
+                raise LeaseLost(f"job {self.job.pk}: items changed under us")
         for item in items:
             item.state, item.sent_at, item.sends = State.SENT, now, item.sends + 1
             item.status_before = item.status_before or item.status_seen
@@ -403,6 +422,8 @@ class JobStep:
             )
             if self.job.person.portal.parked_until:
                 refusals.unpark(self.job.person)
+            failpoints.reach("saving")
+        failpoints.reach("saved")
 
     def _measured(self, replies: Sequence[tuple[tuple[int, Act], Answer | BitrixError]]) -> dict[str, object]:
         """What the answers teach about the portal: time per command, operating time per method."""

@@ -18,7 +18,7 @@ ROWS = [
     [{"portals"}, {"removals"}],
     [{"credentials"}],
     [{"refusals"}],
-    [{"models", "vault", "dates", "migrations"}, {"bitrix"}],
+    [{"models", "vault", "dates", "failpoints", "migrations"}, {"bitrix"}],
 ]
 PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in enumerate(cells) for name in names}
 
