@@ -17,6 +17,7 @@ ROWS = [
     [{"steps"}],
     [{"portals"}, {"removals"}],
     [{"credentials"}],
+    [{"refusals"}],
     [{"models", "vault", "dates", "failpoints", "migrations"}, {"bitrix"}],
 ]
 PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in enumerate(cells) for name in names}
