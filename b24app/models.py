@@ -235,7 +235,6 @@ class Job(models.Model):
         PAYMENT = "payment"  # the app's subscription has ended
         SCOPE = "scope"  # a permission was taken from the app
         CONFIRM = "confirm"  # an administrator to confirm a method
-        DENIED = "denied"  # an administrator to think better of it
         OVERLOAD = "overload"  # the portal has blocked the app for a while
         DELETED = "deleted"  # the portal
         ACCESS = "access"  # for a reason that we do not know

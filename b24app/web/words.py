@@ -58,7 +58,6 @@ WAITS = {
     Job.Why.PAYMENT: gettext_lazy("The app is not paid for; looking again every day, and when anybody is let in."),
     Job.Why.SCOPE: gettext_lazy("The app lacks a permission; looking again every day, and when anybody is let in."),
     Job.Why.CONFIRM: gettext_lazy("An administrator has to confirm the app in Bitrix24; looking again every hour."),
-    Job.Why.DENIED: gettext_lazy("An administrator has refused the app in Bitrix24; looking again every day."),
     Job.Why.OVERLOAD: gettext_lazy("Bitrix24 has blocked the app for a while; looking again every hour."),
     Job.Why.DELETED: gettext_lazy("This Bitrix24 is said to be deleted; looking again every day."),
     Job.Why.ACCESS: gettext_lazy("Bitrix24 does not let the app in at the moment. Ask your administrator."),
@@ -92,10 +91,6 @@ REFUSALS = {
     Job.Why.CONFIRM: (
         gettext_lazy("An administrator has to confirm the app"),
         gettext_lazy("Bitrix24 has asked for it in its notifications. Running jobs wait for it."),
-    ),
-    Job.Why.DENIED: (
-        gettext_lazy("An administrator has refused the app"),
-        gettext_lazy("Ask your administrator to allow it in Bitrix24. Running jobs wait for it."),
     ),
     Job.Why.OVERLOAD: (
         gettext_lazy("Bitrix24 has blocked the app for a while"),

@@ -115,7 +115,6 @@ def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
         (Job.Why.PAYMENT, "not paid for; looking again every day"),
         (Job.Why.SCOPE, "lacks a permission; looking again every day"),
         (Job.Why.CONFIRM, "has to confirm the app in Bitrix24; looking again every hour"),
-        (Job.Why.DENIED, "has refused the app in Bitrix24; looking again every day"),
         (Job.Why.OVERLOAD, "blocked the app for a while; looking again every hour"),
         (Job.Why.DELETED, "said to be deleted; looking again every day"),
         (Job.Why.ACCESS, "Ask your administrator"),

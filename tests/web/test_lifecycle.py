@@ -127,7 +127,6 @@ REFUSALS = [
     ("PAYMENT_REQUIRED", "not paid for", "не оплачено"),
     ("insufficient_scope", "A permission is missing", "Не хватает прав"),
     ("METHOD_CONFIRM_WAITING", "has to confirm the app", "должен подтвердить"),
-    ("METHOD_CONFIRM_DENIED", "has refused the app", "запретил приложение"),
     ("OVERLOAD_LIMIT", "blocked the app for a while", "на время заблокировал"),
     ("PORTAL_DELETED", "This Bitrix24 was deleted", "Этот Битрикс24 удалён"),
     ("authorization_error", "does not let you in", "вас не пускает"),
