@@ -139,7 +139,8 @@ def endure(bench, seed):
     bench.finish(180)
     items = bench.app.value("select count(*) from defer_jobitem")
     took = time.monotonic() - started
-    return f"seed {seed}: {weather.asked.total()} jobs, {items} items, {weather.happened} faults, all true after {took:.0f} s"
+    story = f"{weather.asked.total()} jobs, {items} items, {weather.happened} faults"
+    return f"seed {seed}: {story}, all true after {took:.0f} s"
 
 
 def version():

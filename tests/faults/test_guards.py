@@ -3,11 +3,11 @@
 import hmac
 
 import pytest
-from django.db import connection
 
-from b24app import dates, jobs, slices
+from b24app import dates, jobs
 from b24app.bitrix import tasks as wire
 from b24app.models import Deferral, Job, JobItem, Portal
+from tests.conftest import SERVERS
 from tests.faults.engine import outcomes
 
 
@@ -58,16 +58,25 @@ def test_a_sweep_hints_at_every_portal_with_work(engine, worker, monkeypatch):
     assert hinted == [worker.portal_id]
 
 
-def test_what_is_due_is_found_by_its_index_however_much_is_finished(engine, worker, django_assert_num_queries):
-    done = Job(portal=worker.portal, person=worker, digest="", total=1, created_at=dates.now())
-    done.state = Job.State.FINISHED
-    rows = [Job(**{**fields_of(done), "key": str(number)}) for number in range(3000)]
-    Job.objects.bulk_create(rows)
-    with connection.cursor() as cursor:
-        cursor.execute("analyze")
-    plan = slices.Job.objects.unfinished().filter(portal=worker.portal_id).explain()
+PLAN = """
+from django.db import connection
+from b24app import dates
+from b24app.models import Job, Person, Portal
+portal = Portal.objects.create(member_id="m")
+person = Person.objects.create(portal=portal, user_id=1)
+common = {"portal": portal, "person": person, "total": 1, "created_at": dates.now()}
+Job.objects.bulk_create(Job(key=str(number), state="finished", **common) for number in range(20_000))
+Job.objects.create(key="due", **common)
+with connection.cursor() as cursor:
+    cursor.execute("analyze")
+print(Job.objects.runnable(dates.now()).explain())
+"""
+
+
+@pytest.mark.parametrize("stack", [SERVERS], indirect=True)
+@pytest.mark.postgres
+@pytest.mark.redis
+def test_what_is_due_is_found_by_its_index_however_much_is_finished(app):
+    plan = app.python(PLAN)
     assert "unfinished_jobs" in plan
-
-
-def fields_of(job):
-    return {field.attname: getattr(job, field.attname) for field in Job._meta.fields if field.name != "id"}
+    assert "Seq Scan on defer_job" not in plan
