@@ -156,6 +156,14 @@ def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks
     assert ">Hers</a>" in text
 
 
+def test_what_was_deferred_already_says_since_when(at_list, tasks):
+    at_list.start(tasks(1, status=6) + tasks(1, status=5))
+    work(at_list)
+    JobItem.objects.update(changed_at="2020-01-02T20:00:00Z")
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert text.count("since Jan 2, 2020, 20:00") == 1
+
+
 def test_a_task_left_paused_comes_first(at_list, tasks):
     at_list.start(tasks(2))
     first, second = JobItem.objects.order_by("pk")
