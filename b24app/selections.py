@@ -121,7 +121,8 @@ def _collect_more(selection: Selection, client: Client, lease: Lease) -> None:
         matching = TaskFilter.from_json(selection.filter)
         rows, ended = tasks.collect_after(client, matching, selection.after_id)
         selection.after_id = rows[-1].id if rows else selection.after_id
-        rows = [row for row in rows if row.id not in matching.excluded][: MAX_TASKS - selection.collected]
+        excluded = set(matching.excluded)
+        rows = [row for row in rows if row.id not in excluded][: MAX_TASKS - selection.collected]
         ended = ended or selection.collected + len(rows) >= MAX_TASKS
     with transaction.atomic():
         lease.renew()

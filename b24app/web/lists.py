@@ -69,7 +69,10 @@ class SelectionForm(ListForm):
         return _numbers(self.cleaned_data["ids"])
 
     def clean_excluded(self) -> list[int]:
-        return _numbers(self.cleaned_data["excluded"])
+        excluded = _numbers(self.cleaned_data["excluded"])
+        if len(excluded) > selections.MAX_TASKS:
+            raise forms.ValidationError("more than can be selected")
+        return excluded
 
 
 def _numbers(text: str) -> list[int]:

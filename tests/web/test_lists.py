@@ -180,6 +180,26 @@ def test_what_was_unticked_is_left_out_of_everything(at_list, bob, tasks):
     assert set(Selection.objects.get().tasks.values_list("task_id", flat=True)) == set(ids[50:])
 
 
+def test_no_more_can_be_left_out_than_can_be_selected(at_list):
+    def leave_out(count):
+        return at_list.post("/selections/", {"everything": "1", "excluded": ",".join(map(str, range(1, count + 1)))})
+
+    assert leave_out(5000).status_code == 200
+    assert leave_out(5001).status_code == 400
+    assert Selection.objects.count() == 1
+
+
+@pytest.mark.parametrize("search", ["$result[c0]", "Pay $$total[c0] now", "$result["])
+def test_a_search_that_looks_like_a_reference_means_the_same_in_list_and_selection(at_list, bob, tasks, search):
+    tasks(2, title=f"{search}!")
+    tasks(3, title="Paint")
+    assert len(titles(at_list.get("/tasks/", {"title": search}))) == 2
+    answer = at_list.post("/selections/", {"everything": "1", "title": search, "total": "2"})
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "Defer 2 tasks" in at_list.get(poll).text
+
+
 @pytest.mark.parametrize(
     "fields", [{}, {"ids": ""}, {"ids": "1,x"}, {"ids": "-1"}, {"everything": "1", "excluded": "'"}]
 )
