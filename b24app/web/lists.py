@@ -162,17 +162,39 @@ class Listing:
 @require_GET
 @ticketed
 def listing(request: HttpRequest, person: Person) -> HttpResponse:
-    wanted = Listing.of_form(ListForm(request.GET), person)
-    try:
-        answer: Answer | BitrixError = credentials.ask(person, lambda client: _page(client, wanted))
-    except BitrixError as error:
-        answer = error
+    wanted, answer = _page_or_last(person, Listing.of_form(ListForm(request.GET), person))
     return render(request, "_list.html", {**list_context(person, wanted, answer), "alone": True})
 
 
-def _page(client: Client, wanted: Listing) -> Answer:
+def _call(client: Client, wanted: Listing) -> Answer:
     command = wanted.command()
     return client.call(command.method, command.params)
+
+
+def _page_or_last(person: Person, wanted: Listing) -> tuple[Listing, Answer | BitrixError]:
+    """The page asked for, or the last one there is when the list has become shorter than that."""
+    answer = _ask(person, wanted)
+    if wanted.page == 1 or isinstance(answer, BitrixError):
+        return wanted, answer
+    try:
+        found = tasks.page_of(answer)
+    except BitrixError as error:
+        return wanted, error
+    if found.tasks:
+        return wanted, answer
+    shorter = replace(wanted, page=min(wanted.page - 1, _pages(found.total)))
+    return shorter, _ask(person, shorter)
+
+
+def _ask(person: Person, wanted: Listing) -> Answer | BitrixError:
+    try:
+        return credentials.ask(person, lambda client: _call(client, wanted))
+    except BitrixError as error:
+        return error
+
+
+def _pages(total: int) -> int:
+    return min(MAX_PAGE, max(1, -(-total // tasks.PAGE_SIZE)))
 
 
 def list_context(person: Person, listing: Listing, answer: Answer | BitrixError) -> dict[str, Any]:
@@ -189,7 +211,7 @@ def list_context(person: Person, listing: Listing, answer: Answer | BitrixError)
         page = tasks.page_of(_success(answer))
     except BitrixError as error:
         return {**context, "trouble": trouble(error)}
-    pages = min(MAX_PAGE, max(1, -(-page.total // tasks.PAGE_SIZE)))
+    pages = _pages(page.total)
     return {
         **context,
         "tasks": page.tasks,

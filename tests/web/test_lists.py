@@ -108,6 +108,18 @@ def test_an_empty_list_says_whether_the_filter_is_the_reason(at_list):
     assert "Clear filter" in filtered
 
 
+def test_a_page_that_is_no_longer_there_is_the_last_one_instead(at_list, tasks):
+    tasks(60)
+    shown = at_list.get("/tasks/", {"page": "4"})
+    assert "Tasks, page 2 of 2" in shown.text
+    assert len(titles(shown)) == 10
+    assert 'data-page="2"' in shown.text
+
+
+def test_a_far_page_of_an_empty_list_is_empty(at_list):
+    assert "No tasks in progress here" in at_list.get("/tasks/", {"page": "2"}).text
+
+
 @pytest.mark.parametrize("wrong", [{"page": "0"}, {"page": "x"}, {"sort": "ID"}, {"shown": "all"}, {"owner": "-1"}])
 def test_what_our_page_never_asks_is_a_bad_request(at_list, wrong):
     assert at_list.get("/tasks/", wrong).status_code == 400
