@@ -15,7 +15,7 @@ from b24app.bitrix import tasks
 from b24app.bitrix.client import Client
 from b24app.bitrix.errors import BitrixError, NotRun, Unknown
 from b24app.bitrix.tasks import TaskFilter, TaskRow
-from b24app.models import JobItem, Lease, LeaseLost, Person, SelectedTask, Selection
+from b24app.models import JobItem, Lease, LeaseLost, Person, Portal, SelectedTask, Selection
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,12 @@ def is_alive(selection: Selection) -> bool:
     return dates.now() - selection.created_at < LIFE
 
 
+def is_stalled(selection: Selection) -> bool:
+    """Whether a selection that is being collected is left alone for longer than by any healthy worker."""
+    due = max(selection.created_at, selection.try_at or selection.created_at)
+    return selection.person.portal.is_left_alone(due, dates.now())
+
+
 def advance(selection: Selection, lease: Lease) -> None:
     """One request's worth of collecting; what stops it is written on the selection. Raises LeaseLost."""
     try:
@@ -126,6 +132,7 @@ def _collect_more(selection: Selection, client: Client, lease: Lease) -> None:
         ended = ended or selection.collected + len(rows) >= MAX_TASKS
     with transaction.atomic():
         lease.renew()
+        Portal.objects.filter(pk=lease.portal_id).update(last_slice_at=dates.now())
         _keep(selection, rows, ended)
 
 

@@ -22,7 +22,7 @@ from b24app.bitrix.payloads import Opening
 from b24app.bitrix.tasks import Page, Sort, TaskFilter
 from b24app.models import Person, Selection
 from b24app.web.access import ticketed
-from b24app.web.words import task_links, trouble
+from b24app.web.words import no_worker, task_links, trouble
 
 # What the switch above the list offers, and the real statuses behind it.
 SHOWN = {
@@ -298,6 +298,7 @@ def _show(request: HttpRequest, selection: Selection, total: int) -> HttpRespons
     """A selection as the dialog shows it: how far it has come, what would be done, or why it cannot be."""
     context = {"selection": selection, "total": min(total, selections.MAX_TASKS), "delay": POLL_COLLECTING}
     if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
+        context["waits"] = no_worker() if selections.is_stalled(selection) else ""
         return render(request, "_collecting.html", context)
     if selection.state != Selection.State.READY or not selections.is_alive(selection):
         return render(request, "_selection_failed.html", context)

@@ -161,11 +161,14 @@ def status_word(status: int) -> str:
 @register.filter
 def what_it_waits_for(job: Job) -> str:
     """Why an unfinished job does not move at the moment; "" when it does."""
-    if why := deferrals.waits_for(job):
-        return str(WAITS[why])
     if deferrals.is_stalled(job):
-        return gettext("No worker is running. The tasks are safe; going on as soon as one starts.")
-    return ""
+        return no_worker()
+    why = deferrals.waits_for(job)
+    return str(WAITS[why]) if why else ""
+
+
+def no_worker() -> str:
+    return gettext("No worker is running. The tasks are safe; going on as soon as one starts.")
 
 
 @register.filter

@@ -11,6 +11,8 @@ from b24app.models import Job, JobItem, Lease, Portal, Selection
 
 pytestmark = pytest.mark.django_db
 
+LONG_AGO = "2020-01-01T00:00:00Z"
+
 
 @pytest.fixture
 def at_list(bob):
@@ -138,6 +140,31 @@ def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):
     assert "No worker is running" in at_list.get(watched).text
     Lease.take(at_list.person.portal_id)
     assert "No worker" not in at_list.get(watched).text
+
+
+def test_it_says_so_when_nobody_comes_back_to_a_job_that_has_waited(at_list, tasks, settings):
+    at_list.start(tasks(1))
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    overdue = dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PORTAL, waiting_until=dates.now())
+    assert "does not answer" in at_list.get(watched).text
+    Job.objects.update(waiting_until=overdue)
+    assert "No worker is running" in at_list.get(watched).text
+    Portal.objects.update(last_slice_at=dates.now())
+    assert "does not answer" in at_list.get(watched).text
+
+
+def test_a_job_that_waits_for_its_person_misses_no_worker(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON, waiting_until=None, created_at=LONG_AGO)
+    assert "No worker" not in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+
+
+def test_nobody_coming_to_a_parked_portal_whose_time_is_over_is_said_too(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(created_at=LONG_AGO)
+    Portal.objects.update(parked_until=LONG_AGO, parked_why=Job.Why.PLAN)
+    assert "No worker is running" in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
 def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks, sandbox):

@@ -1,11 +1,12 @@
 """The list of tasks, and selections made from it."""
 
 import re
+from datetime import timedelta
 
 import pytest
 
-from b24app import slices
-from b24app.models import Person, Selection
+from b24app import dates, slices
+from b24app.models import Lease, Person, Selection
 
 pytestmark = pytest.mark.django_db
 
@@ -179,6 +180,17 @@ def test_everything_that_matches_is_collected_by_a_worker(
     slices.run(bob.person.portal_id)
     poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
     assert "Defer 120 tasks" in at_list.get(poll).text
+
+
+def test_a_selection_that_nobody_collects_says_so(at_list, bob, tasks, settings):
+    tasks(3)
+    answer = at_list.post("/selections/", {"everything": "1", "total": "3"})
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "No worker" not in at_list.get(poll).text
+    Selection.objects.update(created_at=dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    assert "No worker is running" in at_list.get(poll).text
+    Lease.take(bob.person.portal_id)
+    assert "No worker" not in at_list.get(poll).text
 
 
 def test_what_was_unticked_is_left_out_of_everything(at_list, bob, tasks):
