@@ -23,6 +23,7 @@ MAX_TASKS = 5000  # of one selection, so of one job
 READ_AT_ONCE = 200  # ticked tasks that a page may wait for; more are left to a worker
 READ_PER_STEP = 500  # ticked tasks that a worker reads in one request
 LIFE = timedelta(hours=1)
+OURS = "internal"  # why a selection failed that we could not collect for a reason of our own
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def advance(selection: Selection, lease: Lease) -> None:
     except Exception:
         # A selection that we cannot collect must not stop the jobs of its portal.
         logger.exception("selection %s cannot be collected", selection.pk)
-        _fail(selection, "internal")
+        _fail(selection, OURS)
 
 
 def _fail(selection: Selection, code: str) -> None:

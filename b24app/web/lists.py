@@ -22,7 +22,7 @@ from b24app.bitrix.payloads import Opening
 from b24app.bitrix.tasks import Page, Sort, TaskFilter
 from b24app.models import Person, Selection
 from b24app.web.access import ticketed
-from b24app.web.words import no_worker, task_links, trouble
+from b24app.web.words import no_worker, selection_trouble, task_links, trouble
 
 # What the switch above the list offers, and the real statuses behind it.
 SHOWN = {
@@ -300,7 +300,9 @@ def _show(request: HttpRequest, selection: Selection, total: int) -> HttpRespons
     if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
         context["waits"] = no_worker() if selections.is_stalled(selection) else ""
         return render(request, "_collecting.html", context)
-    if selection.state != Selection.State.READY or not selections.is_alive(selection):
+    if selection.state == Selection.State.FAILED:
+        return render(request, "_dialog_trouble.html", {"trouble": selection_trouble(selection.why)})
+    if not selections.is_alive(selection):
         return render(request, "_selection_failed.html", context)
     forecast = selections.forecast(selection)
     context |= {"forecast": forecast, "will_skip": forecast.total - forecast.to_send}

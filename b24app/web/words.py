@@ -8,7 +8,7 @@ from django.utils import formats, timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
-from b24app import dates, deferrals, refusals
+from b24app import dates, deferrals, refusals, selections
 from b24app.bitrix import tasks
 from b24app.bitrix.errors import (
     AccessLost,
@@ -17,8 +17,9 @@ from b24app.bitrix.errors import (
     OperatingLimit,
     Refused,
     TooManyRequests,
+    error_for,
 )
-from b24app.models import Job, JobItem, Person
+from b24app.models import Credential, Job, JobItem, Person
 
 register = template.Library()
 
@@ -204,6 +205,15 @@ class Trouble:
 def too_many_jobs() -> Trouble:
     sentence = gettext("Four of your jobs are not finished yet. Stop one, or wait until one has finished.")
     return Trouble(gettext("Too many jobs at once"), sentence, "again")
+
+
+def selection_trouble(code: str) -> Trouble:
+    """What kept a selection from being collected, by the code that is written on it."""
+    if code == Credential.State.NEEDS_REOPEN:
+        return trouble(CredentialRefused(code))
+    if code == selections.OURS:
+        return Trouble(gettext("Something went wrong on our side."), gettext("Nothing was changed."), "again")
+    return trouble(error_for(code))
 
 
 def trouble(error: BitrixError) -> Trouble:

@@ -296,6 +296,23 @@ def test_a_fifth_job_is_answered_in_the_dialog_and_not_started(at_list, tasks):
     assert Job.objects.count() == 4
 
 
+def test_going_on_with_a_fifth_job_says_that_there_are_too_many(at_list, tasks):
+    at_list.start(tasks(1), key="first" * 4)
+    job = Job.objects.get()
+    at_list.post(f"/jobs/{job.pk}/stop/")
+    for number in range(4):
+        at_list.start(tasks(1), key=f"key-{number}" * 4)
+    assert "Four of your jobs" in at_list.post(f"/jobs/{job.pk}/again/cancelled/").text
+
+
+def test_going_on_with_a_job_that_left_nothing_says_so(at_list, tasks):
+    at_list.start(tasks(1))
+    work(at_list)
+    answer = at_list.post(f"/jobs/{Job.objects.get().pk}/again/failed/").text
+    assert "Nothing of this job is left." in answer
+    assert "Four of your jobs" not in answer
+
+
 @pytest.mark.parametrize("act", ["stop/", "again/failed/", "again/cancelled/"])
 def test_nobody_steers_a_foreign_job(at_list, tasks, visit, act):
     at_list.start(tasks(1))

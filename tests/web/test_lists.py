@@ -241,12 +241,33 @@ def test_a_portal_that_does_not_answer_keeps_no_selection(at_list, tasks, sandbo
     assert not Selection.objects.exists()
 
 
-def test_a_selection_that_could_not_be_collected_says_so(at_list, bob, sandbox):
+@pytest.mark.parametrize(
+    "why, words, press",
+    [
+        ("ERROR_CORE", "You may not see this list", "Cancel"),
+        ("PAYMENT_REQUIRED", "not paid for", "Try again"),
+        ("invalid_grant", "wants to see you again", "Open again"),
+        ("needs_reopen", "wants to see you again", "Open again"),
+        ("internal", "Something went wrong on our side.", "Try again"),
+    ],
+)
+def test_a_selection_that_could_not_be_collected_says_why_and_what_to_do(at_list, why, words, press):
+    answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
+    Selection.objects.update(state=Selection.State.FAILED, why=why)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    dialog = at_list.get(poll).text
+    assert words in dialog
+    assert f">{press}</button>" in dialog
+    assert 'class="code">invalid' not in dialog
+    assert "needs_reopen" not in dialog
+
+
+def test_a_selection_that_the_portal_refuses_to_list_keeps_its_word_for_that(at_list, bob, sandbox):
     answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
     sandbox.fault("batch/*", "error", code="ERROR_CORE", description="", status=400)
     slices.run(bob.person.portal_id)
     poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
-    assert "This selection cannot be used" in at_list.get(poll).text
+    assert "ERROR_CORE" in at_list.get(poll).text
 
 
 def test_a_foreign_selection_is_not_found(at_list, tasks, visit):
