@@ -85,6 +85,13 @@ class Portal(models.Model):
     def is_enterprise(self) -> bool:
         return self.plan == "ent"
 
+    def is_left_alone(self, due: datetime, now: datetime) -> bool:
+        """Whether no worker is at it by `now`, for longer than any healthy one would let work wait since `due`."""
+        silent_since = max(due, self.last_slice_at or due)
+        if now - silent_since < timedelta(seconds=settings.SWEEP_EVERY):
+            return False
+        return Portal.objects.filter(Lease.free(), pk=self.pk).exists()
+
     def knows_application_token(self, token: str, now: datetime) -> bool:
         """Whether `token` is the portal's application token, or was within the last day. Constant time."""
         from hmac import compare_digest

@@ -48,7 +48,6 @@ class Renewed:
     pair: TokenPair
     member_id: str
     user_id: int | None
-    endpoint: str
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,6 @@ def _renewed(answer: dict[str, Any], now: datetime) -> Renewed:
             TokenPair(answer["access_token"], answer["refresh_token"], expiry(answer, now)),
             member_id=str(answer.get("member_id", "")),
             user_id=int(user_id) if user_id is not None else None,
-            endpoint=str(answer.get("client_endpoint", "")),
         )
     except (KeyError, TypeError, ValueError):
         raise Unknown("garbled_token_answer") from None
