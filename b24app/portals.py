@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 
 from b24app import credentials, dates
 from b24app.bitrix import oauth
-from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.client import Answer, Client, Command, success
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import (
     AccessLost,
@@ -161,8 +161,8 @@ def _opened_at(
     )
     me = Command("me", "profile")
     answers = client.batch([Command("app", "app.info"), me, command, *_questions_about_dialect(portal)])
-    plan = _check_app(_success(answers["app"]).result)
-    profile = read_profile(_success(answers["me"]).result)
+    plan = _check_app(success(answers["app"]).result)
+    profile = read_profile(success(answers["me"]).result)
     if user_id not in (None, profile.user_id):
         raise NotProven("another person's token")
     if portal.plan != plan:
@@ -290,10 +290,10 @@ def _binding_repairs(client: Client) -> list[Command]:
     answers = client.batch([Command("placements", "placement.get"), Command("events", "event.get")])
     placements = {
         (str(row.get("placement")).upper(), str(row.get("handler")))
-        for row in _rows(_success(answers["placements"]).result)
+        for row in _rows(success(answers["placements"]).result)
     }
     events = {
-        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(_success(answers["events"]).result)
+        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(success(answers["events"]).result)
     }
     page, listener = f"{settings.PUBLIC_URL}/placement/", f"{settings.PUBLIC_URL}/events/"
     wanted_placements = {(code, page) for code in PLACEMENTS}
@@ -325,12 +325,6 @@ def _bind_placement(code: str, handler: str) -> Command:
 
 def _rows(result: Any) -> Iterable[dict[str, Any]]:
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
-
-
-def _success(answer: Answer | BitrixError) -> Answer:
-    if isinstance(answer, BitrixError):
-        raise answer
-    return answer
 
 
 def admin(person_id: int) -> Person | None:

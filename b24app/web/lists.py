@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from b24app import credentials, jobs, portals, selections
 from b24app.bitrix import tasks
-from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.client import Answer, Client, Command, success
 from b24app.bitrix.errors import BitrixError
 from b24app.bitrix.payloads import Opening
 from b24app.bitrix.tasks import Page, Sort, TaskFilter
@@ -183,7 +183,7 @@ def list_context(person: Person, listing: Listing, answer: Answer | BitrixError)
         "again": listing.url(),
     }
     try:
-        page = tasks.page_of(_success(answer))
+        page = tasks.page_of(success(answer))
     except BitrixError as error:
         return {**context, "trouble": trouble(error)}
     pages = min(MAX_PAGE, max(1, -(-page.total // tasks.PAGE_SIZE)))
@@ -199,12 +199,6 @@ def list_context(person: Person, listing: Listing, answer: Answer | BitrixError)
         "columns": {sort.name: _column(listing, sort, name) for sort, name in COLUMNS},
         "scope": _scope(person, listing, page),
     }
-
-
-def _success(answer: Answer | BitrixError) -> Answer:
-    if isinstance(answer, BitrixError):
-        raise answer
-    return answer
 
 
 def _pages_near(page: int, pages: int) -> list[int]:
