@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils import translation
@@ -19,8 +20,8 @@ from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
     CredentialRefused,
+    Elsewhere,
     Expired,
-    Moved,
     NoSuchMethod,
     Refused,
     Unknown,
@@ -85,22 +86,28 @@ def open_page(opening: Opening, command: Command, timeout: float = OPENING_TIMEO
     """Prove an opening and ask the page's own `command`, in one round trip for a portal that we know.
 
     The token is shown to the portal's *stored* address: a stranger's token is refused there, and another app's
-    token names another app. Only when that does not prove it is the authorization server asked.
+    token names another app. Only when that does not prove it, or the opening comes from another address, is the
+    authorization server asked.
     Raises NotProven; NotRun or Unknown when the portal did not answer in time (nothing was stored then);
     AccessLost when the portal refuses the app as such.
     """
     portal = Portal.objects.filter(member_id=opening.member_id, status=Portal.Status.ACTIVE).first()
-    if portal:
+    if portal and _comes_from(portal, opening):
         try:
             return _opened_at(portal, opening, command, timeout)
-        except (CredentialRefused, Expired, Moved, Refused, NotProven):
+        except (CredentialRefused, Elsewhere, Expired, Refused, NotProven):
             pass  # the portal may have moved, or this is a forgery: the authorization server knows
     info = prove(opening)
-    portal = keep_portal(opening, info)
+    portal = keep_portal(info)
     try:
         return _opened_at(portal, opening, command, timeout, info.user_id)
     except (CredentialRefused, Expired, Refused) as error:
         raise NotProven(error.code) from error
+
+
+def _comes_from(portal: Portal, opening: Opening) -> bool:
+    """Whether the opening claims the stored address of the portal, or none."""
+    return not opening.domain or urlsplit(f"//{opening.domain}").hostname == urlsplit(portal.endpoint).hostname
 
 
 def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
@@ -125,13 +132,13 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
     raise NotProven("no authorization server knows this token")
 
 
-def keep_portal(opening: Opening, info: oauth.TokenInfo) -> Portal:
+def keep_portal(info: oauth.TokenInfo) -> Portal:
     """The portal of a proven token, created or brought up to date."""
     portal, _ = Portal.objects.update_or_create(
         member_id=info.member_id,
         defaults={
             "endpoint": info.endpoint,
-            "oauth_url": _servers(opening.server_endpoint)[0],
+            "oauth_url": info.server,
             "status": Portal.Status.ACTIVE,
             "removal_reported_at": None,
             "removed_at": None,
@@ -244,7 +251,7 @@ def connect(opening: Opening) -> Person:
         raise NotProven("another person's token")
     if not profile.is_admin:
         raise NotAllowed("not_admin")
-    return keep_person(keep_portal(opening, info), profile, opening)
+    return keep_person(keep_portal(info), profile, opening)
 
 
 def check_scope(person: Person) -> None:

@@ -361,3 +361,26 @@ def test_an_opening_from_the_new_address_of_a_known_portal_is_proven(sandbox, pe
     opened = portals.open_page(posted(sandbox.open("acme", person.user_id)), ASK)
     assert opened.person == person
     assert opened.person.portal.origin == f"http://{new}"
+
+
+@pytest.mark.parametrize("old_address", ["http://no-such-portal.invalid/rest/", "http://127.0.0.1:1/rest/"])
+def test_an_opening_heals_a_portal_whose_old_address_is_dead(sandbox, person, old_address):
+    Portal.objects.update(endpoint=old_address)
+    opened = portals.open_page(posted(sandbox.open("acme", person.user_id)), ASK)
+    assert opened.person == person
+    assert opened.person.portal.endpoint == sandbox.url("acme", "rest/")
+
+
+def test_an_opening_from_another_address_shows_its_token_to_the_new_one_only(sandbox, person, httpserver):
+    Portal.objects.update(endpoint=httpserver.url_for("/rest/").replace("localhost", "127.0.0.1"))
+    opened = portals.open_page(posted(sandbox.open("acme", person.user_id)), ASK)
+    assert httpserver.log == []
+    assert opened.person.portal.endpoint == sandbox.url("acme", "rest/")
+
+
+def test_the_authorization_server_that_knew_the_token_is_kept(sandbox, bob, settings, httpserver):
+    httpserver.expect_request("/rest/app.info").respond_with_json({"error": "invalid_token"}, status=401)
+    settings.B24_OAUTH_URLS = [httpserver.url_for("").rstrip("/"), *settings.B24_OAUTH_URLS]
+    opened = portals.open_page(posted(sandbox.open("acme", bob), SERVER_ENDPOINT=""), ASK)
+    assert len(httpserver.log) == 1
+    assert opened.person.portal.oauth_url == f"http://{sandbox.oauth}"

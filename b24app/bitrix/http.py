@@ -151,12 +151,19 @@ class GuardedAdapter(HTTPAdapter):
 
 
 def _pool(pool: Any, connection: Any, reach: Reach) -> Any:
-    """A pool class whose connections look where they go."""
+    """A pool class whose connections look where they go, and say when they never came about."""
 
-    def connect(self: HTTPConnection) -> socket.socket:
+    def new_socket(self: HTTPConnection) -> socket.socket:
         return _connect(self, reach)
 
-    guarded = type(f"Guarded{connection.__name__}", (connection,), {"_new_conn": connect})
+    def connect(self: HTTPConnection) -> None:
+        try:
+            connection.connect(self)
+        except OSError as error:  # TLS failed, or took too long: nothing of the request was sent
+            raise NewConnectionError(self, f"no TLS: {error}") from error
+
+    methods = {"_new_conn": new_socket, "connect": connect}
+    guarded = type(f"Guarded{connection.__name__}", (connection,), methods)
     return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": guarded})
 
 

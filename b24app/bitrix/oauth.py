@@ -51,8 +51,9 @@ class Renewed:
 
 @dataclass(frozen=True)
 class TokenInfo:
-    """What the authorization server says of an access token: the one trusted answer about it."""
+    """What the authorization `server` says of an access token: the one trusted answer about it."""
 
+    server: str
     client_id: str
     member_id: str
     user_id: int
@@ -104,6 +105,7 @@ def token_info(reach: http.Reach, server: str, access_token: str) -> TokenInfo:
     try:
         install = result["install"]
         return TokenInfo(
+            server=server,
             client_id=str(result["client_id"]),
             member_id=str(install["member_id"]),
             user_id=int(result["user_id"]),

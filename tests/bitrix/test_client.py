@@ -20,6 +20,7 @@ from b24app.bitrix.errors import (
     Refused,
     TooManyRequests,
     Unknown,
+    Unreachable,
     error_for,
 )
 from tests.bitrix.conftest import PAYLOADS
@@ -108,6 +109,24 @@ def test_a_refused_connection_ran_nothing(reach):
     client = Client(f"http://127.0.0.1:{port}/rest/", "t" * 10, reach, timeout=1.0)
     with pytest.raises(NotRun):
         client.call("profile")
+
+
+def test_a_connection_that_speaks_no_tls_ran_nothing(reach):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def babble():
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=babble, daemon=True)
+        thread.start()
+        client = Client(f"https://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, reach, timeout=1.0)
+        with pytest.raises(Unreachable):
+            client.call("tasks.task.defer", {"taskId": 1})
+        thread.join(5)
 
 
 def test_a_connection_that_breaks_after_the_request_may_have_been_an_effect(reach):
