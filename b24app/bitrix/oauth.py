@@ -73,13 +73,14 @@ def refresh(reach: http.Reach, server: str, app: Registration, refresh_token: st
     # oauthlib looks at the body only: without this a proxy's error page would read as a refused token.
     session.register_compliance_hook("refresh_token_response", _need_json)
     try:
-        answer = session.refresh_token(
-            token_url(reach, server),
-            refresh_token=refresh_token,
-            client_id=app.client_id,
-            client_secret=app.client_secret,
-            timeout=TIMEOUT,
-        )
+        with http.within(TIMEOUT):
+            answer = session.refresh_token(
+                token_url(reach, server),
+                refresh_token=refresh_token,
+                client_id=app.client_id,
+                client_secret=app.client_secret,
+                timeout=TIMEOUT,
+            )
     except MissingTokenError:
         raise Unknown("no_token_in_answer") from None
     except OAuth2Error as error:
