@@ -47,6 +47,7 @@ class Portal(models.Model):
     removal_reported_at = models.DateTimeField(null=True)
     removal_is_clean = models.BooleanField(default=False)  # the admin asked for nothing to be kept
     removal_refuted_at = models.DateTimeField(null=True)  # the last report was a forgery
+    removal_tried_at = models.DateTimeField(null=True)  # to be confirmed, last
     removed_at = models.DateTimeField(null=True)
     bindings_checked_at = models.DateTimeField(null=True)
 
@@ -55,6 +56,7 @@ class Portal(models.Model):
     lease_owner = models.UUIDField(null=True)
     lease_fence = models.PositiveBigIntegerField(default=0)  # rises with every lease; a stale one writes nothing
     last_slice_at = models.DateTimeField(null=True)
+    hint_due_at = models.DateTimeField(null=True)  # when a message about it that is under way will be read
 
     # The two budgets (bitrix/limits.py).
     bucket_level = models.FloatField(default=0)  # requests

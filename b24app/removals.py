@@ -12,6 +12,7 @@ import logging
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from b24app import credentials, dates
 from b24app.bitrix.errors import BitrixError, CredentialRefused, NotInstalled
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 FORGERY_PAUSE = timedelta(minutes=10)  # after a refuted report, others are ignored
 UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell whether the app is still installed
+CONFIRMED_SOON = timedelta(hours=1)  # after a report, mostly; who has not answered by then is asked less often
+FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts to confirm
 OWED_LIFE = timedelta(days=90)
 CREDENTIALS_TRIED = 5  # the newest ones; each is one call to the authorization server
 
@@ -45,8 +48,15 @@ def report(event: Event) -> Portal | None:
 
 
 def unconfirmed() -> list[int]:
-    """The portals whose removal is still to be confirmed."""
-    return list(Portal.objects.filter(status=Portal.Status.SUSPENDED).values_list("pk", flat=True))
+    """The portals whose removal somebody could confirm now, or whose tokens are to be erased: each minute at first,
+    each hour after CONFIRMED_SOON."""
+    now = dates.now()
+    recently = Q(removal_reported_at__gt=now - CONFIRMED_SOON, removal_tried_at__gt=now - FIRST_PAUSE)
+    tried = recently | Q(removal_tried_at__gt=now - LATER_PAUSE, removal_reported_at__lte=now - CONFIRMED_SOON)
+    usable = Q(people__credential__state=Credential.State.USABLE)
+    stale = Q(people__credential__isnull=False, removal_reported_at__lt=now - UNCONFIRMED_LIFE)
+    waiting = Portal.objects.filter(usable | stale, status=Portal.Status.SUSPENDED).exclude(tried)
+    return list(waiting.values_list("pk", flat=True).distinct())
 
 
 def confirm(portal_id: int) -> None:
@@ -57,6 +67,7 @@ def confirm(portal_id: int) -> None:
     portal = Portal.objects.filter(pk=portal_id, status=Portal.Status.SUSPENDED).first()
     if portal is None:
         return None
+    Portal.objects.filter(pk=portal.pk).update(removal_tried_at=dates.now())
     stored = Credential.objects.filter(person__portal=portal, state=Credential.State.USABLE)
     for credential in stored.select_related("person__portal").order_by("-obtained_at")[:CREDENTIALS_TRIED]:
         try:

@@ -188,3 +188,30 @@ def test_a_person_with_the_same_id_at_another_portal_is_untouched(sandbox, open_
     removed(sandbox, event)
     assert list(Person.objects.all()) == [twin]
     assert credentials.usable_credential(twin, 0)
+
+
+def test_a_suspended_portal_is_asked_about_each_minute_and_later_each_hour(sandbox, asleep, event):
+    sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
+    portal = removals.report(event())
+    assert removals.unconfirmed() == [portal.pk]
+    removals.confirm(portal.pk)
+    now = dates.now()
+    due = {}
+    for seconds in (30, 61, 3601 + 30, 3601 + 61):
+        with time_machine.travel(now + timedelta(seconds=seconds), tick=False):
+            due[seconds] = removals.unconfirmed() == [portal.pk]
+            if due[seconds]:
+                removals.confirm(portal.pk)
+    assert due == {30: False, 61: True, 3631: False, 3662: True}
+
+
+def test_a_suspended_portal_without_a_key_is_left_alone_until_its_tokens_are_to_be_erased(event, admin):
+    portal = removals.report(event())
+    Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
+    assert removals.unconfirmed() == []
+    with time_machine.travel(dates.now() + timedelta(hours=25)):
+        assert removals.unconfirmed() == [portal.pk]
+        removals.confirm(portal.pk)
+        Credential.objects.all().delete()
+    with time_machine.travel(dates.now() + timedelta(hours=27)):
+        assert removals.unconfirmed() == []

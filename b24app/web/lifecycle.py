@@ -133,7 +133,7 @@ def _look_after_bindings(person: Person) -> None:
 
 def _let_jobs_go_on(person: Person) -> None:
     if deferrals.resume_waiting(person):
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
 
 
 def _read_opening(request: HttpRequest) -> Opening:

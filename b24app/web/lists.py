@@ -242,7 +242,7 @@ def select(request: HttpRequest, person: Person) -> HttpResponse:
     except BitrixError as error:
         return render(request, "_dialog_trouble.html", {"trouble": trouble(error)})
     if selection.state == Selection.State.COLLECTING:
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     return _show(request, selection, form.cleaned_data["total"] or len(selection.wanted_ids))
 
 
