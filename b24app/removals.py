@@ -9,15 +9,28 @@ a report stops the work at once, and is confirmed at the authorization server be
 """
 
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from b24app import credentials, dates
 from b24app.bitrix.errors import BitrixError, CredentialRefused, NotInstalled
 from b24app.bitrix.payloads import Event
-from b24app.models import Credential, Deferral, OwedReturn, Person, Portal, RestCall, Selection
+from b24app.models import (
+    Credential,
+    Deferral,
+    Job,
+    JobItem,
+    OwedReturn,
+    Person,
+    Portal,
+    RestCall,
+    SelectedTask,
+    Selection,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +39,7 @@ UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell wheth
 CONFIRMED_SOON = timedelta(hours=1)  # after a report, mostly; who has not answered by then is asked less often
 FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts to confirm
 OWED_LIFE = timedelta(days=90)
+PORTION = 1000  # rows that are deleted at a time
 CREDENTIALS_TRIED = 5  # the newest ones; each is one call to the authorization server
 
 
@@ -104,29 +118,48 @@ def erase(portal: Portal) -> None:
     """The app was removed: tokens, names, titles and reasons go.
 
     Unless the admin asked for nothing to be kept, what we owed stays without anybody's name for OWED_LIFE, so
-    that no task sleeps for ever unnoticed. May be repeated.
+    that no task sleeps for ever unnoticed. People, tokens and the portal's status go last: if we are cut short,
+    the removal is confirmed once more and this is repeated.
     """
+    RestCall.objects.filter(portal=portal).update(params={}, outcome={}, job=None)
+    _release_deferrals(portal)
+    for rows in (
+        JobItem.objects.filter(job__portal=portal),
+        Job.objects.filter(portal=portal),
+        SelectedTask.objects.filter(selection__person__portal=portal),
+        Selection.objects.filter(person__portal=portal),
+    ):
+        _delete_in_portions(rows)
     with transaction.atomic():
-        RestCall.objects.filter(portal=portal).update(params={}, outcome={}, job=None)
-        if portal.removal_is_clean:
-            portal.delete()
-            logger.info("portal %s: erased", portal.pk)
-            return
-        _keep_what_we_owe(portal)
-        Selection.objects.filter(person__portal=portal).delete()
-        Person.objects.filter(portal=portal).delete()
-        Portal.objects.filter(pk=portal.pk).update(
-            status=Portal.Status.UNINSTALLED,
-            removed_at=dates.now(),
-            sealed_application_token="",
-            sealed_previous_token="",
-            operating={},
-            bindings_checked_at=None,
-        )
+        _erase_people(portal)
     logger.info("portal %s: people and tokens erased", portal.pk)
 
 
-def _keep_what_we_owe(portal: Portal) -> None:
+def _erase_people(portal: Portal) -> None:
+    if portal.removal_is_clean:
+        portal.delete()
+        return
+    Person.objects.filter(portal=portal).delete()
+    Portal.objects.filter(pk=portal.pk).update(
+        status=Portal.Status.UNINSTALLED,
+        removed_at=dates.now(),
+        sealed_application_token="",
+        sealed_previous_token="",
+        operating={},
+        bindings_checked_at=None,
+    )
+
+
+def _release_deferrals(portal: Portal) -> None:
+    """Delete the deferrals; what we owe by them stays without a name, unless nothing is to be kept."""
+    while portion := list(Deferral.objects.filter(portal=portal)[:PORTION]):
+        with transaction.atomic():
+            if not portal.removal_is_clean:
+                _keep_what_we_owe(portal, [deferral for deferral in portion if deferral.state in Deferral.LIVE])
+            Deferral.objects.filter(pk__in=[deferral.pk for deferral in portion]).delete()
+
+
+def _keep_what_we_owe(portal: Portal, live: Iterable[Deferral]) -> None:
     OwedReturn.objects.bulk_create(
         (
             OwedReturn(
@@ -137,10 +170,16 @@ def _keep_what_we_owe(portal: Portal) -> None:
                 deferred_at=deferral.created_at,
                 kept_until=dates.now() + OWED_LIFE,
             )
-            for deferral in Deferral.objects.live().filter(portal=portal)
+            for deferral in live
         ),
         ignore_conflicts=True,
     )
+
+
+def _delete_in_portions(rows: QuerySet[Any]) -> None:
+    """Each portion is a transaction: neither memory nor locks grow with the portal. Nothing may hang on the rows."""
+    while portion := list(rows.values_list("pk", flat=True)[:PORTION]):
+        rows.model._default_manager.filter(pk__in=portion).delete()
 
 
 def forget_expired() -> None:

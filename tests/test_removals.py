@@ -4,12 +4,14 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from b24app import credentials, dates, deferrals, portals, removals, selections, slices
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import NotInstalled
 from b24app.bitrix.payloads import Event, read_opening
-from b24app.models import Credential, Deferral, Job, OwedReturn, Person, Portal, RestCall
+from b24app.models import Credential, Deferral, Job, JobItem, OwedReturn, Person, Portal, RestCall
 
 Status = Portal.Status
 PERSONAL = ("waiting for parts", "Bob", "Prepare the budget")
@@ -215,3 +217,36 @@ def test_a_suspended_portal_without_a_key_is_left_alone_until_its_tokens_are_to_
         Credential.objects.all().delete()
     with time_machine.travel(dates.now() + timedelta(hours=27)):
         assert removals.unconfirmed() == []
+
+
+def test_erasing_a_big_portal_goes_portion_by_portion(sandbox, asleep, event, monkeypatch):
+    monkeypatch.setattr(removals, "PORTION", 1)
+    sandbox.uninstall("acme")
+    portal = removals.report(event())
+    with CaptureQueriesContext(connection) as queries:
+        removals.erase(portal)
+    read = [query["sql"] for query in queries if query["sql"].startswith("SELECT") and "jobitem" in query["sql"]]
+    assert read
+    assert all("LIMIT 1" in sql or " IN (" in sql for sql in read)
+    assert OwedReturn.objects.count() == 2
+    assert not any(model.objects.exists() for model in (Person, Credential, Job, JobItem, Deferral))
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_an_erasure_that_was_cut_short_is_completed_by_the_next_attempt(sandbox, asleep, event, monkeypatch, clean):
+    def cut(portal):
+        raise SystemExit
+
+    sandbox.uninstall("acme")
+    portal = removals.report(event(clean=clean))
+    with monkeypatch.context() as cutting:
+        cutting.setattr(removals, "_erase_people", cut)
+        with pytest.raises(SystemExit):
+            removals.confirm(portal.pk)
+    assert status() == Status.SUSPENDED
+    with time_machine.travel(dates.now() + timedelta(minutes=2)):
+        for portal_id in removals.unconfirmed():
+            removals.confirm(portal_id)
+    assert list(Portal.objects.values_list("status", flat=True)) == ([] if clean else [Status.UNINSTALLED])
+    assert OwedReturn.objects.count() == (0 if clean else 2)
+    assert not Person.objects.exists()
