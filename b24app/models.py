@@ -87,16 +87,23 @@ class Portal(models.Model):
         known = [self.sealed_application_token]
         if self.token_learned_at and now - self.token_learned_at < timedelta(days=1):
             known.append(self.sealed_previous_token)
-        secrets = [vault.unseal(sealed, self.member_id) for sealed in known if sealed]
-        return any(compare_digest(secret.encode(), token.encode()) for secret in secrets)
+        secrets = [self._unsealed(sealed) for sealed in known]
+        return any(compare_digest(secret.encode(), token.encode()) for secret in secrets if secret)
 
     def learn_application_token(self, token: str, now: datetime) -> None:
         """Keep `token` as the current one, and the one before it for a day. Changes the object only."""
         current = self.sealed_application_token
-        if current and vault.unseal(current, self.member_id) == token:
+        if self._unsealed(current) == token:
             return
         self.sealed_previous_token, self.token_learned_at = current, now
         self.sealed_application_token = vault.seal(token, self.member_id)
+
+    def _unsealed(self, sealed: str) -> str | None:
+        """The application token, None when there is none or its key was lost: the next one replaces it."""
+        try:
+            return vault.unseal(sealed, self.member_id) if sealed else None
+        except vault.NotOurs:
+            return None
 
 
 class Person(models.Model):
