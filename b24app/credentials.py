@@ -154,9 +154,20 @@ def renew_now(credential: Credential) -> Credential:
 
 def _credential_of(person: Person) -> Credential:
     try:
-        return Credential.objects.select_related("person__portal").get(person=person)
+        credential = Credential.objects.select_related("person__portal").get(person=person)
     except Credential.DoesNotExist:
         raise CredentialRefused("no_credential") from None
+    _unsealed(credential)
+    return credential
+
+
+def _unsealed(credential: Credential) -> oauth.TokenPair:
+    """The stored pair. Raises CredentialRefused when its key was lost: only an opening brings another."""
+    try:
+        return oauth.TokenPair(credential.access_token, credential.refresh_token, credential.expires_at)
+    except vault.NotOurs:
+        logger.error("credential %s: cannot be unsealed with CREDENTIAL_KEYS", credential.pk)
+        raise CredentialRefused("unreadable") from None
 
 
 def _claim_refresh(credential: Credential) -> bool:
@@ -201,10 +212,11 @@ def _renew(credential: Credential) -> Credential:
 
 def _refreshed(credential: Credential) -> oauth.Renewed:
     portal = credential.person.portal
+    refresh_token = _unsealed(credential).refresh
     started = time.monotonic()
     code = ""
     try:
-        return oauth.refresh(reach(), portal.oauth_url, registration(), credential.refresh_token, dates.now())
+        return oauth.refresh(reach(), portal.oauth_url, registration(), refresh_token, dates.now())
     except BitrixError as error:
         code = error.code
         raise

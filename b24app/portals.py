@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils import translation
@@ -13,14 +14,14 @@ from django.utils.translation import gettext
 
 from b24app import credentials, dates
 from b24app.bitrix import oauth
-from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.client import Answer, Client, Command, success
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
     CredentialRefused,
+    Elsewhere,
     Expired,
-    Moved,
     NoSuchMethod,
     Refused,
     Unknown,
@@ -85,22 +86,28 @@ def open_page(opening: Opening, command: Command, timeout: float = OPENING_TIMEO
     """Prove an opening and ask the page's own `command`, in one round trip for a portal that we know.
 
     The token is shown to the portal's *stored* address: a stranger's token is refused there, and another app's
-    token names another app. Only when that does not prove it is the authorization server asked.
+    token names another app. Only when that does not prove it, or the opening comes from another address, is the
+    authorization server asked.
     Raises NotProven; NotRun or Unknown when the portal did not answer in time (nothing was stored then);
     AccessLost when the portal refuses the app as such.
     """
     portal = Portal.objects.filter(member_id=opening.member_id, status=Portal.Status.ACTIVE).first()
-    if portal:
+    if portal and _comes_from(portal, opening):
         try:
             return _opened_at(portal, opening, command, timeout)
-        except (CredentialRefused, Expired, Moved, Refused, NotProven):
+        except (CredentialRefused, Elsewhere, Expired, Refused, NotProven):
             pass  # the portal may have moved, or this is a forgery: the authorization server knows
     info = prove(opening)
-    portal = keep_portal(opening, info)
+    portal = keep_portal(info)
     try:
         return _opened_at(portal, opening, command, timeout, info.user_id)
     except (CredentialRefused, Expired, Refused) as error:
         raise NotProven(error.code) from error
+
+
+def _comes_from(portal: Portal, opening: Opening) -> bool:
+    """Whether the opening claims the stored address of the portal, or none."""
+    return not opening.domain or urlsplit(f"//{opening.domain}").hostname == urlsplit(portal.endpoint).hostname
 
 
 def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
@@ -125,13 +132,13 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
     raise NotProven("no authorization server knows this token")
 
 
-def keep_portal(opening: Opening, info: oauth.TokenInfo) -> Portal:
+def keep_portal(info: oauth.TokenInfo) -> Portal:
     """The portal of a proven token, created or brought up to date."""
     portal, _ = Portal.objects.update_or_create(
         member_id=info.member_id,
         defaults={
             "endpoint": info.endpoint,
-            "oauth_url": _servers(opening.server_endpoint)[0],
+            "oauth_url": info.server,
             "status": Portal.Status.ACTIVE,
             "removal_reported_at": None,
             "removed_at": None,
@@ -161,8 +168,8 @@ def _opened_at(
     )
     me = Command("me", "profile")
     answers = client.batch([Command("app", "app.info"), me, command, *_questions_about_dialect(portal)])
-    plan = _check_app(_success(answers["app"]).result)
-    profile = read_profile(_success(answers["me"]).result)
+    plan = _check_app(success(answers["app"]).result)
+    profile = read_profile(success(answers["me"]).result)
     if user_id not in (None, profile.user_id):
         raise NotProven("another person's token")
     if portal.plan != plan:
@@ -243,7 +250,7 @@ def connect(opening: Opening) -> Person:
         raise NotProven("another person's token")
     if not profile.is_admin:
         raise NotAllowed("not_admin")
-    return _keep_visitor(keep_portal(opening, info), profile, opening)
+    return _keep_visitor(keep_portal(info), profile, opening)
 
 
 def check_scope(person: Person) -> None:
@@ -289,10 +296,10 @@ def _binding_repairs(client: Client) -> list[Command]:
     answers = client.batch([Command("placements", "placement.get"), Command("events", "event.get")])
     placements = {
         (str(row.get("placement")).upper(), str(row.get("handler")))
-        for row in _rows(_success(answers["placements"]).result)
+        for row in _rows(success(answers["placements"]).result)
     }
     events = {
-        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(_success(answers["events"]).result)
+        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(success(answers["events"]).result)
     }
     page, listener = f"{settings.PUBLIC_URL}/placement/", f"{settings.PUBLIC_URL}/events/"
     wanted_placements = {(code, page) for code in PLACEMENTS}
@@ -324,12 +331,6 @@ def _bind_placement(code: str, handler: str) -> Command:
 
 def _rows(result: Any) -> Iterable[dict[str, Any]]:
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
-
-
-def _success(answer: Answer | BitrixError) -> Answer:
-    if isinstance(answer, BitrixError):
-        raise answer
-    return answer
 
 
 # -- Connecting from outside a frame ------------------------------------------------------------------

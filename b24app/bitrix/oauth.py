@@ -52,8 +52,9 @@ class Renewed:
 
 @dataclass(frozen=True)
 class TokenInfo:
-    """What the authorization server says of an access token: the one trusted answer about it."""
+    """What the authorization `server` says of an access token: the one trusted answer about it."""
 
+    server: str
     client_id: str
     member_id: str
     user_id: int
@@ -109,7 +110,8 @@ def _traded(reach: http.Reach, trade: Callable[[OAuth2Session], dict[str, Any]],
     for hook in ("refresh_token_response", "access_token_response"):
         session.register_compliance_hook(hook, _need_json)
     try:
-        return _renewed(trade(session), now)
+        with http.within(TIMEOUT):
+            return _renewed(trade(session), now)
     except MissingTokenError:
         raise Unknown("no_token_in_answer") from None
     except OAuth2Error as error:
@@ -134,6 +136,7 @@ def token_info(reach: http.Reach, server: str, access_token: str) -> TokenInfo:
     try:
         install = result["install"]
         return TokenInfo(
+            server=server,
             client_id=str(result["client_id"]),
             member_id=str(install["member_id"]),
             user_id=int(result["user_id"]),

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from b24app.bitrix import dialects
-from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.client import Answer, Client, Command, success
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import BitrixError, NoSuchMethod, Refused, Unknown
 
@@ -165,7 +165,7 @@ def read_listed(client: Client, task_ids: Sequence[int]) -> list[TaskRow]:
     ]
     rows: list[TaskRow] = []
     for answer in client.batch(commands).values():
-        rows += [_row(raw) for raw in _tasks(_success(answer))]
+        rows += [_row(raw) for raw in _tasks(success(answer))]
     return rows
 
 
@@ -189,7 +189,7 @@ def collect_after(client: Client, wanted: TaskFilter, after_id: int) -> tuple[li
     answers = client.batch(commands)
     rows: list[TaskRow] = []
     for command in commands:
-        page = [_row(raw) for raw in _tasks(_success(answers[command.key]))]
+        page = [_row(raw) for raw in _tasks(success(answers[command.key]))]
         rows += page
         if len(page) < PAGE_SIZE:
             return rows, True
@@ -302,17 +302,11 @@ def _tasks(answer: Answer) -> list[dict[str, Any]]:
     return tasks
 
 
-def _success(answer: Answer | BitrixError) -> Answer:
-    if isinstance(answer, BitrixError):
-        raise answer
-    return answer
-
-
 def _allowed(answer: Answer | BitrixError) -> frozenset[str]:
     """What one answer of getaccess allows; a portal that refuses to tell of one task allows nothing with it."""
     if isinstance(answer, (Refused, NoSuchMethod)):
         return frozenset()
-    result = _success(answer).result
+    result = success(answer).result
     actions = result.get("allowedActions") if isinstance(result, dict) else None
     if not isinstance(actions, dict):
         return frozenset()

@@ -78,7 +78,7 @@ def _in_dialog(response: HttpResponse) -> HttpResponse:
 
 
 def _started(request: HttpRequest, person: Person, job: Job) -> HttpResponse:
-    transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+    transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     response = render(request, "_job.html", panel(person, job))
     response["HX-Trigger-After-Swap"] = "job-started"
     return response
@@ -90,7 +90,7 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Stop a job; the answer is its panel, with the result when nothing is left to be settled."""
     job = get_object_or_404(person.jobs, pk=job_id)
     if deferrals.stop(job):
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     job.refresh_from_db()
     response = render(request, "_job.html", {**panel(person, job), "announce": True})
     response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-started"

@@ -140,7 +140,7 @@ def _let_jobs_go_on(opened: Opened) -> None:
     """The portal knows this person again; unless it refuses the app's own question, jobs go on at once."""
     person = opened.person
     if not isinstance(opened.answer, AccessLost) and deferrals.resume_waiting(person):
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
 
 
 def _read_opening(request: HttpRequest) -> Opening:

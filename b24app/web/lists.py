@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from b24app import credentials, jobs, portals, selections
 from b24app.bitrix import tasks
-from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.client import Answer, Client, Command, success
 from b24app.bitrix.errors import BitrixError
 from b24app.bitrix.payloads import Opening
 from b24app.bitrix.tasks import Page, Sort, TaskFilter
@@ -208,7 +208,7 @@ def list_context(person: Person, listing: Listing, answer: Answer | BitrixError)
         "again": listing.url(),
     }
     try:
-        page = tasks.page_of(_success(answer))
+        page = tasks.page_of(success(answer))
     except BitrixError as error:
         return {**context, "trouble": trouble(error)}
     pages = _pages(page.total)
@@ -224,12 +224,6 @@ def list_context(person: Person, listing: Listing, answer: Answer | BitrixError)
         "columns": {sort.name: _column(listing, sort, name) for sort, name in COLUMNS},
         "scope": _scope(person, listing, page),
     }
-
-
-def _success(answer: Answer | BitrixError) -> Answer:
-    if isinstance(answer, BitrixError):
-        raise answer
-    return answer
 
 
 def _pages_near(page: int, pages: int) -> list[int]:
@@ -273,7 +267,7 @@ def select(request: HttpRequest, person: Person) -> HttpResponse:
     except BitrixError as error:
         return render(request, "_dialog_trouble.html", {"trouble": trouble(error)})
     if selection.state == Selection.State.COLLECTING:
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     return _show(request, selection, form.cleaned_data["total"] or len(selection.wanted_ids))
 
 
