@@ -60,6 +60,7 @@ def report(event: Event) -> Portal | None:
     if event.data.get("CLEAN") == "1":  # also when a dead token was faster than this event
         Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED).update(removal_is_clean=True)
     logger.info("portal %s: uninstall reported; suspended until it is confirmed", portal.pk)
+    portal.refresh_from_db()
     return portal
 
 
