@@ -30,10 +30,11 @@ def test_the_intent_is_written_before_the_first_byte_leaves(engine, worker, monk
 def test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent(engine, worker):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
-    engine.sandbox.fault("batch", "error", code="QUERY_LIMIT_EXCEEDED", status=503, times=2)
+    in_two_minutes = dates.now().timestamp() + 120
+    Portal.objects.update(operating={"tasks.task.defer": [480.0, in_two_minutes]})
     engine.work(worker, until=lambda: Job.objects.get(pk=job.pk).state == Job.State.WAITING)
+    assert job.items.get().status_seen == 3
     engine.sandbox.change_task("acme", task, status=2)
-    engine.wait(61)
     engine.work(worker)
     assert outcomes(job) == {("done", ""): 1}
     assert Deferral.objects.get().previous_status == 2
