@@ -16,7 +16,7 @@ from b24app import dates, deferrals, jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.access import ticketed
 from b24app.web.reconnect import start_url
-from b24app.web.words import task_links, too_many_jobs
+from b24app.web.words import task_links, too_many_jobs, what_it_waits_for
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
 # How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
@@ -145,8 +145,11 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
         return {**task_links(person), "job": job, "groups": _groups(job)}
     milestone = job.settled * 4 // job.total * 25
     reconnect_url = start_url(person.portal) if job.waiting_why == Job.Why.PERSON else ""
+    waits = what_it_waits_for(job)
     return {
         "job": job,
+        "waits": waits,
+        "paused": deferrals.paused(job) if waits else 0,
         "reconnect_url": reconnect_url,
         "delay": _delay(job),
         "milestone": milestone,

@@ -167,6 +167,29 @@ def test_nobody_coming_to_a_parked_portal_whose_time_is_over_is_said_too(at_list
     assert "No worker is running" in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
+def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, tasks):
+    at_list.start(tasks(4))
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    first, second, third, _ = JobItem.objects.order_by("pk")
+    JobItem.objects.filter(pk__in=[first.pk, second.pk]).update(step=JobItem.Step.PAUSED)
+    JobItem.objects.filter(pk=third.pk).update(step=JobItem.Step.PAUSED, state=JobItem.State.FAILED)
+    assert "paused and will" not in at_list.get(watched).text
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.LIMIT)
+    assert "2 tasks are paused and will be deferred or started again." in at_list.get(watched).text
+    assert "2 задачи приостановлены" in at_list.open(language="ru").text
+    JobItem.objects.filter(pk=first.pk).update(step=JobItem.Step.NONE)
+    at_list.open()
+    assert "1 task is paused and will be deferred or started again." in at_list.get(watched).text
+
+
+def test_what_can_be_pressed_while_a_job_is_polled_keeps_its_id_and_so_the_focus(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON)
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert re.findall(r'<(?:button|a) id="(\w+)"', text) == ["stop", "reopen", "reconnect"]
+    assert len(re.findall(r"<(?:button|a) ", text)) == 3
+
+
 def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks, sandbox):
     eve = sandbox.user("acme", name="Eve")
     kept = sandbox.tasks("acme", count=1, creator=eve, status=3, auditors=[bob.user], title="Hers")
