@@ -282,6 +282,8 @@ document.addEventListener('job-started', () => {
   find('#job-title')?.focus()
 })
 
+document.addEventListener('job-steered', () => find('#job-title')?.focus())
+
 document.addEventListener('job-finished', () => {
   const busyElsewhere = document.activeElement.closest('#list, #filter, dialog')
   if (!busyElsewhere) find('#job-title')?.focus()

@@ -67,7 +67,7 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
         return _in_dialog(render(request, "_dialog_trouble.html", {"trouble": too_many_jobs()}))
     except deferrals.KeyReused:
         raise SuspiciousOperation("this key stood for another job") from None
-    return _started(request, person, job)
+    return _started(request, person, job, "job-started")
 
 
 def _in_dialog(response: HttpResponse) -> HttpResponse:
@@ -77,10 +77,11 @@ def _in_dialog(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _started(request: HttpRequest, person: Person, job: Job) -> HttpResponse:
+def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpResponse:
+    """The panel of a job that is new; `told` is the event for the page."""
     transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
     response = render(request, "_job.html", panel(person, job))
-    response["HX-Trigger-After-Swap"] = "job-started"
+    response["HX-Trigger-After-Swap"] = told
     return response
 
 
@@ -93,7 +94,7 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
         transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
     job.refresh_from_db()
     response = render(request, "_job.html", {**panel(person, job), "announce": True})
-    response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-started"
+    response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-steered"
     return response
 
 
@@ -109,7 +110,7 @@ def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpR
     except deferrals.TooManyJobs:
         return render(request, "_job.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
     deferrals.dismiss(job)
-    return _started(request, person, following)
+    return _started(request, person, following, "job-steered")
 
 
 @require_GET

@@ -298,6 +298,17 @@ def test_a_stopped_job_says_what_was_not_started_and_offers_to_continue(at_list,
     assert rest.done == 3
 
 
+def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
+    """Starting clears what is ticked; whoever stops or goes on with a job may have ticked other tasks since."""
+    assert at_list.start(tasks(2))["HX-Trigger-After-Swap"] == "job-started"
+    job = Job.objects.get()
+    lease = Lease.take(job.portal_id)
+    assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-steered"
+    lease.release()
+    assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-finished"
+    assert at_list.post(f"/jobs/{job.pk}/again/cancelled/")["HX-Trigger-After-Swap"] == "job-steered"
+
+
 def test_what_failed_can_be_tried_again(at_list, tasks, sandbox):
     sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=1)
     at_list.start(tasks(2))
