@@ -82,7 +82,7 @@ function replay({ requestConfig, elt, target, etc }) {
     swap: etc.swapOverride,
     values: requestConfig.formData,
     headers: { 'X-Replay': '1' },
-  })
+  }).catch(() => {}) // told by htmx:sendError
 }
 
 // -- Connection: polls wait for it and for somebody to look, then go on by themselves ----------------------------
@@ -278,7 +278,8 @@ function readSelection() {
   const values = Object.fromEntries(new URLSearchParams(everything ?? list.query))
   if (everything === null) values.ids = [...ticked].join()
   else Object.assign(values, { everything: '1', excluded: [...excluded].join(), total: everythingCount })
-  window.htmx.ajax('POST', '/selections/', { source: '#dialog', target: '#dialog-body', swap: 'innerHTML', values })
+  const into = { source: '#dialog', target: '#dialog-body', swap: 'innerHTML', values }
+  window.htmx.ajax('POST', '/selections/', into).catch(() => {}) // told by htmx:sendError
 }
 
 /** Repeat what failed. The key makes one job of a form that is sent twice. */
