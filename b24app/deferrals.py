@@ -163,6 +163,12 @@ def is_stalled(job: Job) -> bool:
     return job.portal.is_left_alone(max(due, job.portal.parked_until or due), dates.now())
 
 
+def paused(job: Job) -> int:
+    """How many tasks of an unfinished job are paused because of it: still to be deferred, or started again."""
+    under_way = job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT])
+    return under_way.exclude(step=JobItem.Step.NONE).count()
+
+
 def record(job: Job, slept: Iterable[tuple[JobItem, TaskState | None]], now: datetime) -> None:
     """Note what we owe for items just deferred, in the transaction that saves their outcome.
 

@@ -16,7 +16,7 @@ from b24app import dates, deferrals, jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.access import ticketed
 from b24app.web.reconnect import start_url
-from b24app.web.words import task_links, too_many_jobs
+from b24app.web.words import task_links, too_many_jobs, what_it_waits_for
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
 # How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
@@ -67,7 +67,7 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
         return _in_dialog(render(request, "_dialog_trouble.html", {"trouble": too_many_jobs()}))
     except deferrals.KeyReused:
         raise SuspiciousOperation("this key stood for another job") from None
-    return _started(request, person, job)
+    return _started(request, person, job, "job-started")
 
 
 def _in_dialog(response: HttpResponse) -> HttpResponse:
@@ -77,10 +77,11 @@ def _in_dialog(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _started(request: HttpRequest, person: Person, job: Job) -> HttpResponse:
+def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpResponse:
+    """The panel of a job that is new; `told` is the event for the page."""
     transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     response = render(request, "_job.html", panel(person, job))
-    response["HX-Trigger-After-Swap"] = "job-started"
+    response["HX-Trigger-After-Swap"] = told
     return response
 
 
@@ -93,7 +94,7 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
         transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     job.refresh_from_db()
     response = render(request, "_job.html", {**panel(person, job), "announce": True})
-    response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-started"
+    response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-steered"
     return response
 
 
@@ -109,7 +110,7 @@ def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpR
     except deferrals.TooManyJobs:
         return render(request, "_job.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
     deferrals.dismiss(job)
-    return _started(request, person, following)
+    return _started(request, person, following, "job-steered")
 
 
 @require_GET
@@ -145,8 +146,11 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
         return {**task_links(person), "job": job, "groups": _groups(job)}
     milestone = job.settled * 4 // job.total * 25
     reconnect_url = start_url(person.portal) if job.waiting_why == Job.Why.PERSON else ""
+    waits = what_it_waits_for(job)
     return {
         "job": job,
+        "waits": waits,
+        "paused": deferrals.paused(job) if waits else 0,
         "reconnect_url": reconnect_url,
         "delay": _delay(job),
         "milestone": milestone,

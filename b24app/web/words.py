@@ -154,7 +154,6 @@ def status_word(status: int) -> str:
     return gettext("In progress") if status == tasks.IN_PROGRESS else gettext("Pending")
 
 
-@register.filter
 def what_it_waits_for(job: Job) -> str:
     """Why an unfinished job does not move at the moment; "" when it does."""
     if deferrals.is_stalled(job):

@@ -166,6 +166,29 @@ def test_nobody_coming_to_a_parked_portal_whose_time_is_over_is_said_too(at_list
     assert "No worker is running" in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
+def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, tasks):
+    at_list.start(tasks(4))
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    first, second, third, _ = JobItem.objects.order_by("pk")
+    JobItem.objects.filter(pk__in=[first.pk, second.pk]).update(step=JobItem.Step.PAUSED)
+    JobItem.objects.filter(pk=third.pk).update(step=JobItem.Step.PAUSED, state=JobItem.State.FAILED)
+    assert "paused and will" not in at_list.get(watched).text
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.LIMIT)
+    assert "2 tasks are paused and will be deferred or started again." in at_list.get(watched).text
+    assert "2 задачи приостановлены" in at_list.open(language="ru").text
+    JobItem.objects.filter(pk=first.pk).update(step=JobItem.Step.NONE)
+    at_list.open()
+    assert "1 task is paused and will be deferred or started again." in at_list.get(watched).text
+
+
+def test_what_can_be_pressed_while_a_job_is_polled_keeps_its_id_and_so_the_focus(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON)
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert re.findall(r'<(?:button|a) id="(\w+)"', text) == ["stop", "reopen", "reconnect"]
+    assert len(re.findall(r"<(?:button|a) ", text)) == 3
+
+
 def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks, sandbox):
     eve = sandbox.user("acme", name="Eve")
     kept = sandbox.tasks("acme", count=1, creator=eve, status=3, auditors=[bob.user], title="Hers")
@@ -272,6 +295,17 @@ def test_a_stopped_job_says_what_was_not_started_and_offers_to_continue(at_list,
     slices.run(at_list.person.portal_id)
     rest.refresh_from_db()
     assert rest.done == 3
+
+
+def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
+    """Starting clears what is ticked; whoever stops or goes on with a job may have ticked other tasks since."""
+    assert at_list.start(tasks(2))["HX-Trigger-After-Swap"] == "job-started"
+    job = Job.objects.get()
+    lease = Lease.take(job.portal_id)
+    assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-steered"
+    lease.release()
+    assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-finished"
+    assert at_list.post(f"/jobs/{job.pk}/again/cancelled/")["HX-Trigger-After-Swap"] == "job-steered"
 
 
 def test_what_failed_can_be_tried_again(at_list, tasks, sandbox):

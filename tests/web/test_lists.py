@@ -70,6 +70,17 @@ def test_the_columns_sort_both_ways_and_say_how(at_list, tasks):
     assert titles(at_list.get(link(page, "sort-deadline"))) == ["B", "C", "A"]
 
 
+def test_a_table_says_what_its_parts_are_however_they_are_laid_out(at_list, tasks):
+    tasks(1)
+    table = re.search(r"<table.*</table>", at_list.get("/tasks/").text, re.DOTALL).group()
+    parts = re.findall(r'<(table|thead|tbody|tr|th|td)\b(?: role="(\w+)")?', table)
+    roles = {"table": {"table"}, "thead": {"rowgroup"}, "tbody": {"rowgroup"}, "tr": {"row"}, "td": {"cell"}}
+    assert {tag: {role for other, role in parts if other == tag} for tag, _ in parts} == {
+        **roles,
+        "th": {"columnheader", "rowheader"},
+    }
+
+
 def test_an_overdue_task_says_by_how_much_in_words(at_list, tasks):
     tasks(deadline=-3 * 86400 - 60)
     assert "− 3\xa0days" in at_list.get("/tasks/").text
