@@ -92,12 +92,20 @@ def open_page(opening: Opening, command: Command, timeout: float = OPENING_TIMEO
     AccessLost when the portal refuses the app as such.
     """
     portal = Portal.objects.filter(member_id=opening.member_id, status=Portal.Status.ACTIVE).first()
+    refused = False
     if portal and _comes_from(portal, opening):
         try:
             return _opened_at(portal, opening, command, timeout)
-        except (CredentialRefused, Elsewhere, Expired, Refused, NotProven):
-            pass  # the portal may have moved, or this is a forgery: the authorization server knows
-    info = prove(opening)
+        except Elsewhere:
+            pass
+        except (CredentialRefused, Expired, Refused, NotProven):
+            refused = True  # the portal may have moved, or this is a forgery: the authorization server knows
+    try:
+        info = prove(opening)
+    except AccessLost as error:
+        if refused:  # the token of a portal without access, shown to one that does not know it
+            raise NotProven(error.code) from error
+        raise
     portal = keep_portal(info)
     try:
         return _opened_at(portal, opening, command, timeout, info.user_id)

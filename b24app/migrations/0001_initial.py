@@ -47,6 +47,18 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='FailedProof',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('member_id', models.CharField(max_length=64)),
+                ('network', models.CharField(max_length=50)),
+                ('at', models.DateTimeField()),
+            ],
+            options={
+                'indexes': [models.Index(fields=['network', 'at'], name='failed_proofs_by_network')],
+            },
+        ),
+        migrations.CreateModel(
             name='Person',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

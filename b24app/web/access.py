@@ -114,6 +114,15 @@ def require_our_page(request: HttpRequest) -> None:
         raise PermissionDenied("another site's page")
 
 
+def client_address(request: HttpRequest) -> str:
+    """Where a request comes from. In X-Forwarded-For only what our own proxies have added is believed."""
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+    proxies: int = settings.PROXY_COUNT
+    if 0 < proxies <= len(hops):
+        return hops[-proxies]
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
 # -- Language and time zone ---------------------------------------------------------------------------
 
 
