@@ -165,4 +165,7 @@ class SecurityHeaders:
         response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY.format(ancestors="'none'"))
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         response.headers.setdefault("Cache-Control", "no-store")
+        if settings.SECURE_HSTS_SECONDS:
+            # Django would say so only to requests that look secure; behind a proxy that ends TLS none does.
+            response.headers.setdefault("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}")
         return response
