@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -74,6 +75,27 @@ def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Excha
             fill_bucket(portal)
 
     return write
+
+
+@contextmanager
+def journaled(method: str, portal: Portal | None) -> Iterator[None]:
+    """Write down an exchange with an authorization server; nothing of what it was sent or said."""
+    started = time.monotonic()
+    code = ""
+    try:
+        yield
+    except BitrixError as error:
+        code = error.code
+        raise
+    finally:
+        milliseconds = int((time.monotonic() - started) * 1000)
+        journal(portal)(Exchange(method, {}, None, code, milliseconds, {}))
+
+
+def token_info(server: str, access_token: str, portal: Portal | None) -> oauth.TokenInfo:
+    """Ask an authorization server whose token this is; `portal` is the one that it claims. Raises like oauth's."""
+    with journaled("oauth/app.info", portal):
+        return oauth.token_info(reach(), server, access_token)
 
 
 # -- The request bucket -------------------------------------------------------------------------------
@@ -213,16 +235,8 @@ def _renew(credential: Credential) -> Credential:
 def _refreshed(credential: Credential) -> oauth.Renewed:
     portal = credential.person.portal
     refresh_token = _unsealed(credential).refresh
-    started = time.monotonic()
-    code = ""
-    try:
+    with journaled("oauth/token", portal):
         return oauth.refresh(reach(), portal.oauth_url, registration(), refresh_token, dates.now())
-    except BitrixError as error:
-        code = error.code
-        raise
-    finally:
-        milliseconds = int((time.monotonic() - started) * 1000)
-        journal(portal)(Exchange("oauth/token", {}, None, code, milliseconds, {}))
 
 
 def _is_for(credential: Credential, renewed: oauth.Renewed) -> bool:
@@ -362,7 +376,7 @@ def follow_move(credential: Credential) -> bool:
     """
     portal = credential.person.portal
     try:
-        info = oauth.token_info(reach(), portal.oauth_url, credential.access_token)
+        info = token_info(portal.oauth_url, credential.access_token, portal)
     except BitrixError:
         return False  # the caller's own error says it all
     is_new = info.endpoint != portal.endpoint and reach().admits_url(info.endpoint)

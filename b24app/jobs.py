@@ -6,7 +6,7 @@ from celery import Task
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from b24app import portals, removals, slices
+from b24app import attempts, portals, removals, slices
 from b24app.bitrix.errors import BitrixError
 from b24app.celery import app
 
@@ -35,6 +35,7 @@ def sweep() -> None:
         hint(confirm_removal, portal_id)
     slices.forget_expired()
     removals.forget_expired()
+    attempts.forget()
 
 
 @app.task

@@ -178,6 +178,17 @@ class PendingOpening(models.Model):
     expires_at = models.DateTimeField()
 
 
+class FailedProof(models.Model):
+    """An opening that nobody confirmed (attempts.py): which portal it named, and where it came from."""
+
+    member_id = models.CharField(max_length=64)  # a claim
+    network = models.CharField(max_length=50)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["network", "at"], name="failed_proofs_by_network")]
+
+
 class Selection(models.Model):
     """What a person selected, made definite: a frozen list of tasks with what was known of each. Lives an hour."""
 

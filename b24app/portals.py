@@ -92,12 +92,20 @@ def open_page(opening: Opening, command: Command, timeout: float = OPENING_TIMEO
     AccessLost when the portal refuses the app as such.
     """
     portal = Portal.objects.filter(member_id=opening.member_id, status=Portal.Status.ACTIVE).first()
+    refused = False
     if portal and _comes_from(portal, opening):
         try:
             return _opened_at(portal, opening, command, timeout)
-        except (CredentialRefused, Elsewhere, Expired, Refused, NotProven):
-            pass  # the portal may have moved, or this is a forgery: the authorization server knows
-    info = prove(opening)
+        except Elsewhere:
+            pass
+        except (CredentialRefused, Expired, Refused, NotProven):
+            refused = True  # the portal may have moved, or this is a forgery: the authorization server knows
+    try:
+        info = prove(opening)
+    except AccessLost as error:
+        if refused:  # the token of a portal without access, shown to one that does not know it
+            raise NotProven(error.code) from error
+        raise
     portal = keep_portal(info)
     try:
         return _opened_at(portal, opening, command, timeout, info.user_id)
@@ -115,9 +123,10 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
 
     Until the installer has finished, the server calls the app not installed: only the installer may pass by that.
     """
+    claimed = Portal.objects.filter(member_id=opening.member_id).first()
     for server in _servers(opening.server_endpoint):
         try:
-            info = oauth.token_info(credentials.reach(), server, opening.access_token)
+            info = credentials.token_info(server, opening.access_token, claimed)
         except AccessLost as error:
             if not isinstance(error, CredentialRefused) and error.code.lower() != "invalid_client":
                 raise
@@ -244,7 +253,13 @@ def connect(opening: Opening) -> Person:
     Raises NotProven, NotAllowed("not_admin"), or a BitrixError when somebody did not answer. May be repeated.
     """
     info = prove(opening, installing=True)
-    client = Client(info.endpoint, opening.access_token, credentials.reach(), credentials.WEB_TIMEOUT)
+    client = Client(
+        info.endpoint,
+        opening.access_token,
+        credentials.reach(),
+        credentials.WEB_TIMEOUT,
+        after=credentials.journal(Portal.objects.filter(member_id=info.member_id).first()),
+    )
     profile = read_profile(client.call("profile").result)
     if profile.user_id != info.user_id:
         raise NotProven("another person's token")
@@ -256,7 +271,7 @@ def connect(opening: Opening) -> Person:
 def check_scope(person: Person) -> None:
     """Step 2: the portal granted what we need. Raises NotAllowed("scope") naming what is missing."""
     credential = credentials.usable_credential(person, credentials.WEB_PATIENCE)
-    info = oauth.token_info(credentials.reach(), person.portal.oauth_url, credential.access_token)
+    info = credentials.token_info(person.portal.oauth_url, credential.access_token, person.portal)
     if missing := REQUIRED_SCOPE - info.scope:
         raise NotAllowed("scope", ", ".join(sorted(missing)))
 

@@ -415,3 +415,31 @@ def test_a_pair_that_cannot_be_unsealed_is_not_renewed(person, key_is_lost):
     key_is_lost()
     with pytest.raises(CredentialRefused, match="unreadable"):
         credentials.renew_now(person.credential)
+
+
+# -- The journal of all this
+
+
+def journaled():
+    return list(RestCall.objects.order_by("pk").values_list("method", "code"))
+
+
+def test_every_exchange_of_an_installation_is_journaled(sandbox, installing):
+    portals.check_scope(portals.connect(posted(installing)))
+    assert journaled() == [("oauth/app.info", ""), ("profile", ""), ("oauth/app.info", "")]
+    assert installing["fields"]["AUTH_ID"] not in str(list(RestCall.objects.values()))
+
+
+def test_a_proof_that_failed_is_journaled_with_its_code(sandbox, bob):
+    with pytest.raises(portals.NotProven):
+        portals.open_page(posted(sandbox.open("acme", bob), AUTH_ID="f" * 70), ASK)
+    ((method, code),) = journaled()
+    assert method == "oauth/app.info"
+    assert code
+
+
+def test_asking_where_a_portal_has_moved_to_is_journaled(person, rename):
+    rename()
+    RestCall.objects.all().delete()
+    credentials.ask(person, lambda client: client.call("profile"))
+    assert journaled() == [("profile", "moved"), ("oauth/app.info", ""), ("profile", "")]
