@@ -106,8 +106,7 @@ def cancel_untouched(job: Job) -> None:
 def counts(job: Job) -> dict[str, int]:
     """How many of a job's items ended in each way, by the job's fields. One query."""
     found = dict(job.items.values_list("state").annotate(Count("id")))
-    ends = (JobItem.State.DONE, JobItem.State.SKIPPED, JobItem.State.FAILED, JobItem.State.CANCELLED)
-    return {end.value: found.get(end, 0) for end in ends}
+    return {end.value: found.get(end, 0) for end in JobItem.ENDED}
 
 
 def resume_waiting(person: Person) -> bool:
