@@ -50,6 +50,13 @@ class Portal(models.Model):
     removed_at = models.DateTimeField(null=True)
     bindings_checked_at = models.DateTimeField(null=True)
 
+    # It refuses the app to everybody (refusals.py): no job asks before then, unless somebody was let in.
+    parked_until = models.DateTimeField(null=True)
+    parked_why = models.CharField(max_length=10, blank=True)  # a Job.Why
+    parked_code = models.CharField(max_length=100, blank=True)  # the portal's word for it, for support
+    let_in_at = models.DateTimeField(null=True)  # when that ended last, and for whom it was seen to
+    let_in_user = models.PositiveBigIntegerField(null=True)
+
     # One slice at a time, whoever runs it.
     lease_until = models.DateTimeField(null=True)
     lease_owner = models.UUIDField(null=True)
@@ -195,6 +202,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs that a slice could work on at `now`: of each person, the first that does not wait."""
         active = [Job.State.QUEUED, Job.State.RUNNING]
         waited = Q(state=Job.State.WAITING, waiting_until__lte=now)
+        # Whoever came back in whatever way: what a job waited for is the state of the credential, not an event.
+        waited |= Q(
+            state=Job.State.WAITING,
+            waiting_why=Job.Why.PERSON,
+            person__credential__state=Credential.State.USABLE,
+        )
         earlier = Job.objects.filter(person=OuterRef("person"), pk__lt=OuterRef("pk"), state__in=active)
         return self.filter(Q(state__in=active) | waited).exclude(Exists(earlier))
 
@@ -209,13 +222,23 @@ class Job(models.Model):
         FINISHED = "finished"
 
     class Why(models.TextChoices):
-        """What a job waits for."""
+        """What a job waits for, or the jobs of a whole portal do."""
 
         PERSON = "person"  # to open the app again: the credential was refused
         PORTAL = "portal"  # to answer
         LIMIT = "limit"  # of requests or operating time to pass
-        ACCESS = "access"  # the portal refuses the app: plan, payment, rights
         ERROR = "error"  # us to mend something
+        # The portal refuses the app, to this person or to everybody (refusals.py).
+        DISMISSED = "dismissed"  # this person works there no more
+        RESTRICTED = "restricted"  # this person may not use the app
+        PLAN = "plan"  # the portal's plan has no apps
+        PAYMENT = "payment"  # the app's subscription has ended
+        SCOPE = "scope"  # a permission was taken from the app
+        CONFIRM = "confirm"  # an administrator to confirm a method
+        DENIED = "denied"  # an administrator to think better of it
+        OVERLOAD = "overload"  # the portal has blocked the app for a while
+        DELETED = "deleted"  # the portal
+        ACCESS = "access"  # for a reason that we do not know
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="jobs")
     person = models.ForeignKey(Person, models.CASCADE, related_name="jobs")

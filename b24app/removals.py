@@ -16,11 +16,10 @@ from django.db import transaction
 from b24app import credentials, dates
 from b24app.bitrix.errors import BitrixError, CredentialRefused, NotInstalled
 from b24app.bitrix.payloads import Event
-from b24app.models import Credential, Deferral, OwedReturn, Person, Portal, RestCall, Selection
+from b24app.models import Credential, Deferral, JobItem, OwedReturn, Person, Portal, RestCall, Selection
 
 logger = logging.getLogger(__name__)
 
-FORGERY_PAUSE = timedelta(minutes=10)  # after a refuted report, others are ignored
 UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell whether the app is still installed
 OWED_LIFE = timedelta(days=90)
 CREDENTIALS_TRIED = 5  # the newest ones; each is one call to the authorization server
@@ -36,10 +35,12 @@ def report(event: Event) -> Portal | None:
     if not portal or not portal.knows_application_token(event.application_token, now):
         logger.warning("security: uninstall reported with a wrong token, or for nobody")
         return None
-    if portal.removal_refuted_at and now - portal.removal_refuted_at < FORGERY_PAUSE:
+    if portal.removal_refuted_at and now - portal.removal_refuted_at < credentials.REFUTATION_HOLDS:
         logger.warning("security: portal %s: another uninstall reported right after a forged one", portal.pk)
         return None
-    credentials.suspend(portal, now, clean=event.data.get("CLEAN") == "1")
+    credentials.suspend(portal, now)
+    if event.data.get("CLEAN") == "1":  # also when a dead token was faster than this event
+        Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED).update(removal_is_clean=True)
     logger.info("portal %s: uninstall reported; suspended until it is confirmed", portal.pk)
     return portal
 
@@ -95,7 +96,11 @@ def erase(portal: Portal) -> None:
     Unless the admin asked for nothing to be kept, what we owed stays without anybody's name for OWED_LIFE, so
     that no task sleeps for ever unnoticed. May be repeated.
     """
+    still_removed = Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED, epoch=portal.epoch)
     with transaction.atomic():
+        # Whoever installs the app again while we were asking makes the portal active: then nothing is erased.
+        if not still_removed.update(status=Portal.Status.SUSPENDED):
+            return
         RestCall.objects.filter(portal=portal).update(params={}, outcome={}, job=None)
         if portal.removal_is_clean:
             portal.delete()
@@ -116,17 +121,24 @@ def erase(portal: Portal) -> None:
 
 
 def _keep_what_we_owe(portal: Portal) -> None:
+    """Tasks that sleep because of us, and those that we have paused on the way there."""
+    now = dates.now()
+    asleep = Deferral.objects.live().filter(portal=portal)
+    owed = list(asleep.values_list("task_id", "previous_status", "status_changed_at", "created_at"))
+    paused = JobItem.objects.filter(job__portal=portal, status_before__isnull=False)
+    paused = paused.exclude(step=JobItem.Step.NONE).exclude(state=JobItem.State.DONE)
+    owed += [(id, before, None, now) for id, before in paused.values_list("task_id", "status_before") if before]
     OwedReturn.objects.bulk_create(
         (
             OwedReturn(
                 portal=portal,
-                task_id=deferral.task_id,
-                previous_status=deferral.previous_status,
-                status_changed_at=deferral.status_changed_at,
-                deferred_at=deferral.created_at,
-                kept_until=dates.now() + OWED_LIFE,
+                task_id=task_id,
+                previous_status=previous_status,
+                status_changed_at=changed_at,
+                deferred_at=deferred_at,
+                kept_until=now + OWED_LIFE,
             )
-            for deferral in Deferral.objects.live().filter(portal=portal)
+            for task_id, previous_status, changed_at, deferred_at in owed
         ),
         ignore_conflicts=True,
     )

@@ -1,6 +1,7 @@
 """What a person selected, made definite: the tasks are read once and frozen, so that the count confirmed is the
 count processed."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from b24app.bitrix import tasks
 from b24app.bitrix.client import Client
 from b24app.bitrix.errors import BitrixError, NotRun, Unknown
 from b24app.bitrix.tasks import TaskFilter, TaskRow
-from b24app.models import JobItem, Lease, Person, SelectedTask, Selection
+from b24app.models import JobItem, Lease, LeaseLost, Person, SelectedTask, Selection
+
+logger = logging.getLogger(__name__)
 
 MAX_TASKS = 5000  # of one selection, so of one job
 READ_AT_ONCE = 200  # ticked tasks that a page may wait for; more are left to a worker
@@ -92,7 +95,17 @@ def advance(selection: Selection, lease: Lease) -> None:
     except Unknown:
         _postpone(selection, 5.0)
     except BitrixError as error:
-        Selection.objects.filter(pk=selection.pk).update(state=Selection.State.FAILED, why=error.code[:50])
+        _fail(selection, error.code)
+    except LeaseLost:
+        raise
+    except Exception:
+        # A selection that we cannot collect must not stop the jobs of its portal.
+        logger.exception("selection %s cannot be collected", selection.pk)
+        _fail(selection, "internal")
+
+
+def _fail(selection: Selection, code: str) -> None:
+    Selection.objects.filter(pk=selection.pk).update(state=Selection.State.FAILED, why=code[:50])
 
 
 def _postpone(selection: Selection, seconds: float) -> None:

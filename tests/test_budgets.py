@@ -64,6 +64,7 @@ def test_watching_a_job_takes_at_most_2_queries(at_sandbox, db, at_most):
     visitor.open()
     ids = at_sandbox.tasks("acme", count=3, creator=visitor.user, status=3)
     visitor.start(ids)
+    job = Job.objects.get()
     with at_most(2):
-        progress = visitor.get(f"/jobs/{Job.objects.get().pk}/")
+        progress = visitor.get(f"/jobs/{job.pk}/")
     assert progress.status_code == 200

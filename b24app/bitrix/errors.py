@@ -110,9 +110,9 @@ KINDS: dict[str, type[BitrixError]] = {
     "connection_error": NotRun,  # the portal could not reach its authorization server
     "error_method_not_found": NoSuchMethod,
     "method_confirm_waiting": AccessLost,
-    "method_confirm_denied": AccessLost,
+    "method_confirm_denied": Refused,
     "overload_limit": AccessLost,  # a block of the whole app, not a rate limit, though both come with 503
-    "invalid_token": CredentialRefused,
+    "invalid_token": Expired,  # spent by a refresh elsewhere, or unknown: a refresh tells
     "no_auth_found": CredentialRefused,
     "authorization_error": PersonBlocked,
     "user_access_error": PersonBlocked,

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from b24app import dates, deferrals, jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.access import ticketed
+from b24app.web.reconnect import start_url
 from b24app.web.words import task_links, too_many_jobs
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
@@ -140,7 +141,14 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
     if job.state == Job.State.FINISHED:
         return {**task_links(person), "job": job, "groups": _groups(job)}
     milestone = job.settled * 4 // job.total * 25
-    return {"job": job, "delay": _delay(job), "milestone": milestone, "announce": milestone > said}
+    reconnect_url = start_url(person.portal) if job.waiting_why == Job.Why.PERSON else ""
+    return {
+        "job": job,
+        "reconnect_url": reconnect_url,
+        "delay": _delay(job),
+        "milestone": milestone,
+        "announce": milestone > said,
+    }
 
 
 def _delay(job: Job) -> int:

@@ -1,12 +1,13 @@
 """Starting a job, watching it, and closing its result."""
 
+import html
 import re
 from datetime import timedelta
 
 import pytest
 
 from b24app import dates, slices
-from b24app.models import Job, JobItem, Lease, Selection
+from b24app.models import Job, JobItem, Lease, Portal, Selection
 
 pytestmark = pytest.mark.django_db
 
@@ -96,14 +97,37 @@ def test_milestones_are_read_aloud_once(at_list, tasks):
         (Job.Why.PERSON, "close this app and open it anew"),
         (Job.Why.PORTAL, "does not answer at the moment"),
         (Job.Why.LIMIT, "asks us to slow down"),
-        (Job.Why.ACCESS, "Ask your administrator"),
         (Job.Why.ERROR, "on our side"),
+        (Job.Why.DISMISSED, "no longer work here; looking again every hour"),
+        (Job.Why.RESTRICTED, "may not use the app at the moment; looking again every hour"),
     ],
 )
 def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
     at_list.start(tasks(1))
     Job.objects.update(state=Job.State.WAITING, waiting_why=why)
     assert words in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+
+
+@pytest.mark.parametrize(
+    "why, words",
+    [
+        (Job.Why.PLAN, "plan has no apps; looking again every day"),
+        (Job.Why.PAYMENT, "not paid for; looking again every day"),
+        (Job.Why.SCOPE, "lacks a permission; looking again every day"),
+        (Job.Why.CONFIRM, "has to confirm the app in Bitrix24; looking again every hour"),
+        (Job.Why.DENIED, "has refused the app in Bitrix24; looking again every day"),
+        (Job.Why.OVERLOAD, "blocked the app for a while; looking again every hour"),
+        (Job.Why.DELETED, "said to be deleted; looking again every day"),
+        (Job.Why.ACCESS, "Ask your administrator"),
+    ],
+)
+def test_a_job_of_a_parked_portal_says_what_everybody_waits_for(at_list, tasks, why, words):
+    at_list.start(tasks(1))
+    Portal.objects.update(parked_until=dates.now() + timedelta(hours=1), parked_why=why)
+    Job.objects.update(created_at=dates.now() - timedelta(hours=1))
+    text = html.unescape(at_list.get(f"/jobs/{Job.objects.get().pk}/").text)
+    assert words in text
+    assert "No worker" not in text
 
 
 def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):

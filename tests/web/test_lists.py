@@ -117,7 +117,7 @@ def test_what_our_page_never_asks_is_a_bad_request(at_list, wrong):
     [
         ({"kind": "respond", "status": 503, "body": "busy", "type": "text/html"}, "Bitrix24 does not answer"),
         ({"kind": "error", "code": "QUERY_LIMIT_EXCEEDED", "description": "", "status": 503}, "Bitrix24 is busy"),
-        ({"kind": "error", "code": "ACCESS_DENIED", "description": "", "status": 403}, "does not let the app in"),
+        ({"kind": "error", "code": "ACCESS_DENIED", "description": "", "status": 403}, "plan has no apps"),
         ({"kind": "error", "code": "1048582", "description": "", "status": 400}, "No access"),
         ({"kind": "error", "code": "NO_AUTH_FOUND", "description": "", "status": 401}, "Your session ended"),
     ],
