@@ -25,6 +25,7 @@ from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
     CredentialRefused,
+    Denied,
     Expired,
     NoSuchMethod,
     NotRun,
@@ -365,7 +366,7 @@ class JobStep:
                 raise reply
             if isinstance(reply, OperatingLimit):
                 raise self._until_reset(reply)
-            if isinstance(reply, (NotRun, AccessLost)):
+            if isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, Denied):
                 raise reply  # it stopped these commands and would stop the next ones
 
     def _claim(self, items: Sequence[JobItem]) -> bool:

@@ -10,7 +10,7 @@ matter is followed by a reading.
 
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer
-from b24app.bitrix.errors import AccessLost, BitrixError, NotRun, Unknown
+from b24app.bitrix.errors import AccessLost, BitrixError, Denied, NotRun, Unknown
 from b24app.bitrix.tasks import Act, TaskState
 from b24app.models import JobItem
 
@@ -21,7 +21,6 @@ UNSEEN = "unseen"  # in place of a refusal: a success that did not show the task
 # The codes by which a portal says "not allowed" of a task that is there and has the right status. Others, such as
 # 1048584 of a validator, are refusals for a reason that we do not know.
 NOT_ALLOWED = frozenset({"1048582", "0", "ERROR_CORE", "ACCESS_DENIED"})
-NOTHING_RAN = (NotRun, AccessLost)
 
 State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
 Reply = Answer | BitrixError
@@ -57,7 +56,7 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskS
         return _take_success(item, last, user_id)
     if isinstance(last, Unknown) or isinstance(pause, Unknown):
         return None  # lost: read it later
-    if isinstance(pause, NOTHING_RAN) or (isinstance(last, NOTHING_RAN) and not _is_refused(pause)):
+    if _may_run_later(pause) or (_may_run_later(last) and not _is_refused(pause)):
         item.state = State.PENDING  # where the pause did not run, the refusal of the defer means nothing
         item.sends -= 1
     else:
@@ -66,8 +65,12 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskS
     return None
 
 
+def _may_run_later(reply: Reply | None) -> bool:
+    return isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, Denied)
+
+
 def _is_refused(reply: Reply | None) -> bool:
-    return isinstance(reply, BitrixError) and not isinstance(reply, NOTHING_RAN)
+    return isinstance(reply, BitrixError) and not _may_run_later(reply)
 
 
 def _take_success(item: JobItem, answer: Answer, user_id: int) -> TaskState | None:

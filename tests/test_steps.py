@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from b24app import steps
 from b24app.bitrix.client import Answer
-from b24app.bitrix.errors import AccessLost, OperatingLimit, Refused, Unknown
+from b24app.bitrix.errors import AccessLost, Denied, OperatingLimit, Refused, Unknown
 from b24app.bitrix.tasks import Act, TaskState
 from b24app.models import JobItem
 
@@ -69,6 +69,7 @@ def test_a_portal_that_allows_it_gets_one_defer_from_in_progress():
         (LIMIT, LIMIT, S.PENDING, Step.NONE, False),
         (LOST, NO, S.SENT, Step.NONE, False),
         (LOST, OK, S.DONE, Step.NONE, False),
+        (OK, Denied("METHOD_CONFIRM_DENIED"), S.SENT, Step.PAUSED, True),
         (AccessLost("insufficient_scope"), AccessLost("insufficient_scope"), S.PENDING, Step.NONE, False),
     ],
 )

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from b24app import credentials, jobs, portals, selections
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer, Client, Command
-from b24app.bitrix.errors import BitrixError
+from b24app.bitrix.errors import AccessLost, BitrixError, error_for
 from b24app.bitrix.payloads import Opening
 from b24app.bitrix.tasks import Page, Sort, TaskFilter
 from b24app.models import Person, Selection
@@ -274,6 +274,9 @@ def _show(request: HttpRequest, selection: Selection, total: int) -> HttpRespons
     context = {"selection": selection, "total": min(total, selections.MAX_TASKS), "delay": POLL_COLLECTING}
     if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
         return render(request, "_collecting.html", context)
+    refusal = error_for(selection.why)
+    if selection.state == Selection.State.FAILED and isinstance(refusal, AccessLost):
+        return render(request, "_dialog_trouble.html", {"trouble": trouble(refusal)})
     if selection.state != Selection.State.READY or not selections.is_alive(selection):
         return render(request, "_selection_failed.html", context)
     forecast = selections.forecast(selection)

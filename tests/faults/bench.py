@@ -125,7 +125,7 @@ class Bench:
             draft.write_text(action)
             draft.rename(self.plans / f"{point}.{number}")
 
-    def wait_for_plans(self, seconds=30):
+    def wait_for_plans(self, seconds=60):
         """Until every planned thing has happened."""
         wait_until(lambda: not list(self.plans.iterdir()), seconds, "the planned faults")
 
@@ -151,7 +151,10 @@ class Bench:
         return not self.app.value(QUIET) and not self.app.value(HELD)
 
     def finish(self, seconds=60):
-        """Wait until every job has ended; assert that the oracle finds nothing, and return the seconds it took."""
+        """Wait until every job has ended; assert that the oracle finds nothing, and return the seconds it took.
+
+        `seconds` is the patience at a time scale of 20.
+        """
         started = time.monotonic()
         wait_until(
             self.is_quiet, seconds, f"quiet; jobs: {self.app.rows('select id, state, waiting_why from defer_job')}"

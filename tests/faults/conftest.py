@@ -1,8 +1,9 @@
+import os
 import uuid
 
 import pytest
 
-from tests.conftest import create_database, database_url, drop_database
+from tests.conftest import TIME_SCALE, create_database, database_url, drop_database
 from tests.faults.bench import Bench
 from tests.faults.engine import Engine
 
@@ -11,7 +12,9 @@ from tests.faults.engine import Engine
 def running_bench(tmp_path_factory, postgres_template):
     name = f"defer_bench_{uuid.uuid4().hex[:8]}"
     create_database(name, postgres_template)
-    bench = Bench(tmp_path_factory.mktemp("bench"), database_url(name))
+    bench = Bench(
+        tmp_path_factory.mktemp("bench"), database_url(name), float(os.environ.get("FAULTS_TIME_SCALE", TIME_SCALE))
+    )
     yield bench
     bench.close()
     drop_database(name)

@@ -74,13 +74,15 @@ def of_task(key, task, status, items, history, ran):
     found = [f"{name}: item {item[0]} ended as {item[4]}" for item in items if item[4] not in TERMINAL]
     if len(done) > len(deferred):
         found.append(f"{name}: {len(done)} items say done, it was deferred {len(deferred)} times")
-    if len(deferred) > len(done):
-        found.append(f"{name}: deferred {len(deferred)} times, {len(done)} items say so")
+    # What somebody changed right after us, before we could read it, is reported as what they made of it.
+    standing = deferred if not others else [change for change in deferred if change is history[-1]]
+    if len(standing) > len(done):
+        found.append(f"{name}: deferred {len(standing)} times, {len(done)} items say so")
     if len(deferred) > 1 + others:
         found.append(f"{name}: deferred {len(deferred)} times")
-    for method in APP_METHODS[:2]:
-        if (number := ran[method, task]) > len(items) + others:  # each may have been read before the other acted
-            found.append(f"{name}: {method} ran {number} times")
+    # Two items may both have been read before either of them acted.
+    often = [(method, ran[method, task]) for method in APP_METHODS[:2]]
+    found += [f"{name}: {method} ran {number} times" for method, number in often if number > len(items) + others]
     people = {item[2] for item in items}
     found += [f"{name}: {c['method']} with the token of {c['person']}" for c in ours if c["person"] not in people]
     last = items[-1]
@@ -140,10 +142,8 @@ def leaks(secrets, places):
 
 def unwrapped(text):
     """The bodies of Celery's messages in `text`, decoded."""
-    bodies = []
-    for body in set(re.findall(r'\\*"body\\*": ?\\*"([A-Za-z0-9+/=]{8,})', text)):
-        bodies.append(base64.b64decode(body + "==").decode(errors="replace"))
-    return "\n".join(bodies)
+    bodies = set(re.findall(r'\\*"body\\*": ?\\*"([A-Za-z0-9+/=]{8,})', text))
+    return "\n".join(base64.b64decode(body[: len(body) // 4 * 4]).decode(errors="replace") for body in bodies)
 
 
 def journal(rows):

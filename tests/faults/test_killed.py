@@ -36,7 +36,7 @@ def test_f26_a_worker_killed_at_any_point_loses_and_doubles_nothing(bench, bob, 
 
 def test_f26_f28_a_worker_killed_while_the_portal_works_on_its_batch_loses_and_doubles_nothing(bench, bob):
     confirm = bench.ask("acme", bob, bench.tasks("acme", bob, 20))
-    bench.sandbox.fault("batch", "late", seconds=2.0)
+    bench.sandbox.fault("batch", "late", seconds=40 / bench.scale)
     bench.plan("claimed", "1")
     job = confirm()
     bench.wait_for_plans()
@@ -52,7 +52,7 @@ def test_f26_f28_a_worker_killed_while_the_portal_works_on_its_batch_loses_and_d
 def test_f16_a_batch_that_timed_out_is_settled_by_reading_when_the_portal_must_be_through(bench, bob, applied):
     confirm = bench.ask("acme", bob, bench.tasks("acme", bob, 20))
     if applied == "everything":
-        bench.sandbox.fault("batch", "late", seconds=5.0)
+        bench.sandbox.fault("batch", "late", seconds=100 / bench.scale)
     elif applied == "a prefix":
         bench.sandbox.fault("batch/*", "cut", skip=7)
     else:
@@ -61,14 +61,14 @@ def test_f16_a_batch_that_timed_out_is_settled_by_reading_when_the_portal_must_b
     bench.finish()
     assert bench.outcomes(job) == {("done", ""): 20}
     asked = bench.sandbox.requests("acme")
-    lost = next(request for request in asked if is_lost(request))
+    lost = next(request for request in asked if is_lost(request, 80 / bench.scale))
     again = next(request for request in asked if request["id"] > lost["id"] and touches(request, tasks_of(lost)))
     assert again["method"] == "tasks.task.list"
     assert again["at"] - lost["at"] >= 75 / bench.scale
 
 
-def is_lost(request):
-    return request["method"] == "batch" and (request["status"] is None or request["milliseconds"] > 4000)
+def is_lost(request, seconds):
+    return request["method"] == "batch" and (request["status"] is None or request["milliseconds"] > seconds * 1000)
 
 
 def tasks_of(batch):

@@ -210,3 +210,12 @@ def test_a_foreign_selection_is_not_found(at_list, tasks, visit):
         stranger.open()
         assert stranger.get(f"/selections/{selection}/").status_code == 404
         assert stranger.post("/jobs/", {"selection": selection, "key": "k" * 32}).status_code == 404
+
+
+def test_a_selection_that_the_portal_refuses_with_the_app_says_why(at_list, bob, tasks, sandbox):
+    tasks(3)
+    started = at_list.post("/selections/", {"everything": "1"}).text
+    url = re.search(r'hx-get="(/selections/[^"?]+)', started).group(1)
+    sandbox.fault("*", "error", portal="acme", code="PAYMENT_REQUIRED")
+    slices.run(bob.person.portal_id)
+    assert "not paid for" in at_list.get(url).text
