@@ -138,8 +138,9 @@ def resume_waiting(person: Person) -> bool:
 
 def waits_for(job: Job) -> Job.Why | None:
     """Why an unfinished job does not move at the moment, as far as the portal is concerned."""
-    if job.portal.parked_until:
-        return Job.Why(job.portal.parked_why)
+    portal = job.person.portal
+    if portal.parked_until:
+        return Job.Why(portal.parked_why)
     return Job.Why(job.waiting_why) if job.state == Job.State.WAITING and job.waiting_why else None
 
 

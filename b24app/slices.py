@@ -372,11 +372,11 @@ class JobStep:
     def _claim(self, items: Sequence[JobItem]) -> bool:
         """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""
         now = dates.now()
+        unchanged = Job.objects.unfinished().filter(pk=self.job.pk, stop_asked_at=self.job.stop_asked_at)
         mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.PENDING)
         with transaction.atomic():
-            self.lease.renew()
-            unchanged = Job.objects.unfinished().filter(pk=self.job.pk, stop_asked_at=self.job.stop_asked_at)
-            if not unchanged.update(last_slice_at=now):
+            if not self.lease.try_renew(Q(Exists(unchanged))):
+                self.lease.renew()
                 return False  # stopped at this moment
             claimed = mine.update(
                 state=State.SENT,
