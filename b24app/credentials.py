@@ -11,6 +11,8 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Q
+from django.db.models.functions import Greatest
+from django.db.models.lookups import LessThanOrEqual
 
 from b24app import dates, failpoints, refusals, vault
 from b24app.bitrix import http, oauth
@@ -29,7 +31,7 @@ from b24app.bitrix.errors import (
     Unknown,
 )
 from b24app.bitrix.limits import Bucket
-from b24app.models import Credential, Person, Portal, RestCall, database_now
+from b24app.models import Credential, Lease, Person, Portal, RestCall, database_now
 
 logger = logging.getLogger(__name__)
 
@@ -101,18 +103,23 @@ def token_info(server: str, access_token: str, portal: Portal | None) -> oauth.T
 # -- The request bucket -------------------------------------------------------------------------------
 
 
-def reserve_request(portal: Portal, share: float) -> None:
-    """Take one place in the portal's bucket of requests, or raise TooManyRequests with the seconds to wait."""
-    for _ in range(5):
-        level, at, plan = Portal.objects.values_list("bucket_level", "bucket_at", "plan").get(pk=portal.pk)
-        bucket = Bucket(level, at, plan == "ent").at_time(dates.now().timestamp())
-        if wait := bucket.wait(share):
-            raise TooManyRequests("own_limit", delay=wait)
-        taken = bucket.plus_one()
-        unchanged = Portal.objects.filter(pk=portal.pk, bucket_level=level, bucket_at=at)
-        if unchanged.update(bucket_level=taken.level, bucket_at=taken.at):
-            return
-    raise TooManyRequests("own_limit", delay=1.0)
+def reserve_request(portal: Portal, share: float, lease: Lease | None = None) -> None:
+    """Take one place in the portal's bucket of requests, and renew the `lease` under which the request is made.
+
+    One query, so that nobody can come between looking and taking. Raises TooManyRequests with the seconds to wait,
+    or LeaseLost.
+    """
+    now = dates.now().timestamp()
+    bucket = Bucket(0, now, portal.is_enterprise)
+    level = Greatest(F("bucket_level") - Greatest(now - F("bucket_at"), 0.0) * bucket.drain, 0.0)
+    fits = Q(LessThanOrEqual(level, bucket.capacity * share - 1))
+    taken = {"bucket_level": level + 1, "bucket_at": now}
+    if lease.try_renew(fits, **taken) if lease else Portal.objects.filter(fits, pk=portal.pk).update(**taken):
+        return
+    if lease:
+        lease.renew()
+    left = Portal.objects.values_list("bucket_level", "bucket_at").get(pk=portal.pk)
+    raise TooManyRequests("own_limit", delay=Bucket(*left, portal.is_enterprise).at_time(now).wait(share))
 
 
 def fill_bucket(portal: Portal) -> None:
@@ -286,21 +293,21 @@ def ask(person: Person, question: Callable[[Client], T]) -> T:
     or NotRun when another process is still renewing the token.
     """
     try:
-        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
+        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, None, None, question)
     except Expired:
-        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
+        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, None, None, question)
     if person.portal.parked_until:
         refusals.unpark(person)
     return answer
 
 
-def act(person: Person, check: Callable[[], None], job_id: int | None, work: Callable[[Client], T]) -> T:
-    """Let a slice work with the person's own token; `check` runs ahead of every request and may stop it.
+def act(person: Person, lease: Lease, job_id: int | None, work: Callable[[Client], T]) -> T:
+    """Let a slice work with the person's own token; the lease is renewed ahead of every request.
 
     People's requests have precedence: background work leaves a share of the bucket free. Raises what `work`
-    raises, CredentialRefused, or NotRun; nothing is waited for.
+    raises, LeaseLost, CredentialRefused, or NotRun; nothing is waited for.
     """
-    return _with_client(person, 0.0, settings.READ_TIMEOUT, BACKGROUND_SHARE, check, job_id, work)
+    return _with_client(person, 0.0, settings.READ_TIMEOUT, BACKGROUND_SHARE, lease, job_id, work)
 
 
 def _with_client(
@@ -308,7 +315,7 @@ def _with_client(
     patience: float,
     timeout: float,
     share: float,
-    check: Callable[[], None],
+    lease: Lease | None,
     job_id: int | None,
     use: Callable[[Client], T],
 ) -> T:
@@ -316,16 +323,12 @@ def _with_client(
     portal = person.portal
     credential = usable_credential(person, patience)
 
-    def before() -> None:
-        check()
-        reserve_request(portal, share)
-
     client = Client(
         portal.endpoint,
         credential.access_token,
         reach(),
         timeout,
-        before,
+        lambda: reserve_request(portal, share, lease),
         journal(portal, job_id),
         Dialect(portal.dialect),
     )
@@ -402,7 +405,3 @@ def suspend(portal: Portal, now: datetime) -> None:
         removal_reported_at=now,
         removal_is_clean=False,
     )
-
-
-def _no_check() -> None:
-    """A page's request needs no lease."""

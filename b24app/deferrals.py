@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count
+from django.db.models import Case, Count, Q, When
 
 from b24app import dates, refusals, selections
 from b24app.bitrix.tasks import TaskState
@@ -127,8 +127,7 @@ def wind_up(job: Job, lease: Lease) -> bool:
 def counts(job: Job) -> dict[str, int]:
     """How many of a job's items ended in each way, by the job's fields. One query."""
     found = dict(job.items.values_list("state").annotate(Count("id")))
-    ends = (JobItem.State.DONE, JobItem.State.SKIPPED, JobItem.State.FAILED, JobItem.State.CANCELLED)
-    return {end.value: found.get(end, 0) for end in ends}
+    return {end.value: found.get(end, 0) for end in JobItem.ENDED}
 
 
 def resume_waiting(person: Person) -> bool:
@@ -138,15 +137,17 @@ def resume_waiting(person: Person) -> bool:
 
 def waits_for(job: Job) -> Job.Why | None:
     """Why an unfinished job does not move at the moment, as far as the portal is concerned."""
-    if job.portal.parked_until:
-        return Job.Why(job.portal.parked_why)
+    portal = job.person.portal
+    if portal.parked_until:
+        return Job.Why(portal.parked_why)
     return Job.Why(job.waiting_why) if job.state == Job.State.WAITING and job.waiting_why else None
 
 
 def latest_job(person: Person) -> Job | None:
     """The job to show when the page is opened: the oldest unfinished one, else the last result not yet closed."""
+    id_of_unfinished = Case(When(~Q(state=Job.State.FINISHED), then="id"))
     mine = Job.objects.filter(person=person, dismissed_at=None)
-    return mine.unfinished().order_by("id").first() or mine.order_by("-id").first()
+    return mine.order_by(id_of_unfinished.asc(nulls_last=True), "-id").first()
 
 
 def dismiss(job: Job) -> None:

@@ -5,7 +5,7 @@ PostgreSQL (or SQLite) is the truth; a Celery message only hints that a portal m
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -340,6 +340,8 @@ class JobItem(models.Model):
         LEFT_PAUSED = "left_paused"  # neither deferred nor started again
         STOPPED = "stopped"  # by the person who asked for the job
 
+    ENDED = (State.DONE, State.SKIPPED, State.FAILED, State.CANCELLED)
+
     job = models.ForeignKey(Job, models.CASCADE, related_name="items")
     task_id = models.PositiveBigIntegerField()
     title = models.CharField(max_length=300, blank=True)
@@ -464,14 +466,20 @@ class Lease:
             status=Portal.Status.ACTIVE,
         )
 
-    def renew(self) -> None:
-        """Prolong the lease by its full length. Raises LeaseLost, and then nothing more may be sent or saved.
+    def renew(self, **saved: Any) -> None:
+        """Prolong the lease by its full length, and save these fields of the portal with it.
+
+        Raises LeaseLost, and then nothing more may be sent or saved.
 
         Inside a transaction this also locks the portal's row until the end of it, so that what is saved with it
         cannot interleave with another slice's work.
         """
-        if not self._held().update(lease_until=_lease_end()):
+        if not self.try_renew(Q(), **saved):
             raise LeaseLost(f"portal {self.portal_id}")
+
+    def try_renew(self, condition: Q, **saved: Any) -> bool:
+        """The same where the portal meets a condition; says whether that was so, and the lease is still held."""
+        return self._held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
 
     def release(self) -> None:
         Portal.objects.filter(pk=self.portal_id, lease_owner=self.owner).update(lease_until=None, lease_owner=None)

@@ -226,7 +226,9 @@ def read_profile(result: Any) -> Profile:
 def keep_person(portal: Portal, profile: Profile, pair: oauth.TokenPair, **more: str) -> Person:
     """The proven person as the portal shows them now, with their fresh pair."""
     shown = {"name": profile.name, "zone": profile.zone, "is_admin": profile.is_admin, **more}
-    person, _ = Person.objects.update_or_create(portal=portal, user_id=profile.user_id, defaults=shown)
+    person = portal.people.filter(user_id=profile.user_id, **shown).first()
+    if person is None:  # new here, or something has changed
+        person, _ = portal.people.update_or_create(user_id=profile.user_id, defaults=shown)
     credentials.store_pair(person, pair)
     return person
 

@@ -96,7 +96,7 @@ def is_stalled(selection: Selection) -> bool:
 def advance(selection: Selection, lease: Lease) -> None:
     """One request's worth of collecting; what stops it is written on the selection. Raises LeaseLost."""
     try:
-        credentials.act(selection.person, lease.renew, None, lambda client: _collect_more(selection, client, lease))
+        credentials.act(selection.person, lease, None, lambda client: _collect_more(selection, client, lease))
     except NotRun as error:
         _postpone(selection, max(error.delay, 1.0))
     except Unknown:

@@ -7,13 +7,15 @@ An answer that was lost is settled by reading, never by guessing or repeating.
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Min, Q, When
+from django.db.models import Case, Exists, F, Min, Q, When
 from django.db.models.functions import Coalesce
 
 from b24app import credentials, dates, deferrals, failpoints, refusals, selections, steps
@@ -151,14 +153,13 @@ def _run_step(lease: Lease) -> bool:
     """Do the next thing: a selection that somebody waits for, then the job that was left alone longest."""
     now = dates.now()
     collecting = selections.collecting(now).filter(person__portal=lease.portal_id)
-    if selection := collecting.select_related("person__portal").order_by("created_at").first():
-        selections.advance(selection, lease)
-        return True
-    if not Portal.objects.filter(_not_parked(now), pk=lease.portal_id).exists():
-        return False
-    jobs = Job.objects.runnable(now).filter(portal=lease.portal_id).select_related("person__portal")
+    runnable = Job.objects.runnable(now).filter(~Exists(collecting), portal=lease.portal_id)
+    jobs = runnable.exclude(portal__parked_until__gt=now).select_related("person__portal")
     if job := jobs.order_by(F("last_slice_at").asc(nulls_first=True), "id").first():
         _advance(job, lease)
+        return True
+    if selection := collecting.select_related("person__portal").order_by("created_at").first():
+        selections.advance(selection, lease)
         return True
     return False
 
@@ -168,7 +169,7 @@ def _advance(job: Job, lease: Lease) -> None:
     if job.stop_asked_at and deferrals.wind_up(job, lease):
         return
     try:
-        credentials.act(job.person, lease.renew, job.pk, lambda client: JobStep(job, client, lease).run())
+        credentials.act(job.person, lease, job.pk, lambda client: JobStep(job, client, lease).run())
     except LeaseLost:
         raise
     except CredentialRefused as error:
@@ -220,6 +221,14 @@ def _wait(job: Job, lease: Lease, why: Job.Why, code: str, seconds: float | None
 # -- A step of a job ----------------------------------------------------------------------------------
 
 
+class Turn(IntEnum):
+    """What items wait for, in the order of precedence."""
+
+    SETTLE = 1
+    SEND = 2
+    READ = 3
+
+
 @dataclass(frozen=True)
 class JobStep:
     """One step of a job, with the client that acts for the person who asked for it."""
@@ -230,29 +239,33 @@ class JobStep:
 
     def run(self) -> None:
         """Settle what can be settled, else send what was read, else read on, else finish or wait for answers."""
-        if unsettled := self._due_for_settling():
-            self._read(unsettled)
-        elif ready := self._ready_to_send():
-            self._send(ready)
-        elif unread := self._unread():
-            self._read(unread)
+        turn, items = self._next_items()
+        if turn == Turn.SEND:
+            self._send(self._fitting(items))
+        elif items:
+            self._read(items)
         else:
             self._finish_or_wait()
 
     # Which items
 
-    def _due_for_settling(self) -> list[JobItem]:
-        """Sent items to be read: refused ones at once, lost ones when the portal must be through with them."""
-        silent_since = dates.now() - timedelta(seconds=settings.SETTLE_AFTER)
-        due = ~Q(refusal="") | Q(sent_at__lte=silent_since)
-        return list(self.job.items.filter(due, state=State.SENT).order_by("id")[: tasks.PAGE_SIZE])
+    def _next_items(self) -> tuple["Turn", list[JobItem]]:
+        """The items whose turn it is, and for what; half-done ones first. One query.
 
-    def _ready_to_send(self) -> list[JobItem]:
-        """Pending items whose status was read recently, as many as one batch may hold; half-done ones first."""
-        fresh_since = dates.now() - timedelta(seconds=settings.STATUS_IS_FRESH)
-        fresh = self.job.items.filter(state=State.PENDING, seen_at__gt=fresh_since)
-        halfway_first = fresh.order_by(Case(When(step=Step.NONE, then=1), default=0), "id")
-        return self._fitting(list(halfway_first[: limits.BATCH_SIZE]))
+        Refused items are read at once, lost ones when the portal must be through with them; pending ones are sent
+        when their status was read recently.
+        """
+        now = dates.now()
+        silent_since = now - timedelta(seconds=settings.SETTLE_AFTER)
+        fresh_since = now - timedelta(seconds=settings.STATUS_IS_FRESH)
+        is_due = Q(~Q(refusal="") | Q(sent_at__lte=silent_since), state=State.SENT)
+        is_fresh = Q(state=State.PENDING, seen_at__gt=fresh_since)
+        turn = Case(When(is_due, then=Turn.SETTLE), When(is_fresh, then=Turn.SEND), default=Turn.READ)
+        is_untouched = Case(When(step=Step.NONE, then=1), default=0)
+        waiting = self.job.items.filter(is_due | Q(state=State.PENDING)).annotate(turn=turn)
+        items = list(waiting.order_by("turn", is_untouched, "id")[: tasks.PAGE_SIZE])
+        first = Turn(items[0].turn) if items else Turn.READ
+        return first, [item for item in items if item.turn == first]
 
     def _fitting(self, items: Sequence[JobItem]) -> list[JobItem]:
         """The first of `items` that fit into one batch, by count, time, and what the portal lets us execute."""
@@ -279,9 +292,6 @@ class JobStep:
         if allowed < 1:
             raise OperatingLimit("own_limit", delay=max(1.0, reset_at - now + 1))
         return allowed
-
-    def _unread(self) -> list[JobItem]:
-        return list(self.job.items.filter(state=State.PENDING).order_by("id")[: tasks.PAGE_SIZE])
 
     # Reading
 
@@ -386,11 +396,11 @@ class JobStep:
     def _claim(self, items: Sequence[JobItem]) -> bool:
         """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""
         now = dates.now()
+        unchanged = Job.objects.unfinished().filter(pk=self.job.pk, stop_asked_at=self.job.stop_asked_at)
         mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.PENDING)
         with transaction.atomic():
-            self.lease.renew()
-            unchanged = Job.objects.unfinished().filter(pk=self.job.pk, stop_asked_at=self.job.stop_asked_at)
-            if not unchanged.update(last_slice_at=now):
+            if not self.lease.try_renew(Q(Exists(unchanged))):
+                self.lease.renew()
                 return False  # stopped at this moment
             claimed = mine.update(
                 state=State.SENT,
@@ -431,24 +441,26 @@ class JobStep:
         """Everything that a step found out, in one transaction that only the holder of the lease can make."""
         now = dates.now()
         with transaction.atomic():
-            self.lease.renew()
+            self.lease.renew(last_slice_at=now, **self._measured(list((replies or {}).items())))
             JobItem.objects.bulk_update(items, SAVED_FIELDS)
             deferrals.record(self.job, slept, now)
             Job.objects.filter(pk=self.job.pk).update(
-                **deferrals.counts(self.job),
+                **self._counts_after(items),
                 state=Job.State.RUNNING,
                 setbacks=0,
                 waiting_why="",
                 waiting_code="",
                 last_slice_at=now,
             )
-            Portal.objects.filter(pk=self.job.portal_id).update(
-                last_slice_at=now, **self._measured(list((replies or {}).items()))
-            )
             if self.job.person.portal.parked_until:
                 refusals.unpark(self.job.person)
             failpoints.reach("saving")
         failpoints.reach("saved")
+
+    def _counts_after(self, items: Sequence[JobItem]) -> Mapping[str, object]:
+        """The job's counts with what became of `items`."""
+        ended = Counter(item.state for item in items if item.state in JobItem.ENDED)
+        return {state: F(state) + number for state, number in ended.items()}
 
     def _measured(self, replies: Sequence[tuple[tuple[int, Act], Answer | BitrixError]]) -> dict[str, object]:
         """What the answers teach about the portal: time per command, operating time per method."""

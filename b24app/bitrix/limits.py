@@ -36,9 +36,6 @@ class Bucket:
         drained = max(0.0, self.level - max(0.0, now - self.at) * self.drain)
         return Bucket(drained, now, self.enterprise)
 
-    def plus_one(self) -> "Bucket":
-        return Bucket(self.level + 1, self.at, self.enterprise)
-
     def full(self) -> "Bucket":
         """What the portal says with QUERY_LIMIT_EXCEEDED: others may share our bucket."""
         return Bucket(self.capacity, self.at, self.enterprise)

@@ -23,7 +23,7 @@ from b24app.attempts import TooManyAttempts
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import AccessLost, BitrixError
 from b24app.bitrix.payloads import BadPayload, Opening, read_event, read_opening
-from b24app.models import PendingOpening, Person, Portal
+from b24app.models import Job, PendingOpening, Person, Portal
 from b24app.portals import NotAllowed, NotProven, Opened
 from b24app.web import reconnect
 from b24app.web.access import (
@@ -143,10 +143,13 @@ def _proven(request: HttpRequest, opening: Opening, command: Command, timeout: f
 def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
     """A proven person is here: their jobs go on, and their list is shown with the job that they left behind."""
     person = opened.person
-    _let_jobs_go_on(opened)
+    job = deferrals.latest_job(person)
+    if person.portal.parked_until or (job and job.state != Job.State.FINISHED):
+        _let_jobs_go_on(opened)
+        job = deferrals.latest_job(person)
     _look_after_bindings(person)
     context = list_context(person, listing.seen_by(person), opened.answer)
-    return {**context, **panel(person, deferrals.latest_job(person)), "owed": removals.owed_before(person)}
+    return {**context, **panel(person, job), "owed": removals.owed_before(person)}
 
 
 def _look_after_bindings(person: Person) -> None:

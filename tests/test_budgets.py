@@ -1,0 +1,70 @@
+"""What our own work may cost the database. Statements that only begin or end a transaction are not counted."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from b24app import deferrals, selections, slices
+from b24app.models import Job, Portal
+from tests.web.conftest import Visitor
+
+TRANSACTION_WORDS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")
+
+
+@pytest.fixture
+def at_most():
+    """`with at_most(12):` fails when more queries are made inside, and says which."""
+
+    @contextmanager
+    def at_most(count):
+        with CaptureQueriesContext(connection) as captured:
+            yield
+        asked = [query["sql"] for query in captured if not query["sql"].startswith(TRANSACTION_WORDS)]
+        assert len(asked) <= count, "\n".join(sql[:200] for sql in asked)
+
+    return at_most
+
+
+@pytest.fixture
+def job(sandbox, person):
+    ids = sandbox.tasks("acme", count=120, creator=person.user_id, status=3)
+    return deferrals.start(person, selections.select_ticked(person, ids), "", "k1")
+
+
+def test_a_step_of_a_slice_makes_at_most_12_queries(job, at_most, monkeypatch):
+    run_step = slices._run_step
+    steps = []
+
+    def counted(lease):
+        with at_most(12):
+            steps.append(run_step(lease))
+        return steps[-1]
+
+    Portal.objects.update(defers_directly=False)  # to find that out takes a question more, once
+    monkeypatch.setattr(slices, "_run_step", counted)
+    slices.run(job.portal_id)
+    assert len(steps) >= 4
+
+
+def test_a_known_person_opens_the_page_with_at_most_6_queries(at_sandbox, db, at_most):
+    visitor = Visitor(at_sandbox, "acme", at_sandbox.user("acme", name="Bob"))
+    at_sandbox.install("acme")
+    visitor.open()
+    opening = visitor.opening()
+    with at_most(6):
+        page = visitor.post_opening("/placement/", opening)
+    assert page.status_code == 200
+
+
+def test_watching_a_job_takes_at_most_2_queries(at_sandbox, db, at_most):
+    visitor = Visitor(at_sandbox, "acme", at_sandbox.user("acme", name="Bob"))
+    at_sandbox.install("acme")
+    visitor.open()
+    ids = at_sandbox.tasks("acme", count=3, creator=visitor.user, status=3)
+    visitor.start(ids)
+    job = Job.objects.get()
+    with at_most(2):
+        progress = visitor.get(f"/jobs/{job.pk}/")
+    assert progress.status_code == 200
