@@ -106,10 +106,12 @@ class Bench:
     def ask(self, portal, user, tasks):
         """Select these tasks as a person does, and stop before the last button: call what this returns to press it.
 
-        What is planned in between meets the job and neither the opening nor the selection.
+        What is planned in between meets the job and neither the opening nor the selection, and no question about
+        how this portal defers: that is known.
         """
         page = self.page(portal, user)
         dialog = page.select(tasks)
+        self.app.rows_changed("update defer_portal set defers_directly = false")
         return lambda: page.defer(dialog)
 
     def defer(self, portal, user, tasks):
@@ -156,9 +158,10 @@ class Bench:
         `seconds` is the patience at a time scale of 20.
         """
         started = time.monotonic()
-        wait_until(
-            self.is_quiet, seconds, f"quiet; jobs: {self.app.rows('select id, state, waiting_why from defer_job')}"
-        )
+        while not self.is_quiet():
+            jobs = "select id, state, waiting_why, waiting_code, waiting_until from defer_job where state <> 'finished'"
+            assert time.monotonic() - started < seconds * 20 / self.scale, f"not quiet: {self.app.rows(jobs)}"
+            time.sleep(0.05)
         took = time.monotonic() - started
         violations = oracle.violations(self.sandbox, self.app.rows) + self.leaks()
         assert not violations, "\n".join(violations)
