@@ -40,6 +40,13 @@ def production_keeps_real_time(app_configs: Sequence[AppConfig] | None, **kwargs
     return []
 
 
+@register()
+def production_does_not_kill_itself(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.FAILPOINTS and not settings.B24_ALLOW_LOCAL_PORTALS:
+        return [Error("FAILPOINTS ends workers on purpose: it is for tests only.", hint="Unset it.", id="defer.E004")]
+    return []
+
+
 @register(deploy=True)
 def the_app_is_registered(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     missing = [name for name in ("B24_CLIENT_ID", "B24_CLIENT_SECRET", "B24_APP_CODE") if not getattr(settings, name)]

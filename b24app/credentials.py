@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Q
 
-from b24app import dates, vault
+from b24app import dates, failpoints, refusals, vault
 from b24app.bitrix import http, oauth
 from b24app.bitrix.client import Client, Exchange
 from b24app.bitrix.dialects import Dialect
@@ -38,6 +38,7 @@ T = TypeVar("T")
 WEB_TIMEOUT = 10.0  # seconds; somebody is looking at a page
 WEB_PATIENCE = 2.0  # seconds that a page waits for another process's refresh
 RENEW_MARGIN = timedelta(minutes=2)
+REFUTATION_HOLDS = timedelta(minutes=10)  # after the authorization server called the app installed
 FULL_SHARE, BACKGROUND_SHARE = 1.0, 2 / 3  # of the request bucket
 
 
@@ -216,6 +217,7 @@ def _renew(credential: Credential) -> Credential:
         raise NotRun(error.code, delay=10.0) from error
     if not _is_for(credential, renewed):
         return _adopt_or_break(credential, CredentialRefused("foreign_answer"))
+    failpoints.reach("renewed")
     saved = Credential.objects.filter(pk=credential.pk, version=credential.version).update(
         sealed_access=vault.seal(renewed.pair.access, credential.owner),
         sealed_refresh=vault.seal(renewed.pair.refresh, credential.owner),
@@ -223,6 +225,7 @@ def _renew(credential: Credential) -> Credential:
         obtained_at=dates.now(),
         version=F("version") + 1,
         refreshing_until=None,
+        state=Credential.State.USABLE,  # a call with the old pair may have been refused meanwhile
     )
     if not saved:
         logger.info("credential %s: an opening brought a newer pair during the refresh", credential.pk)
@@ -262,9 +265,15 @@ def mark_expired(credential: Credential) -> None:
     Credential.objects.filter(pk=credential.pk, version=credential.version).update(expires_at=dates.now())
 
 
-def mark_refused(credential: Credential) -> None:
-    """The portal does not accept this person's token: no calls until the person opens the app again."""
-    Credential.objects.filter(pk=credential.pk, version=credential.version).update(state=Credential.State.NEEDS_REOPEN)
+def mark_refused(credential: Credential) -> bool:
+    """No calls with this pair until the person opens the app again; says False when there is a newer pair."""
+    same_pair = Credential.objects.filter(pk=credential.pk, version=credential.version)
+    return same_pair.update(state=Credential.State.NEEDS_REOPEN) == 1
+
+
+def give_up(person: Person) -> None:
+    """However often this person's pair was renewed, the portal did not take it: wait for an opening."""
+    Credential.objects.filter(person=person).update(state=Credential.State.NEEDS_REOPEN)
 
 
 # -- Clients ------------------------------------------------------------------------------------------
@@ -277,9 +286,12 @@ def ask(person: Person, question: Callable[[Client], T]) -> T:
     or NotRun when another process is still renewing the token.
     """
     try:
-        return _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
+        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
     except Expired:
-        return _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
+        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, _no_check, None, question)
+    if person.portal.parked_until:
+        refusals.unpark(person)
+    return answer
 
 
 def act(person: Person, check: Callable[[], None], job_id: int | None, work: Callable[[Client], T]) -> T:
@@ -327,8 +339,9 @@ def _with_client(
     except Expired:
         mark_expired(credential)
         raise
-    except CredentialRefused:
-        mark_refused(credential)
+    except CredentialRefused as error:
+        if not mark_refused(credential):
+            raise Expired(error.code) from error  # the pair was renewed meanwhile: the new one may do
         raise
     except NotInstalled:
         suspend(portal, dates.now())
@@ -375,17 +388,19 @@ def follow_move(credential: Credential) -> bool:
     return True
 
 
-def suspend(portal: Portal, now: datetime, *, clean: bool = False) -> None:
+def suspend(portal: Portal, now: datetime) -> None:
     """Stop all work for a portal that seems to have removed the app, until the authorization server has spoken.
 
-    Tickets issued before are void. May be repeated.
+    Tickets issued before are void. May be repeated. Just after the authorization server has called the app
+    installed, nobody else's word counts.
     """
-    active = Portal.objects.filter(pk=portal.pk, status=Portal.Status.ACTIVE)
+    refuted_long_ago = Q(removal_refuted_at=None) | Q(removal_refuted_at__lte=now - REFUTATION_HOLDS)
+    active = Portal.objects.filter(refuted_long_ago, pk=portal.pk, status=Portal.Status.ACTIVE)
     active.update(
         status=Portal.Status.SUSPENDED,
         epoch=F("epoch") + 1,
         removal_reported_at=now,
-        removal_is_clean=clean,
+        removal_is_clean=False,
     )
 
 

@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Count
 
-from b24app import dates, selections
+from b24app import dates, refusals, selections
 from b24app.bitrix.tasks import TaskState
-from b24app.models import Deferral, Job, JobItem, Lease, Person, Portal, Selection
+from b24app.models import Deferral, Job, JobItem, Lease, Person, Selection
 
 MAX_UNFINISHED = 4  # jobs of one person: one is worked on, the others queue
 
@@ -38,8 +37,8 @@ def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
         return _same(existing, digest)
     if selection.state != Selection.State.READY or not selections.is_alive(selection):
         raise NotReady
-    selected = list(selection.tasks.order_by("id").values_list("task_id", "title"))
-    return _create(person, selected, reason, key, digest)
+    selected = selection.tasks.order_by("id").values_list("task_id", "title")
+    return _create(person, [JobItem(task_id=id, title=title) for id, title in selected], reason, key, digest)
 
 
 def start_again(job: Job, states: Collection[JobItem.State], key: str) -> Job:
@@ -51,20 +50,28 @@ def start_again(job: Job, states: Collection[JobItem.State], key: str) -> Job:
     if existing := Job.objects.filter(person=job.person_id, key=key).first():
         return _same(existing, digest)
     left = job.items.filter(state__in=states, job__state=Job.State.FINISHED).order_by("id")
-    return _create(job.person, list(left.values_list("task_id", "title")), job.reason, key, digest)
+    return _create(job.person, [_item_again(item) for item in left], job.reason, key, digest)
 
 
-def _create(person: Person, selected: Sequence[tuple[int, str]], reason: str, key: str, digest: str) -> Job:
-    if not selected:
+def _item_again(item: JobItem) -> JobItem:
+    """The same task for another job; one that we left paused is still owed what it was before."""
+    is_paused = item.step != JobItem.Step.NONE
+    return JobItem(task_id=item.task_id, title=item.title, status_before=item.status_before if is_paused else None)
+
+
+def _create(person: Person, items: Sequence[JobItem], reason: str, key: str, digest: str) -> Job:
+    if not items:
         raise NotReady
     if Job.objects.unfinished().filter(person=person).count() >= MAX_UNFINISHED:
         raise TooManyJobs
     job = Job(portal_id=person.portal_id, person=person, key=key, digest=digest, reason=reason)
-    job.total, job.created_at = len(selected), dates.now()
+    job.total, job.created_at = len(items), dates.now()
+    for item in items:
+        item.job = job
     try:
         with transaction.atomic():
             job.save()
-            JobItem.objects.bulk_create(JobItem(job=job, task_id=id, title=title) for id, title in selected)
+            JobItem.objects.bulk_create(items)
     except IntegrityError:  # the same request, twice at the same moment
         return _same(Job.objects.get(person=person, key=key), digest)
     return job
@@ -81,26 +88,40 @@ def _same(job: Job, digest: str) -> Job:
 
 
 def stop(job: Job) -> bool:
-    """Stop a job: what was not touched is cancelled at once; says whether a slice has more to do.
+    """Stop a job: nothing more is begun; says whether a slice has to bring it to its end.
 
-    What was sent is still settled, and what we paused is started again. May be repeated.
+    What was not touched is cancelled, what was sent is settled, and what we paused is started again. May be
+    repeated.
     """
-    with transaction.atomic():
-        stopped = Job.objects.unfinished().filter(pk=job.pk)
-        stopped.filter(stop_asked_at=None).update(stop_asked_at=dates.now())
-        cancel_untouched(job)
-        unsettled = job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT]).exists()
-        stopped.update(**counts(job))
-        if not unsettled:
-            stopped.update(state=Job.State.FINISHED, finished_at=dates.now(), waiting_why="", waiting_code="")
-    return unsettled
+    now = dates.now()
+    Job.objects.unfinished().filter(pk=job.pk, stop_asked_at=None).update(stop_asked_at=now)
+    Job.objects.filter(pk=job.pk, state=Job.State.WAITING).update(waiting_until=now)
+    lease = Lease.take(job.portal_id)
+    if lease is None:
+        return True  # whoever works on the portal sees it before its next step
+    try:
+        return not wind_up(job, lease)
+    finally:
+        lease.release()
 
 
-def cancel_untouched(job: Job) -> None:
-    """Cancel a stopped job's tasks that we have not changed; those that we paused are to be started again."""
+def wind_up(job: Job, lease: Lease) -> bool:
+    """Cancel a stopped job's tasks that we have not changed; say whether that was the end of it.
+
+    Those that we paused are to be started again. Only the holder of the portal's lease does this, so that it
+    cannot meet an answer half saved. Raises LeaseLost.
+    """
     pending = job.items.filter(state=JobItem.State.PENDING)
-    pending.filter(step=JobItem.Step.PAUSED).update(step=JobItem.Step.RESTORING, code=JobItem.Code.STOPPED)
-    pending.filter(step=JobItem.Step.NONE).update(state=JobItem.State.CANCELLED, code=JobItem.Code.STOPPED)
+    unfinished = Job.objects.unfinished().filter(pk=job.pk)
+    with transaction.atomic():
+        lease.renew()
+        pending.filter(step=JobItem.Step.PAUSED).update(step=JobItem.Step.RESTORING, code=JobItem.Code.STOPPED)
+        pending.filter(step=JobItem.Step.NONE).update(state=JobItem.State.CANCELLED, code=JobItem.Code.STOPPED)
+        unfinished.update(**counts(job))
+        if job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT]).exists():
+            return False
+        unfinished.update(state=Job.State.FINISHED, finished_at=dates.now(), waiting_why="", waiting_code="")
+    return True
 
 
 def counts(job: Job) -> dict[str, int]:
@@ -111,11 +132,15 @@ def counts(job: Job) -> dict[str, int]:
 
 
 def resume_waiting(person: Person) -> bool:
-    """Let the jobs go on that waited for this person's fresh credential; say whether there were any."""
-    waited = Job.objects.filter(
-        person=person, state=Job.State.WAITING, waiting_why__in=[Job.Why.PERSON, Job.Why.ACCESS]
-    )
-    return waited.update(state=Job.State.QUEUED, waiting_why="", waiting_code="", setbacks=0) > 0
+    """Let the jobs go on that waited until the portal lets this person in again; say whether there were any."""
+    return refusals.let_in(person)
+
+
+def waits_for(job: Job) -> Job.Why | None:
+    """Why an unfinished job does not move at the moment, as far as the portal is concerned."""
+    if job.portal.parked_until:
+        return Job.Why(job.portal.parked_why)
+    return Job.Why(job.waiting_why) if job.state == Job.State.WAITING and job.waiting_why else None
 
 
 def latest_job(person: Person) -> Job | None:
@@ -131,13 +156,11 @@ def dismiss(job: Job) -> None:
 
 
 def is_stalled(job: Job) -> bool:
-    """Whether a job that could go on has been left alone for longer than any healthy worker would."""
-    if job.state not in (Job.State.QUEUED, Job.State.RUNNING):
-        return False
-    silent_since = job.last_slice_at or job.created_at
-    if dates.now() - silent_since < timedelta(seconds=settings.SWEEP_EVERY):
-        return False
-    return Portal.objects.filter(Lease.free(), pk=job.portal_id).exists()
+    """Whether an unfinished job that could go on is left alone for longer than by any healthy worker."""
+    due = job.waiting_until if job.state == Job.State.WAITING else job.last_slice_at or job.created_at
+    if due is None:
+        return False  # it waits for a person, however long
+    return job.portal.is_left_alone(max(due, job.portal.parked_until or due), dates.now())
 
 
 def record(job: Job, slept: Iterable[tuple[JobItem, TaskState | None]], now: datetime) -> None:

@@ -51,6 +51,13 @@ class Portal(models.Model):
     removed_at = models.DateTimeField(null=True)
     bindings_checked_at = models.DateTimeField(null=True)
 
+    # It refuses the app to everybody (refusals.py): no job asks before then, unless somebody was let in.
+    parked_until = models.DateTimeField(null=True)
+    parked_why = models.CharField(max_length=10, blank=True)  # a Job.Why
+    parked_code = models.CharField(max_length=100, blank=True)  # the portal's word for it, for support
+    let_in_at = models.DateTimeField(null=True)  # when that ended last, and for whom it was seen to
+    let_in_user = models.PositiveBigIntegerField(null=True)
+
     # One slice at a time, whoever runs it.
     lease_until = models.DateTimeField(null=True)
     lease_owner = models.UUIDField(null=True)
@@ -79,6 +86,13 @@ class Portal(models.Model):
     @property
     def is_enterprise(self) -> bool:
         return self.plan == "ent"
+
+    def is_left_alone(self, due: datetime, now: datetime) -> bool:
+        """Whether no worker is at it by `now`, for longer than any healthy one would let work wait since `due`."""
+        silent_since = max(due, self.last_slice_at or due)
+        if now - silent_since < timedelta(seconds=settings.SWEEP_EVERY):
+            return False
+        return Portal.objects.filter(Lease.free(), pk=self.pk).exists()
 
     def knows_application_token(self, token: str, now: datetime) -> bool:
         """Whether `token` is the portal's application token, or was within the last day. Constant time."""
@@ -215,6 +229,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs that a slice could work on at `now`: of each person, the first that does not wait."""
         active = [Job.State.QUEUED, Job.State.RUNNING]
         waited = Q(state=Job.State.WAITING, waiting_until__lte=now)
+        # Whoever came back in whatever way: what a job waited for is the state of the credential, not an event.
+        waited |= Q(
+            state=Job.State.WAITING,
+            waiting_why=Job.Why.PERSON,
+            person__credential__state=Credential.State.USABLE,
+        )
         earlier = Job.objects.filter(person=OuterRef("person"), pk__lt=OuterRef("pk"), state__in=active)
         return self.filter(Q(state__in=active) | waited).exclude(Exists(earlier))
 
@@ -229,13 +249,22 @@ class Job(models.Model):
         FINISHED = "finished"
 
     class Why(models.TextChoices):
-        """What a job waits for."""
+        """What a job waits for, or the jobs of a whole portal do."""
 
         PERSON = "person"  # to open the app again: the credential was refused
         PORTAL = "portal"  # to answer
         LIMIT = "limit"  # of requests or operating time to pass
-        ACCESS = "access"  # the portal refuses the app: plan, payment, rights
         ERROR = "error"  # us to mend something
+        # The portal refuses the app, to this person or to everybody (refusals.py).
+        DISMISSED = "dismissed"  # this person works there no more
+        RESTRICTED = "restricted"  # this person may not use the app
+        PLAN = "plan"  # the portal's plan has no apps
+        PAYMENT = "payment"  # the app's subscription has ended
+        SCOPE = "scope"  # a permission was taken from the app
+        CONFIRM = "confirm"  # an administrator to confirm a method
+        OVERLOAD = "overload"  # the portal has blocked the app for a while
+        DELETED = "deleted"  # the portal
+        ACCESS = "access"  # for a reason that we do not know
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="jobs")
     person = models.ForeignKey(Person, models.CASCADE, related_name="jobs")

@@ -183,7 +183,7 @@ def _opened_at(
         raise NotProven("another person's token")
     if portal.plan != plan:
         Portal.objects.filter(pk=portal.pk).update(plan=plan)
-    person = keep_person(portal, profile, opening)
+    person = _keep_visitor(portal, profile, opening)
     if isinstance(answers.get(MODERN_SIGN), Answer):
         credentials.learn_dialect(portal, Dialect.MODERN)
     return Opened(person, _answer_in_its_dialect(portal, client, [me, command], answers[command.key]))
@@ -223,21 +223,20 @@ def read_profile(result: Any) -> Profile:
     return Profile(int(result["ID"]), name[:200], str(zone or "")[:50], result.get("ADMIN") is True)
 
 
-def keep_person(portal: Portal, profile: Profile, opening: Opening) -> Person:
-    """The proven person with their fresh pair, and what an admin's opening teaches us about the portal."""
+def keep_person(portal: Portal, profile: Profile, pair: oauth.TokenPair, **more: str) -> Person:
+    """The proven person as the portal shows them now, with their fresh pair."""
+    shown = {"name": profile.name, "zone": profile.zone, "is_admin": profile.is_admin, **more}
+    person, _ = Person.objects.update_or_create(portal=portal, user_id=profile.user_id, defaults=shown)
+    credentials.store_pair(person, pair)
+    return person
+
+
+def _keep_visitor(portal: Portal, profile: Profile, opening: Opening) -> Person:
+    """The proven person of an opening, and what an admin's opening teaches us about the portal."""
     now = dates.now()
-    person, _ = Person.objects.update_or_create(
-        portal=portal,
-        user_id=profile.user_id,
-        defaults={
-            "name": profile.name,
-            "zone": profile.zone,
-            "is_admin": profile.is_admin,
-            "language": opening.language or "en",
-        },
-    )
     expires_at = now + timedelta(seconds=min(opening.lifetime, oauth.LIFETIME))
-    credentials.store_pair(person, oauth.TokenPair(opening.access_token, opening.refresh_token, expires_at))
+    pair = oauth.TokenPair(opening.access_token, opening.refresh_token, expires_at)
+    person = keep_person(portal, profile, pair, language=opening.language or "en")
     if profile.is_admin and opening.application_token:
         # Every user can read this token in their browser, so only an admin's opening may change it.
         portal.learn_application_token(opening.application_token, now)
@@ -266,7 +265,7 @@ def connect(opening: Opening) -> Person:
         raise NotProven("another person's token")
     if not profile.is_admin:
         raise NotAllowed("not_admin")
-    return keep_person(keep_portal(info), profile, opening)
+    return _keep_visitor(keep_portal(info), profile, opening)
 
 
 def check_scope(person: Person) -> None:
@@ -347,6 +346,61 @@ def _bind_placement(code: str, handler: str) -> Command:
 
 def _rows(result: Any) -> Iterable[dict[str, Any]]:
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
+
+
+# -- Connecting from outside a frame ------------------------------------------------------------------
+
+
+def at_domain(domain: str) -> Portal | None:
+    """The portal that has the app at this address, host and port."""
+    schemes = ("https", "http") if settings.B24_ALLOW_LOCAL_PORTALS else ("https",)
+    endpoints = [f"{scheme}://{domain.lower()}/rest/" for scheme in schemes]
+    return Portal.objects.filter(endpoint__in=endpoints, status=Portal.Status.ACTIVE).first()
+
+
+def with_app(portal_id: int) -> Portal | None:
+    return Portal.objects.filter(pk=portal_id, status=Portal.Status.ACTIVE).first()
+
+
+def authorize_url(portal: Portal, state: str) -> str:
+    return oauth.authorize_url(portal.origin, credentials.registration(), state)
+
+
+def connect_by_code(portal: Portal, code: str) -> Person:
+    """The person who came back from `portal` with this code, whoever it was, with their fresh pair.
+
+    The documented answer does not name them: the authorization server and the portal do.
+    Raises NotProven, CredentialRefused when the code is too old or was used before, or another BitrixError.
+    """
+    reach = credentials.reach()
+    given = oauth.redeem(reach, portal.oauth_url, credentials.registration(), code, dates.now())
+    info = oauth.token_info(reach, portal.oauth_url, given.pair.access)
+    if {given.member_id, info.member_id} != {portal.member_id} or info.client_id != settings.B24_CLIENT_ID:
+        raise NotProven("another portal's code")
+    # At the stored address, as ever; a portal that has moved meanwhile is followed by the next call of a job.
+    client = Client(
+        portal.endpoint,
+        given.pair.access,
+        reach,
+        credentials.WEB_TIMEOUT,
+        before=lambda: credentials.reserve_request(portal, credentials.FULL_SHARE),
+        after=credentials.journal(portal),
+    )
+    profile = read_profile(client.call("profile").result)
+    if {given.user_id or info.user_id, info.user_id} != {profile.user_id}:
+        raise NotProven("another person's code")
+    return keep_person(portal, profile, given.pair)
+
+
+def is_admin_now(person: Person) -> bool:
+    """Ask the portal whether this person is an admin at this moment, and remember it. Raises BitrixError."""
+    profile = read_profile(credentials.ask(person, lambda client: client.call("profile")).result)
+    Person.objects.filter(pk=person.pk).update(is_admin=profile.is_admin)
+    person.is_admin = profile.is_admin
+    return profile.is_admin
+
+
+# -- Who is known ---------------------------------------------------------------------------------------
 
 
 def admin(person_id: int) -> Person | None:

@@ -9,7 +9,8 @@ a report stops the work at once, and is confirmed at the authorization server be
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -34,7 +35,6 @@ from b24app.models import (
 
 logger = logging.getLogger(__name__)
 
-FORGERY_PAUSE = timedelta(minutes=10)  # after a refuted report, others are ignored
 UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell whether the app is still installed
 CONFIRMED_SOON = timedelta(hours=1)  # after a report, mostly; who has not answered by then is asked less often
 FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts to confirm
@@ -53,10 +53,12 @@ def report(event: Event) -> Portal | None:
     if not portal or not portal.knows_application_token(event.application_token, now):
         logger.warning("security: uninstall reported with a wrong token, or for nobody")
         return None
-    if portal.removal_refuted_at and now - portal.removal_refuted_at < FORGERY_PAUSE:
+    if portal.removal_refuted_at and now - portal.removal_refuted_at < credentials.REFUTATION_HOLDS:
         logger.warning("security: portal %s: another uninstall reported right after a forged one", portal.pk)
         return None
-    credentials.suspend(portal, now, clean=event.data.get("CLEAN") == "1")
+    credentials.suspend(portal, now)
+    if event.data.get("CLEAN") == "1":  # also when a dead token was faster than this event
+        Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED).update(removal_is_clean=True)
     logger.info("portal %s: uninstall reported; suspended until it is confirmed", portal.pk)
     return portal
 
@@ -121,18 +123,43 @@ def erase(portal: Portal) -> None:
     that no task sleeps for ever unnoticed. People, tokens and the portal's status go last: if we are cut short,
     the removal is confirmed once more and this is repeated.
     """
-    RestCall.objects.filter(portal=portal).update(params={}, outcome={}, job=None)
-    _release_deferrals(portal)
+    guard = Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED, epoch=portal.epoch)
+    try:
+        _erase(portal, guard)
+    except InstalledAgain:
+        logger.info("portal %s: installed again while it was being erased; what is there stays", portal.pk)
+        return
+    logger.info("portal %s: people and tokens erased", portal.pk)
+
+
+class InstalledAgain(Exception):
+    """Somebody installed the app again before we had erased what was there."""
+
+
+@contextmanager
+def _while_removed(guard: QuerySet[Portal]) -> Iterator[None]:
+    """A transaction in which the portal is and stays removed. Raises InstalledAgain."""
+    with transaction.atomic():
+        if not guard.update(status=Portal.Status.SUSPENDED):
+            raise InstalledAgain
+        yield
+
+
+def _erase(portal: Portal, guard: QuerySet[Portal]) -> None:
+    with _while_removed(guard):
+        RestCall.objects.filter(portal=portal).update(params={}, outcome={}, job=None)
+        if not portal.removal_is_clean:
+            _keep_what_we_owe(portal)
     for rows in (
+        Deferral.objects.filter(portal=portal),
         JobItem.objects.filter(job__portal=portal),
         Job.objects.filter(portal=portal),
         SelectedTask.objects.filter(selection__person__portal=portal),
         Selection.objects.filter(person__portal=portal),
     ):
-        _delete_in_portions(rows)
-    with transaction.atomic():
+        _delete_in_portions(rows, guard)
+    with _while_removed(guard):
         _erase_people(portal)
-    logger.info("portal %s: people and tokens erased", portal.pk)
 
 
 def _erase_people(portal: Portal) -> None:
@@ -150,36 +177,35 @@ def _erase_people(portal: Portal) -> None:
     )
 
 
-def _release_deferrals(portal: Portal) -> None:
-    """Delete the deferrals; what we owe by them stays without a name, unless nothing is to be kept."""
-    while portion := list(Deferral.objects.filter(portal=portal)[:PORTION]):
-        with transaction.atomic():
-            if not portal.removal_is_clean:
-                _keep_what_we_owe(portal, [deferral for deferral in portion if deferral.state in Deferral.LIVE])
-            Deferral.objects.filter(pk__in=[deferral.pk for deferral in portion]).delete()
-
-
-def _keep_what_we_owe(portal: Portal, live: Iterable[Deferral]) -> None:
+def _keep_what_we_owe(portal: Portal) -> None:
+    """Tasks that sleep because of us, and those that we have paused on the way there."""
+    now = dates.now()
+    asleep = Deferral.objects.live().filter(portal=portal)
+    owed = list(asleep.values_list("task_id", "previous_status", "status_changed_at", "created_at"))
+    paused = JobItem.objects.filter(job__portal=portal, status_before__isnull=False)
+    paused = paused.exclude(step=JobItem.Step.NONE).exclude(state=JobItem.State.DONE)
+    owed += [(id, before, None, now) for id, before in paused.values_list("task_id", "status_before") if before]
     OwedReturn.objects.bulk_create(
         (
             OwedReturn(
                 portal=portal,
-                task_id=deferral.task_id,
-                previous_status=deferral.previous_status,
-                status_changed_at=deferral.status_changed_at,
-                deferred_at=deferral.created_at,
-                kept_until=dates.now() + OWED_LIFE,
+                task_id=task_id,
+                previous_status=previous_status,
+                status_changed_at=changed_at,
+                deferred_at=deferred_at,
+                kept_until=now + OWED_LIFE,
             )
-            for deferral in live
+            for task_id, previous_status, changed_at, deferred_at in owed
         ),
         ignore_conflicts=True,
     )
 
 
-def _delete_in_portions(rows: QuerySet[Any]) -> None:
+def _delete_in_portions(rows: QuerySet[Any], guard: QuerySet[Portal]) -> None:
     """Each portion is a transaction: neither memory nor locks grow with the portal. Nothing may hang on the rows."""
     while portion := list(rows.values_list("pk", flat=True)[:PORTION]):
-        rows.model._default_manager.filter(pk__in=portion).delete()
+        with _while_removed(guard):
+            rows.model._default_manager.filter(pk__in=portion).delete()
 
 
 def forget_expired() -> None:

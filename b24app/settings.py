@@ -118,6 +118,7 @@ if B24_ALLOW_LOCAL_PORTALS:
     os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # the libraries' own switch: they refuse http otherwise
 B24_PORTAL_NETWORKS = env.list("B24_PORTAL_NETWORKS", default=[])
 CLOCK_FILE = env.str("CLOCK_FILE", default="")
+FAILPOINTS = env.str("FAILPOINTS", default="")
 CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
     kept_secret("credential.key", Fernet.generate_key().decode())
 ]

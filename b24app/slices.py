@@ -9,20 +9,21 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, Min, Q, When
 from django.db.models.functions import Coalesce
 
-from b24app import credentials, dates, deferrals, selections, steps
+from b24app import credentials, dates, deferrals, failpoints, refusals, selections, steps
 from b24app.bitrix import limits, tasks
 from b24app.bitrix.client import Answer, Client
 from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
     CredentialRefused,
+    Denied,
     Expired,
     NoSuchMethod,
     NotRun,
@@ -35,13 +36,25 @@ from b24app.models import Job, JobItem, Lease, LeaseLost, PendingOpening, Portal
 logger = logging.getLogger(__name__)
 
 SLICE_SECONDS = 10.0  # a slice begins no new step after so long
-ACCESS_WAIT = 3600.0  # seconds between looks at a portal that refuses the app
+RENEWALS = 3  # in a row, that the portal did not take; then the person has to come back
 LONGEST_WAIT = 3600.0  # waits double with every setback up to this
 JOURNAL_LIFE = timedelta(days=7)
 
 State, Step = JobItem.State, JobItem.Step
 SAVED_FIELDS = [
-    *("title", "state", "step", "status_seen", "seen_at", "refusal", "code", "vendor_code", "changed_at", "directly"),
+    *(
+        "title",
+        "state",
+        "step",
+        "status_seen",
+        "seen_at",
+        "refusal",
+        "code",
+        "vendor_code",
+        "changed_at",
+        "directly",
+        "sends",
+    ),
 ]
 
 
@@ -51,10 +64,15 @@ SAVED_FIELDS = [
 def portals_with_work() -> list[int]:
     """The portals that a slice could do something for now, longest neglected first."""
     now = dates.now()
-    has_job = Q(pk__in=Job.objects.runnable(now).values("portal"))
+    has_job = _not_parked(now) & Q(pk__in=Job.objects.runnable(now).values("portal"))
     has_selection = Q(pk__in=selections.collecting(now).values("person__portal"))
     waiting = Portal.objects.filter(has_job | has_selection, Lease.free(), status=Portal.Status.ACTIVE)
     return list(waiting.order_by(F("last_slice_at").asc(nulls_first=True)).values_list("pk", flat=True))
+
+
+def _not_parked(now: datetime) -> Q:
+    """Portals whose jobs may ask, as a condition. What somebody waits for at a page asks in any case."""
+    return Q(parked_until=None) | Q(parked_until__lte=now)
 
 
 def seconds_until_work(portal_id: int) -> float | None:
@@ -62,7 +80,11 @@ def seconds_until_work(portal_id: int) -> float | None:
     now = dates.now()
     jobs = Job.objects.filter(portal=portal_id)
     of_portal = Selection.objects.filter(person__portal=portal_id, state=Selection.State.COLLECTING)
-    if jobs.runnable(now).exists() or selections.collecting(now).filter(pk__in=of_portal).exists():
+    if selections.collecting(now).filter(pk__in=of_portal).exists():
+        return 0.0
+    if not Portal.objects.filter(_not_parked(now), pk=portal_id).exists():
+        return None  # the sweep looks again when its time has come
+    if jobs.runnable(now).exists():
         return 0.0
     job_at = jobs.filter(state=Job.State.WAITING, waiting_until__gt=now).aggregate(at=Min("waiting_until"))
     selection_at = of_portal.filter(try_at__gt=now).aggregate(at=Min("try_at"))
@@ -132,6 +154,8 @@ def _run_step(lease: Lease) -> bool:
     if selection := collecting.select_related("person__portal").order_by("created_at").first():
         selections.advance(selection, lease)
         return True
+    if not Portal.objects.filter(_not_parked(now), pk=lease.portal_id).exists():
+        return False
     jobs = Job.objects.runnable(now).filter(portal=lease.portal_id).select_related("person__portal")
     if job := jobs.order_by(F("last_slice_at").asc(nulls_first=True), "id").first():
         _advance(job, lease)
@@ -141,11 +165,23 @@ def _run_step(lease: Lease) -> bool:
 
 def _advance(job: Job, lease: Lease) -> None:
     """One step of one job; whatever stops it is written on the job, with the time to try again."""
+    if job.stop_asked_at and deferrals.wind_up(job, lease):
+        return
     try:
         credentials.act(job.person, lease.renew, job.pk, lambda client: JobStep(job, client, lease).run())
     except LeaseLost:
         raise
+    except CredentialRefused as error:
+        _wait(job, lease, Job.Why.PERSON, error.code, None)
+    except AccessLost as error:
+        logger.warning("job %s: the portal refuses the app (%s)", job.pk, error.code)
+        with transaction.atomic():
+            lease.renew()
+            refusals.note(job.person, error)
     except BitrixError as error:
+        if isinstance(error, Expired) and job.setbacks >= RENEWALS:
+            credentials.give_up(job.person)
+            error = CredentialRefused(error.code)
         _wait(job, lease, *_reason_to_wait(job, error))
     except Exception:
         # A job that we cannot work on must neither stop the others of its portal nor come round at once.
@@ -153,12 +189,8 @@ def _advance(job: Job, lease: Lease) -> None:
         _wait(job, lease, Job.Why.ERROR, "internal", _backoff(job, 60.0))
 
 
-def _reason_to_wait(job: Job, error: BitrixError) -> tuple[Job.Why, str, float | None]:
-    """Why a job waits after an error, the vendor's word for it, and for how many seconds (None: for a person)."""
-    if isinstance(error, CredentialRefused):
-        return Job.Why.PERSON, error.code, None
-    if isinstance(error, AccessLost):
-        return Job.Why.ACCESS, error.code, ACCESS_WAIT
+def _reason_to_wait(job: Job, error: BitrixError) -> tuple[Job.Why, str, float]:
+    """Why a job waits after an error that passes by itself, the vendor's word for it, and for how many seconds."""
     if isinstance(error, (TooManyRequests, OperatingLimit)):
         return Job.Why.LIMIT, error.code, error.delay
     if isinstance(error, Expired) and not job.setbacks:
@@ -198,8 +230,6 @@ class JobStep:
 
     def run(self) -> None:
         """Settle what can be settled, else send what was read, else read on, else finish or wait for answers."""
-        if self.job.stop_asked_at:
-            deferrals.cancel_untouched(self.job)
         if unsettled := self._due_for_settling():
             self._read(unsettled)
         elif ready := self._ready_to_send():
@@ -329,11 +359,13 @@ class JobStep:
         acts = [(item.task_id, act) for item in items for act in steps.acts_for(item)]
         if not self._claim(items):
             return  # the person stopped the job at this moment
+        failpoints.reach("claimed")
         try:
             replies = tasks.send(self.client, acts)
         except (NotRun, AccessLost):
             self._unclaim(items)
             raise
+        failpoints.reach("answered")
         slept = []
         for item in items:
             answers = {act: replies[item.task_id, act] for id, act in acts if id == item.task_id}
@@ -348,25 +380,26 @@ class JobStep:
                 raise reply
             if isinstance(reply, OperatingLimit):
                 raise self._until_reset(reply)
-            if isinstance(reply, AccessLost):
-                raise reply
+            if isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, Denied):
+                raise reply  # it stopped these commands and would stop the next ones
 
     def _claim(self, items: Sequence[JobItem]) -> bool:
         """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""
         now = dates.now()
         mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.PENDING)
-        steps_seen = {item.step for item in items}
         with transaction.atomic():
             self.lease.renew()
-            claimed = mine.filter(step__in=steps_seen).update(
+            unchanged = Job.objects.unfinished().filter(pk=self.job.pk, stop_asked_at=self.job.stop_asked_at)
+            if not unchanged.update(last_slice_at=now):
+                return False  # stopped at this moment
+            claimed = mine.update(
                 state=State.SENT,
                 sent_at=now,
                 sends=F("sends") + 1,
                 status_before=Coalesce("status_before", "status_seen"),
             )
             if claimed != len(items):
-                transaction.set_rollback(True)
-                return False
+                raise LeaseLost(f"job {self.job.pk}: items changed under us")
         for item in items:
             item.state, item.sent_at, item.sends = State.SENT, now, item.sends + 1
             item.status_before = item.status_before or item.status_seen
@@ -412,6 +445,10 @@ class JobStep:
             Portal.objects.filter(pk=self.job.portal_id).update(
                 last_slice_at=now, **self._measured(list((replies or {}).items()))
             )
+            if self.job.person.portal.parked_until:
+                refusals.unpark(self.job.person)
+            failpoints.reach("saving")
+        failpoints.reach("saved")
 
     def _measured(self, replies: Sequence[tuple[tuple[int, Act], Answer | BitrixError]]) -> dict[str, object]:
         """What the answers teach about the portal: time per command, operating time per method."""

@@ -10,7 +10,7 @@ matter is followed by a reading.
 
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer
-from b24app.bitrix.errors import AccessLost, BitrixError, NotRun, Unknown
+from b24app.bitrix.errors import AccessLost, BitrixError, Denied, NotRun, Unknown
 from b24app.bitrix.tasks import Act, TaskState
 from b24app.models import JobItem
 
@@ -18,7 +18,9 @@ MAX_SENDS = 4  # of one item; somebody else keeps changing a task that needs mor
 
 UNSEEN = "unseen"  # in place of a refusal: a success that did not show the task
 
-NOTHING_RAN = (NotRun, AccessLost)
+# The codes by which a portal says "not allowed" of a task that is there and has the right status. Others, such as
+# 1048584 of a validator, are refusals for a reason that we do not know.
+NOT_ALLOWED = frozenset({"1048582", "0", "ERROR_CORE", "ACCESS_DENIED"})
 
 State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
 Reply = Answer | BitrixError
@@ -54,16 +56,21 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskS
         return _take_success(item, last, user_id)
     if isinstance(last, Unknown) or isinstance(pause, Unknown):
         return None  # lost: read it later
-    if isinstance(pause, NOTHING_RAN) or (isinstance(last, NOTHING_RAN) and not _is_refused(pause)):
+    if _may_run_later(pause) or (_may_run_later(last) and not _is_refused(pause)):
         item.state = State.PENDING  # where the pause did not run, the refusal of the defer means nothing
+        item.sends -= 1
     else:
         item.refusal = last.code or "refused"
         item.vendor_code = last.code[:100]
     return None
 
 
+def _may_run_later(reply: Reply | None) -> bool:
+    return isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, Denied)
+
+
 def _is_refused(reply: Reply | None) -> bool:
-    return isinstance(reply, BitrixError) and not isinstance(reply, NOTHING_RAN)
+    return isinstance(reply, BitrixError) and not _may_run_later(reply)
 
 
 def _take_success(item: JobItem, answer: Answer, user_id: int) -> TaskState | None:
@@ -89,7 +96,7 @@ def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
     was_lost = item.state == State.SENT and item.refusal in ("", UNSEEN)
     refused, item.refusal = has_refusal(item), ""
     if found is None:
-        _lose_sight(item)
+        _lose_sight(item, was_lost)
         return
     seen, item.status_seen = item.status_seen, found.status
     ours = found.status_changed_by == user_id
@@ -101,25 +108,25 @@ def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
     elif found.status in ENDED:
         _skip(item, ENDED[found.status], found)
     elif found.status == tasks.IN_PROGRESS:
-        _take_in_progress(item, refused and seen == tasks.IN_PROGRESS)
+        _take_in_progress(item, refused and seen == tasks.IN_PROGRESS, changed=seen != found.status)
     else:
         if was_lost and ours and seen == tasks.IN_PROGRESS and item.step == Step.NONE and not item.directly:
             item.step = Step.PAUSED  # the first half was applied
-        _take_paused_or_pending(item, refused and seen != tasks.IN_PROGRESS)
+        _take_paused_or_pending(item, refused and seen != tasks.IN_PROGRESS, changed=seen != found.status)
 
 
-def _take_in_progress(item: JobItem, refused: bool) -> None:
+def _take_in_progress(item: JobItem, refused: bool, changed: bool) -> None:
     if item.step == Step.RESTORING:
         _fail(item, Code(item.code))  # it is in progress again, which was the point
     elif refused and not item.directly:
-        _fail(item, Code.NOT_PERMITTED)
+        _fail(item, _refusal_of(item))
     else:
         # Whoever started it, and whether or not it could not be deferred directly: it takes both steps.
         item.step, item.directly = Step.NONE, False
-        _try_again(item)
+        _try_again(item, changed)
 
 
-def _take_paused_or_pending(item: JobItem, defer_refused: bool) -> None:
+def _take_paused_or_pending(item: JobItem, defer_refused: bool, changed: bool) -> None:
     if item.step == Step.RESTORING:
         if item.sends >= MAX_SENDS + 2:
             _fail(item, Code.LEFT_PAUSED)
@@ -129,24 +136,29 @@ def _take_paused_or_pending(item: JobItem, defer_refused: bool) -> None:
         # One batch is one PHP process: what it remembered from before the pause may have refused the defer. So
         # a second, fresh request decides.
         if item.sends >= 2 and defer_refused:
-            item.step, item.code = Step.RESTORING, Code.NOT_PERMITTED
+            item.step, item.code = Step.RESTORING, _refusal_of(item)
             item.state = State.PENDING
         else:
-            _try_again(item)
+            _try_again(item, changed)
     elif defer_refused:
-        _fail(item, Code.NOT_PERMITTED)
+        _fail(item, _refusal_of(item))
     else:
-        _try_again(item)
+        _try_again(item, changed)
 
 
-def _try_again(item: JobItem) -> None:
-    """Back to pending: the reading proved that what was sent is not applied."""
+def _try_again(item: JobItem, changed: bool) -> None:
+    """Back to pending: the reading proved that what was sent is not applied, `changed` by somebody else or not."""
+    why = Code.CHANGING if changed else Code.REFUSED
     if item.sends < MAX_SENDS:
         item.state = State.PENDING
     elif item.step == Step.PAUSED:
-        item.step, item.code, item.state = Step.RESTORING, Code.CHANGING, State.PENDING
+        item.step, item.code, item.state = Step.RESTORING, why, State.PENDING
     else:
-        _fail(item, Code.CHANGING)
+        _fail(item, why)
+
+
+def _refusal_of(item: JobItem) -> JobItem.Code:
+    return Code.NOT_PERMITTED if item.vendor_code.upper() in NOT_ALLOWED else Code.REFUSED
 
 
 def has_refusal(item: JobItem) -> bool:
@@ -160,11 +172,14 @@ def is_refused_directly(item: JobItem, found: TaskState | None) -> bool:
     return item.directly and has_refusal(item) and both == {tasks.IN_PROGRESS}
 
 
-def _lose_sight(item: JobItem) -> None:
-    if item.step == Step.NONE:
-        item.state, item.code = State.SKIPPED, Code.GONE
-    else:
+def _lose_sight(item: JobItem, was_lost: bool) -> None:
+    """The task is deleted, or the person may not see it any more."""
+    if item.step != Step.NONE:
         _fail(item, Code.LEFT_PAUSED)
+    elif was_lost:
+        _fail(item, Code.GONE)  # we may have changed it, and nobody can tell us
+    else:
+        item.state, item.code = State.SKIPPED, Code.GONE
 
 
 def _skip(item: JobItem, code: JobItem.Code, found: TaskState) -> None:

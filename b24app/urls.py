@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from b24app.web import jobs, lifecycle, lists
+from b24app.web import jobs, lifecycle, lists, owed, reconnect
 
 urlpatterns = [
     # A portal opens us in its frame; everybody else reads what Defer is.
@@ -14,6 +14,8 @@ urlpatterns = [
     path("install/scope/", lifecycle.install_scope, name="install-scope"),
     path("install/bind/", lifecycle.install_bind, name="install-bind"),
     path("events/", lifecycle.events, name="events"),
+    # A person connects from outside a frame; the portal sends them back to "/" with a code.
+    path("oauth/start/", reconnect.start, name="oauth-start"),
     # Our own page asks for these, with a ticket.
     path("tasks/", lists.listing, name="tasks"),
     path("selections/", lists.select, name="selections"),
@@ -23,6 +25,8 @@ urlpatterns = [
     path("jobs/<int:job_id>/dismiss/", jobs.dismiss, name="job-dismiss"),
     path("jobs/<int:job_id>/stop/", jobs.stop, name="job-stop"),
     re_path(r"^jobs/(?P<job_id>\d{1,18})/again/(?P<what>failed|cancelled)/$", jobs.again, name="job-again"),
+    path("owed/take-over/", owed.take_over, name="owed-take-over"),
+    path("owed/forget/", owed.forget, name="owed-forget"),
     # Machines ask for these.
     path("healthz", lifecycle.healthz, name="healthz"),
     path("readyz", lifecycle.readyz, name="readyz"),

@@ -75,12 +75,21 @@ class App:
         for kind in kinds:
             wait_until(lambda kind=kind: self._is_ready(kind, name or kind), what=f"{name or kind} to start")
 
+    def start_all(self, **kinds):
+        """Start several at once, each under a name of its own: `start_all(w1="worker", w2="worker")`."""
+        for name, kind in kinds.items():
+            self._launch(kind, name, {})
+        for name, kind in kinds.items():
+            wait_until(lambda name=name, kind=kind: self._is_ready(kind, name), what=f"{name} to start")
+
     def _launch(self, kind, name, settings):
         words = list(COMMANDS[kind])
         if kind == "web":
             words += ["--bind", f"127.0.0.1:{self.port}"]
         if kind == "worker":
             words += ["--hostname", f"{name}@test"]
+        if kind == "beat":
+            words += ["--schedule", str(self.directory / f"{name}-schedule")]
         with self.log(name).open("ab") as log:
             log.write(b"-- started --\n")
             log.flush()
@@ -143,6 +152,11 @@ class App:
             return rows
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             return connection.execute(query.replace("?", "%s"), params).fetchall()
+
+    def rows_changed(self, statement, params=()):
+        """Change the app's database past the app; how many rows it was."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            return connection.execute(statement.replace("?", "%s"), params).rowcount
 
     def value(self, query, params=()):
         return self.rows(query, params)[0][0]

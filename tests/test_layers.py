@@ -18,7 +18,8 @@ ROWS = [
     [{"attempts"}],
     [{"portals"}, {"removals"}],
     [{"credentials"}],
-    [{"models", "vault", "dates", "migrations"}, {"bitrix"}],
+    [{"refusals"}],
+    [{"models", "vault", "dates", "failpoints", "migrations"}, {"bitrix"}],
 ]
 PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in enumerate(cells) for name in names}
 

@@ -221,11 +221,11 @@ def test_a_success_of_somebody_else_in_the_oldest_box_is_not_ours(sandbox, oldes
     (task,) = tasks(1, accomplices=[ann])
     job = job_for([task])
     token = sandbox.access("acme", ann)
-    read = slices.JobStep._claim
+    claim = slices.JobStep._claim
 
     def overtaken(step, items):
         sandbox.rest("acme", "task.item.defer", {"TASKID": task}, token)
-        read(step, items)
+        return claim(step, items)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices.JobStep, "_claim", overtaken)

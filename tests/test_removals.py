@@ -192,6 +192,51 @@ def test_a_person_with_the_same_id_at_another_portal_is_untouched(sandbox, open_
     assert credentials.usable_credential(twin, 0)
 
 
+# -- What a removal meets
+
+
+def test_a_portal_installed_again_while_we_asked_is_not_erased(sandbox, asleep, event, admin, monkeypatch):
+    sandbox.uninstall("acme")
+    portal = removals.report(event())
+    renew = credentials.renew_now
+
+    def slowly(credential):
+        reinstall(sandbox, admin.user_id)
+        monkeypatch.setattr(credentials, "renew_now", renew)
+        raise NotInstalled("NOT_INSTALLED")
+
+    monkeypatch.setattr(credentials, "renew_now", slowly)
+    removals.confirm(portal.pk)
+    assert status() == Status.ACTIVE
+    assert Deferral.objects.live().count() == 2
+
+
+def test_a_clean_removal_is_clean_also_when_a_dead_token_was_faster(sandbox, asleep, event, person):
+    sandbox.uninstall("acme", clean=True)
+    with pytest.raises(NotInstalled):
+        credentials.ask(person, lambda client: client.call("profile"))
+    removals.confirm(removals.report(event(clean=True)).pk)
+    assert not Portal.objects.exists()
+
+
+def test_tasks_that_we_had_paused_are_owed_too(sandbox, person, admin, event):
+    (task,) = sandbox.tasks("acme", count=1, status=3, creator=person.user_id)
+    sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=9)
+    deferrals.start(person, selections.select_ticked(person, [task]), "", "k")
+    slices.run(person.portal_id)
+    assert sandbox.states("acme", [task]) == {task: 2}
+    removed(sandbox, event)
+    assert list(OwedReturn.objects.values_list("task_id", "previous_status")) == [(task, 3)]
+
+
+def test_a_portal_that_denies_us_right_after_a_refutation_stays_active(sandbox, person, event):
+    removals.confirm(removals.report(event()).pk)
+    sandbox.fault("profile", "error", code="APPLICATION_NOT_FOUND", status=401)
+    with pytest.raises(NotInstalled):
+        credentials.ask(person, lambda client: client.call("profile"))
+    assert status() == Status.ACTIVE
+
+
 def test_a_suspended_portal_is_asked_about_each_minute_and_later_each_hour(sandbox, asleep, event):
     sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
     portal = removals.report(event())

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from b24app import dates, deferrals, portals, selections, slices
+from b24app import credentials, dates, deferrals, portals, selections, slices
+from b24app.bitrix.errors import CredentialRefused, Expired
 from b24app.bitrix.tasks import PENDING, TaskFilter
 from b24app.models import Credential, Deferral, Job, JobItem, Lease, LeaseLost, Person, Portal, RestCall, Selection
 
@@ -161,7 +162,7 @@ def test_a_lost_answer_is_settled_by_reading_and_nothing_is_sent_twice(
     settings.SETTLE_AFTER = 4.0 if kind == "late" else 1.0
     ids = tasks(30)
     job = job_for(ids)
-    sandbox.fault("batch", kind, skip=1, **options)
+    sandbox.fault("batch", kind, skip=2, **options)  # the portal is probed, then a first batch is sent
     work(person)
     job.refresh_from_db()
     assert RestCall.objects.filter(method="batch", job=job).exclude(code="").count() == 1
@@ -414,3 +415,85 @@ def test_people_of_two_portals_with_the_same_ids_do_not_meet(sandbox, person, op
     assert twin != person
     assert Person.objects.count() == 2
     assert portals.person_of(person.portal_id, twin.pk, 1) is None
+
+
+# -- Credentials that change under a running job
+
+
+def test_a_pair_renewed_while_a_call_was_refused_stays_usable(sandbox, person, tasks, job_for):
+    job = job_for(tasks(3))
+    credential = credentials.usable_credential(person, 0)
+
+    def refused(client):
+        credentials.renew_now(credential)
+        raise CredentialRefused("NO_AUTH_FOUND")
+
+    with pytest.raises(Expired):
+        credentials.act(person, lambda: None, job.pk, refused)
+    assert Credential.objects.get().state == Credential.State.USABLE
+    work(person)
+    job.refresh_from_db()
+    assert job.done == 3
+
+
+def test_a_refusal_during_a_refresh_does_not_outlive_it(person, monkeypatch):
+    credential = credentials.usable_credential(person, 0)
+    refresh = credentials._refreshed
+
+    def refused_meanwhile(renewing):
+        renewed = refresh(renewing)
+        credentials.mark_refused(credential)
+        return renewed
+
+    monkeypatch.setattr(credentials, "_refreshed", refused_meanwhile)
+    credentials.renew_now(credential)
+    assert Credential.objects.get().state == Credential.State.USABLE
+
+
+def test_a_job_that_waits_for_a_person_goes_on_when_their_credential_is_good_whoever_noticed(person, tasks, job_for):
+    job = job_for(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON, waiting_until=None)
+    assert slices.portals_with_work() == [person.portal_id]
+    work(person)
+    job.refresh_from_db()
+    assert job.done == 1
+
+
+def test_a_portal_that_never_takes_a_renewed_token_is_not_asked_for_ever(sandbox, person, tasks, job_for):
+    job = job_for(tasks(1))
+    sandbox.fault("tasks.task.list", "error", code="expired_token", status=401, times=-1)
+    for _ in range(12):
+        Job.objects.filter(waiting_until__isnull=False).update(waiting_until=dates.now())
+        slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.PERSON)
+    assert len([r for r in sandbox.requests(None) if r["method"] == "oauth/token"]) <= 4
+
+
+def test_a_selection_that_we_cannot_collect_does_not_stop_the_jobs(person, tasks, job_for, monkeypatch):
+    job = job_for(tasks(1))
+    selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(selections, "_collect_more", fail)
+    work(person)
+    job.refresh_from_db()
+    selection.refresh_from_db()
+    assert (job.done, selection.state, selection.why) == (1, Selection.State.FAILED, "internal")
+
+
+def test_a_task_that_was_left_paused_is_owed_what_it_was_before_when_it_is_tried_again(sandbox, person, tasks, job_for):
+    (task,) = tasks(1)
+    job = job_for([task])
+    sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
+    sandbox.fault("tasks.task.start", "error", code="0", status=400, times=-1)
+    work(person)
+    assert outcomes(job) == {task: (S.FAILED, Code.LEFT_PAUSED)}
+    sandbox.clear_faults()
+    job.refresh_from_db()
+    again = deferrals.start_again(job, [S.FAILED], "again")
+    work(person)
+    assert outcomes(again) == {task: (S.DONE, "")}
+    assert Deferral.objects.live().get().previous_status == 3

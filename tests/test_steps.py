@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from b24app import steps
 from b24app.bitrix.client import Answer
-from b24app.bitrix.errors import AccessLost, OperatingLimit, Refused, Unknown
+from b24app.bitrix.errors import AccessLost, Denied, OperatingLimit, Refused, Unknown
 from b24app.bitrix.tasks import Act, TaskState
 from b24app.models import JobItem
 
@@ -18,6 +18,7 @@ S, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
 OK = "ok"
 NO = Refused("1048582")
 LOST = Unknown("no_answer_for_key")
+NOT_ALLOWED = {"refusal": "1048582", "vendor_code": "1048582"}
 LIMIT = OperatingLimit("OPERATION_TIME_LIMIT")
 
 
@@ -68,6 +69,7 @@ def test_a_portal_that_allows_it_gets_one_defer_from_in_progress():
         (LIMIT, LIMIT, S.PENDING, Step.NONE, False),
         (LOST, NO, S.SENT, Step.NONE, False),
         (LOST, OK, S.DONE, Step.NONE, False),
+        (OK, Denied("METHOD_CONFIRM_DENIED"), S.SENT, Step.PAUSED, True),
         (AccessLost("insufficient_scope"), AccessLost("insufficient_scope"), S.PENDING, Step.NONE, False),
     ],
 )
@@ -79,6 +81,13 @@ def test_each_pair_of_answers_has_one_consequence(pause, defer, state, step, to_
     }
     steps.take_answer(item, replies, ME)
     assert (item.state, item.step, bool(item.refusal)) == (state, step, to_be_read)
+
+
+@pytest.mark.parametrize("limit", [LIMIT, AccessLost("METHOD_CONFIRM_WAITING")])
+def test_what_did_not_run_was_not_sent(limit):
+    item = sent(sends=4)
+    steps.take_answer(item, {Act.PAUSE: limit, Act.DEFER: limit}, ME)
+    assert (item.state, item.sends) == (S.PENDING, 3)
 
 
 def test_a_success_that_changed_nothing_is_read_before_it_counts():
@@ -103,7 +112,7 @@ def test_a_success_that_shows_no_task_is_a_success():
         (task(6, by=SOMEBODY), S.SKIPPED, Code.ALREADY_DEFERRED),
         (task(3), S.PENDING, ""),
         (task(5), S.SKIPPED, Code.COMPLETED),
-        (None, S.SKIPPED, Code.GONE),
+        (None, S.FAILED, Code.GONE),
     ],
 )
 def test_a_success_that_says_nothing_is_settled_by_reading_at_once(found, state, code):
@@ -128,10 +137,10 @@ def test_a_direct_defer_that_is_refused_is_followed_by_both_steps():
     [
         (sent(directly=True), task(3)),  # lost, not refused
         (sent(directly=True, refusal=steps.UNSEEN), task(3)),
-        (sent(directly=True, refusal="1048582"), task(2)),  # somebody paused it meanwhile
-        (sent(directly=True, refusal="1048582"), task(5)),
-        (sent(directly=True, refusal="1048582"), None),
-        (sent(directly=False, refusal="1048582"), task(3)),
+        (sent(directly=True, **NOT_ALLOWED), task(2)),  # somebody paused it meanwhile
+        (sent(directly=True, **NOT_ALLOWED), task(5)),
+        (sent(directly=True, **NOT_ALLOWED), None),
+        (sent(directly=False, **NOT_ALLOWED), task(3)),
     ],
 )
 def test_nothing_else_tells_that_a_portal_refuses_direct_defers(item, found):
@@ -154,24 +163,34 @@ def test_a_pause_that_we_did_not_send_is_not_taken_for_ours():
         (sent(), task(2, by=SOMEBODY), S.PENDING, "", Step.NONE),
         (sent(), task(3), S.PENDING, "", Step.NONE),
         (sent(), task(5), S.SKIPPED, Code.COMPLETED, Step.NONE),
-        (sent(), None, S.SKIPPED, Code.GONE, Step.NONE),
+        (sent(), None, S.FAILED, Code.GONE, Step.NONE),
+        (sent(**NOT_ALLOWED), None, S.SKIPPED, Code.GONE, Step.NONE),
+        (sent(refusal="1048584", vendor_code="1048584"), task(3), S.FAILED, Code.REFUSED, Step.NONE),
         (sent(seen=2), task(2), S.PENDING, "", Step.NONE),
         # refusals
-        (sent(refusal="1048582"), task(3), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
-        (sent(seen=2, refusal="1048582"), task(2), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
-        (sent(seen=2, refusal="1048582"), task(3), S.PENDING, "", Step.NONE),
-        (sent(refusal="1048582"), task(6), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
-        (sent(refusal="1048582"), task(4), S.SKIPPED, Code.AWAITING_CONTROL, Step.NONE),
+        (sent(**NOT_ALLOWED), task(3), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
+        (sent(seen=2, **NOT_ALLOWED), task(2), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
+        (sent(seen=2, **NOT_ALLOWED), task(3), S.PENDING, "", Step.NONE),
+        (sent(**NOT_ALLOWED), task(6), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
+        (sent(**NOT_ALLOWED), task(4), S.SKIPPED, Code.AWAITING_CONTROL, Step.NONE),
         # paused, then refused: a second defer in a fresh request, then started again
-        (sent(2, Step.PAUSED, 1, refusal="1048582"), task(2), S.PENDING, "", Step.PAUSED),
-        (sent(2, Step.PAUSED, 2, refusal="1048582"), task(2), S.PENDING, Code.NOT_PERMITTED, Step.RESTORING),
+        (sent(2, Step.PAUSED, 1, **NOT_ALLOWED), task(2), S.PENDING, "", Step.PAUSED),
+        (
+            sent(2, Step.PAUSED, 2, **NOT_ALLOWED),
+            task(2),
+            S.PENDING,
+            Code.NOT_PERMITTED,
+            Step.RESTORING,
+        ),
         (sent(2, Step.RESTORING, 3, code=Code.NOT_PERMITTED), task(3), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
         (sent(2, Step.RESTORING, 3, code=Code.NOT_PERMITTED), task(2), S.PENDING, Code.NOT_PERMITTED, Step.RESTORING),
         (sent(2, Step.RESTORING, 6, code=Code.NOT_PERMITTED), task(2), S.FAILED, Code.LEFT_PAUSED, Step.RESTORING),
         (sent(2, Step.PAUSED), None, S.FAILED, Code.LEFT_PAUSED, Step.PAUSED),
         # somebody keeps changing it
-        (sent(sends=4), task(3), S.FAILED, Code.CHANGING, Step.NONE),
-        (sent(2, Step.PAUSED, 4), task(2), S.PENDING, Code.CHANGING, Step.RESTORING),
+        (sent(seen=2, sends=4), task(3), S.FAILED, Code.CHANGING, Step.NONE),
+        # nobody changes it, and yet every answer is lost and nothing applied
+        (sent(sends=4), task(3), S.FAILED, Code.REFUSED, Step.NONE),
+        (sent(2, Step.PAUSED, 4), task(2), S.PENDING, Code.REFUSED, Step.RESTORING),
     ],
 )
 def test_each_reading_has_one_consequence(item, found, state, code, step):

@@ -93,6 +93,10 @@ class PersonBlocked(AccessLost):
     """The portal does not let this person use the app: dismissed, or without access to it."""
 
 
+class Denied(AccessLost):
+    """An administrator has forbidden the app this method; waiting will not help the task it was meant for."""
+
+
 class NotInstalled(AccessLost):
     """The app is gone from this portal, as whoever answered says."""
 
@@ -110,9 +114,9 @@ KINDS: dict[str, type[BitrixError]] = {
     "connection_error": NotRun,  # the portal could not reach its authorization server
     "error_method_not_found": NoSuchMethod,
     "method_confirm_waiting": AccessLost,
-    "method_confirm_denied": AccessLost,
+    "method_confirm_denied": Denied,
     "overload_limit": AccessLost,  # a block of the whole app, not a rate limit, though both come with 503
-    "invalid_token": CredentialRefused,
+    "invalid_token": Expired,  # spent by a refresh elsewhere, or unknown: a refresh tells
     "no_auth_found": CredentialRefused,
     "authorization_error": PersonBlocked,
     "user_access_error": PersonBlocked,

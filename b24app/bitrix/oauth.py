@@ -1,17 +1,19 @@
-"""The authorization server: renew a token pair, and ask whose token this is.
+"""The authorization server: get and renew token pairs, and ask whose token this is.
 
 Only the hosts of a constant list are ever called here (the caller picks one of them), the client secret goes
 nowhere else, and always in a request's body. Source: manual, settings/oauth.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from oauthlib.oauth2 import OAuth2Error
 from oauthlib.oauth2.rfc6749.errors import MissingTokenError
+from requests_oauthlib import OAuth2Session
 from urllib3.exceptions import NewConnectionError
 
 from b24app.bitrix import http
@@ -46,7 +48,6 @@ class Renewed:
     pair: TokenPair
     member_id: str
     user_id: int | None
-    endpoint: str
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,49 @@ def refresh(reach: http.Reach, server: str, app: Registration, refresh_token: st
     Raises NotRun (nothing sent), Unknown (perhaps spent), CredentialRefused (it was spent before, or expired)
     or AccessLost (uninstalled, unpaid). Source: manual, settings/oauth/auto-renewal.md.
     """
+    url = token_url(reach, server)
+
+    def trade(session: OAuth2Session) -> dict[str, Any]:
+        secrets = {"client_id": app.client_id, "client_secret": app.client_secret}
+        return dict(session.refresh_token(url, refresh_token=refresh_token, timeout=TIMEOUT, **secrets))
+
+    return _traded(reach, trade, now)
+
+
+def authorize_url(portal: str, app: Registration, state: str) -> str:
+    """Where at `portal` (its origin) a person lets the app act for them; it sends them back with a code.
+
+    Source: manual, settings/oauth: the address to come back to is the app's own, and never named here.
+    """
+    return f"{portal}/oauth/authorize/?{urlencode({'client_id': app.client_id, 'state': state})}"
+
+
+def redeem(reach: http.Reach, server: str, app: Registration, code: str, now: datetime) -> Renewed:
+    """Trade the code that a person came back with for their first pair; a code works once, for 30 seconds.
+
+    Raises like `refresh`: CredentialRefused when the code was used before, or is too old.
+    """
+    url = token_url(reach, server)
+
+    def trade(session: OAuth2Session) -> dict[str, Any]:
+        session.client_id = app.client_id
+        # In the body, as Bitrix24 knows no Authorization header here.
+        secrets = {"include_client_id": True, "client_secret": app.client_secret}
+        return dict(session.fetch_token(url, code=code, timeout=TIMEOUT, **secrets))
+
+    return _traded(reach, trade, now)
+
+
+def _traded(reach: http.Reach, trade: Callable[[OAuth2Session], dict[str, Any]], now: datetime) -> Renewed:
+    """What the server gives for a refresh token or a code, once `trade` has asked for it."""
     session = http.new_session(reach)
-    session.max_redirects = 0  # oauthlib leaves no way to say so for this one call
+    session.max_redirects = 0  # oauthlib leaves no way to say so for one call
     # oauthlib looks at the body only: without this a proxy's error page would read as a refused token.
-    session.register_compliance_hook("refresh_token_response", _need_json)
+    for hook in ("refresh_token_response", "access_token_response"):
+        session.register_compliance_hook(hook, _need_json)
     try:
         with http.within(TIMEOUT):
-            answer = session.refresh_token(
-                token_url(reach, server),
-                refresh_token=refresh_token,
-                client_id=app.client_id,
-                client_secret=app.client_secret,
-                timeout=TIMEOUT,
-            )
+            return _renewed(trade(session), now)
     except MissingTokenError:
         raise Unknown("no_token_in_answer") from None
     except OAuth2Error as error:
@@ -89,7 +120,6 @@ def refresh(reach: http.Reach, server: str, app: Registration, refresh_token: st
         _raise_lost(error)
     finally:
         session.close()
-    return _renewed(dict(answer), now)
 
 
 def token_info(reach: http.Reach, server: str, access_token: str) -> TokenInfo:
@@ -152,7 +182,6 @@ def _renewed(answer: dict[str, Any], now: datetime) -> Renewed:
             TokenPair(answer["access_token"], answer["refresh_token"], expiry(answer, now)),
             member_id=str(answer.get("member_id", "")),
             user_id=int(user_id) if user_id is not None else None,
-            endpoint=str(answer.get("client_endpoint", "")),
         )
     except (KeyError, TypeError, ValueError):
         raise Unknown("garbled_token_answer") from None

@@ -141,7 +141,7 @@ def speaking_to(person: Person, language: str) -> Iterator[None]:
 def _zone_of(person: Person) -> ZoneInfo:
     try:
         return ZoneInfo(person.zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):  # the portal's zones need not be ours
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the portal's zones need not be ours, "Europe" is a folder
         return ZoneInfo("UTC")
 
 

@@ -9,11 +9,13 @@ from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from b24app import dates, deferrals, jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.access import ticketed
+from b24app.web.reconnect import start_url
 from b24app.web.words import task_links, too_many_jobs
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
@@ -60,7 +62,7 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
     try:
         job = deferrals.start(person, selection, form.cleaned_data["reason"], form.cleaned_data["key"])
     except deferrals.NotReady:
-        return _in_dialog(render(request, "_selection_failed.html", {"selection": selection}))
+        return _in_dialog(render(request, "_selection_failed.html"))
     except deferrals.TooManyJobs:
         return _in_dialog(render(request, "_dialog_trouble.html", {"trouble": too_many_jobs()}))
     except deferrals.KeyReused:
@@ -102,8 +104,10 @@ def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpR
     job = get_object_or_404(person.jobs, pk=job_id)
     try:
         following = deferrals.start_again(job, AGAIN[what], f"{what} of {job.pk}")
-    except (deferrals.NotReady, deferrals.TooManyJobs):
-        return render(request, "_job.html", {**panel(person, job), "too_many": too_many_jobs().sentence})
+    except deferrals.NotReady:
+        return render(request, "_job.html", {**panel(person, job), "refusal": gettext("Nothing of this job is left.")})
+    except deferrals.TooManyJobs:
+        return render(request, "_job.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
     deferrals.dismiss(job)
     return _started(request, person, following)
 
@@ -140,7 +144,14 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
     if job.state == Job.State.FINISHED:
         return {**task_links(person), "job": job, "groups": _groups(job)}
     milestone = job.settled * 4 // job.total * 25
-    return {"job": job, "delay": _delay(job), "milestone": milestone, "announce": milestone > said}
+    reconnect_url = start_url(person.portal) if job.waiting_why == Job.Why.PERSON else ""
+    return {
+        "job": job,
+        "reconnect_url": reconnect_url,
+        "delay": _delay(job),
+        "milestone": milestone,
+        "announce": milestone > said,
+    }
 
 
 def _delay(job: Job) -> int:

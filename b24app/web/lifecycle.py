@@ -25,6 +25,7 @@ from b24app.bitrix.errors import AccessLost, BitrixError
 from b24app.bitrix.payloads import BadPayload, Opening, read_event, read_opening
 from b24app.models import PendingOpening, Person, Portal
 from b24app.portals import NotAllowed, NotProven, Opened
+from b24app.web import reconnect
 from b24app.web.access import (
     TICKET_HEADER,
     Ticket,
@@ -54,8 +55,12 @@ STEPS = ("connect", "install-scope", "install-bind")
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def home(request: HttpRequest) -> HttpResponse:
-    """The public page; posted to by a portal, the app."""
-    return _open(request) if request.method == "POST" else render(request, "about.html")
+    """The public page; posted to by a portal, the app; with a code, the way back from a portal."""
+    if request.method == "POST":
+        return _open(request)
+    if request.method == "GET" and {"code", "state"} <= request.GET.keys():
+        return reconnect.come_back(request)
+    return render(request, "about.html")
 
 
 @csrf_exempt
@@ -82,7 +87,7 @@ def _open(request: HttpRequest) -> HttpResponse:
         except NotProven as error:
             return _refused(request, opening, 403, str(error))
         except AccessLost as error:
-            return _frame(request, opening, "app.html", {"trouble": trouble(error)})
+            return _frame(request, opening, "app.html", {"trouble": _reopening(trouble(error))})
         except BitrixError:
             return _frame(request, opening, "app.html", {"boot_code": _put_aside(opening)})
     with speaking_to(opened.person, language_of(opening.language)):
@@ -124,7 +129,7 @@ def ticket(request: HttpRequest) -> HttpResponse:
         opened = _proven(request, fresh, Command("page", "app.info"), credentials.WEB_TIMEOUT)
     except (BadPayload, NotProven, TooManyAttempts, BitrixError):
         return HttpResponse(status=401)
-    _let_jobs_go_on(opened.person)
+    _let_jobs_go_on(opened)
     language = language_of(fresh.language)
     return HttpResponse(status=204, headers={TICKET_HEADER: Ticket.issue(opened.person, language).signed()})
 
@@ -138,10 +143,10 @@ def _proven(request: HttpRequest, opening: Opening, command: Command, timeout: f
 def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
     """A proven person is here: their jobs go on, and their list is shown with the job that they left behind."""
     person = opened.person
-    _let_jobs_go_on(person)
+    _let_jobs_go_on(opened)
     _look_after_bindings(person)
     context = list_context(person, listing.seen_by(person), opened.answer)
-    return {**context, **panel(person, deferrals.latest_job(person))}
+    return {**context, **panel(person, deferrals.latest_job(person)), "owed": removals.owed_before(person)}
 
 
 def _look_after_bindings(person: Person) -> None:
@@ -149,8 +154,10 @@ def _look_after_bindings(person: Person) -> None:
         transaction.on_commit(lambda: jobs.hint(jobs.check_bindings, person.pk))
 
 
-def _let_jobs_go_on(person: Person) -> None:
-    if deferrals.resume_waiting(person):
+def _let_jobs_go_on(opened: Opened) -> None:
+    """The portal knows this person again; unless it refuses the app's own question, jobs go on at once."""
+    person = opened.person
+    if not isinstance(opened.answer, AccessLost) and deferrals.resume_waiting(person):
         transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
 
 

@@ -22,7 +22,7 @@ from b24app.bitrix.payloads import Opening
 from b24app.bitrix.tasks import Page, Sort, TaskFilter
 from b24app.models import Person, Selection
 from b24app.web.access import ticketed
-from b24app.web.words import task_links, trouble
+from b24app.web.words import no_worker, selection_trouble, task_links, trouble
 
 # What the switch above the list offers, and the real statuses behind it.
 SHOWN = {
@@ -69,7 +69,10 @@ class SelectionForm(ListForm):
         return _numbers(self.cleaned_data["ids"])
 
     def clean_excluded(self) -> list[int]:
-        return _numbers(self.cleaned_data["excluded"])
+        excluded = _numbers(self.cleaned_data["excluded"])
+        if len(excluded) > selections.MAX_TASKS:
+            raise forms.ValidationError("more than can be selected")
+        return excluded
 
 
 def _numbers(text: str) -> list[int]:
@@ -159,17 +162,39 @@ class Listing:
 @require_GET
 @ticketed
 def listing(request: HttpRequest, person: Person) -> HttpResponse:
-    wanted = Listing.of_form(ListForm(request.GET), person)
-    try:
-        answer: Answer | BitrixError = credentials.ask(person, lambda client: _page(client, wanted))
-    except BitrixError as error:
-        answer = error
+    wanted, answer = _page_or_last(person, Listing.of_form(ListForm(request.GET), person))
     return render(request, "_list.html", {**list_context(person, wanted, answer), "alone": True})
 
 
-def _page(client: Client, wanted: Listing) -> Answer:
+def _call(client: Client, wanted: Listing) -> Answer:
     command = wanted.command()
     return client.call(command.method, command.params)
+
+
+def _page_or_last(person: Person, wanted: Listing) -> tuple[Listing, Answer | BitrixError]:
+    """The page asked for, or the last one there is when the list has become shorter than that."""
+    answer = _ask(person, wanted)
+    if wanted.page == 1 or isinstance(answer, BitrixError):
+        return wanted, answer
+    try:
+        found = tasks.page_of(answer)
+    except BitrixError as error:
+        return wanted, error
+    if found.tasks:
+        return wanted, answer
+    shorter = replace(wanted, page=min(wanted.page - 1, _pages(found.total)))
+    return shorter, _ask(person, shorter)
+
+
+def _ask(person: Person, wanted: Listing) -> Answer | BitrixError:
+    try:
+        return credentials.ask(person, lambda client: _call(client, wanted))
+    except BitrixError as error:
+        return error
+
+
+def _pages(total: int) -> int:
+    return min(MAX_PAGE, max(1, -(-total // tasks.PAGE_SIZE)))
 
 
 def list_context(person: Person, listing: Listing, answer: Answer | BitrixError) -> dict[str, Any]:
@@ -186,7 +211,7 @@ def list_context(person: Person, listing: Listing, answer: Answer | BitrixError)
         page = tasks.page_of(success(answer))
     except BitrixError as error:
         return {**context, "trouble": trouble(error)}
-    pages = min(MAX_PAGE, max(1, -(-page.total // tasks.PAGE_SIZE)))
+    pages = _pages(page.total)
     return {
         **context,
         "tasks": page.tasks,
@@ -267,8 +292,11 @@ def _show(request: HttpRequest, selection: Selection, total: int) -> HttpRespons
     """A selection as the dialog shows it: how far it has come, what would be done, or why it cannot be."""
     context = {"selection": selection, "total": min(total, selections.MAX_TASKS), "delay": POLL_COLLECTING}
     if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
+        context["waits"] = no_worker() if selections.is_stalled(selection) else ""
         return render(request, "_collecting.html", context)
-    if selection.state != Selection.State.READY or not selections.is_alive(selection):
+    if selection.state == Selection.State.FAILED:
+        return render(request, "_dialog_trouble.html", {"trouble": selection_trouble(selection.why)})
+    if not selections.is_alive(selection):
         return render(request, "_selection_failed.html", context)
     forecast = selections.forecast(selection)
     context |= {"forecast": forecast, "will_skip": forecast.total - forecast.to_send}

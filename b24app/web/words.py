@@ -8,7 +8,7 @@ from django.utils import formats, timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
-from b24app import dates, deferrals
+from b24app import dates, deferrals, refusals, selections
 from b24app.bitrix import tasks
 from b24app.bitrix.errors import (
     AccessLost,
@@ -17,8 +17,9 @@ from b24app.bitrix.errors import (
     OperatingLimit,
     Refused,
     TooManyRequests,
+    error_for,
 )
-from b24app.models import Job, JobItem, Person
+from b24app.models import Credential, Job, JobItem, Person
 
 register = template.Library()
 
@@ -49,8 +50,61 @@ WAITS = {
     Job.Why.PERSON: gettext_lazy("Bitrix24 wants to see you again: close this app and open it anew."),
     Job.Why.PORTAL: gettext_lazy("Bitrix24 does not answer at the moment; going on as soon as it does."),
     Job.Why.LIMIT: gettext_lazy("Bitrix24 asks us to slow down; going on by itself."),
-    Job.Why.ACCESS: gettext_lazy("Bitrix24 does not let the app in at the moment. Ask your administrator."),
     Job.Why.ERROR: gettext_lazy("Something went wrong on our side; trying again by itself."),
+    Job.Why.DISMISSED: gettext_lazy("Bitrix24 says that you no longer work here; looking again every hour."),
+    Job.Why.RESTRICTED: gettext_lazy("You may not use the app at the moment; looking again every hour."),
+    Job.Why.PLAN: gettext_lazy(
+        "This Bitrix24's plan has no apps; looking again every day, and when anybody is let in."
+    ),
+    Job.Why.PAYMENT: gettext_lazy("The app is not paid for; looking again every day, and when anybody is let in."),
+    Job.Why.SCOPE: gettext_lazy("The app lacks a permission; looking again every day, and when anybody is let in."),
+    Job.Why.CONFIRM: gettext_lazy("An administrator has to confirm the app in Bitrix24; looking again every hour."),
+    Job.Why.OVERLOAD: gettext_lazy("Bitrix24 has blocked the app for a while; looking again every hour."),
+    Job.Why.DELETED: gettext_lazy("This Bitrix24 is said to be deleted; looking again every day."),
+    Job.Why.ACCESS: gettext_lazy("Bitrix24 does not let the app in at the moment. Ask your administrator."),
+}
+# What a page says when the portal refuses the app: a title, and what to do about it.
+REFUSALS = {
+    Job.Why.ERROR: (
+        gettext_lazy("Something went wrong on our side."),
+        gettext_lazy("Bitrix24 does not know the app as it is set up here. Tell whoever runs it."),
+    ),
+    Job.Why.DISMISSED: (
+        gettext_lazy("Bitrix24 does not let you in"),
+        gettext_lazy("It says that you no longer work here. Ask your administrator if that is wrong."),
+    ),
+    Job.Why.RESTRICTED: (
+        gettext_lazy("You may not use the app"),
+        gettext_lazy("Ask your administrator to let you use it. Then open it again."),
+    ),
+    Job.Why.PLAN: (
+        gettext_lazy("This Bitrix24's plan has no apps"),
+        gettext_lazy("Apps need a commercial plan; your administrator can choose one. Running jobs wait for it."),
+    ),
+    Job.Why.PAYMENT: (
+        gettext_lazy("The app is not paid for"),
+        gettext_lazy("Its subscription or trial has ended; your administrator can renew it. Running jobs wait for it."),
+    ),
+    Job.Why.SCOPE: (
+        gettext_lazy("A permission is missing"),
+        gettext_lazy("Ask your administrator to allow it on the app's card. Running jobs wait for it."),
+    ),
+    Job.Why.CONFIRM: (
+        gettext_lazy("An administrator has to confirm the app"),
+        gettext_lazy("Bitrix24 has asked for it in its notifications. Running jobs wait for it."),
+    ),
+    Job.Why.OVERLOAD: (
+        gettext_lazy("Bitrix24 has blocked the app for a while"),
+        gettext_lazy("It was too much for Bitrix24. Running jobs wait and go on by themselves."),
+    ),
+    Job.Why.DELETED: (
+        gettext_lazy("This Bitrix24 was deleted"),
+        gettext_lazy("If it has been brought back, open the app again. Running jobs wait for it."),
+    ),
+    Job.Why.ACCESS: (
+        gettext_lazy("Bitrix24 does not let the app in"),
+        gettext_lazy("Please ask your administrator. Running jobs wait and go on by themselves."),
+    ),
 }
 
 
@@ -103,11 +157,14 @@ def status_word(status: int) -> str:
 @register.filter
 def what_it_waits_for(job: Job) -> str:
     """Why an unfinished job does not move at the moment; "" when it does."""
-    if job.state == Job.State.WAITING and job.waiting_why:
-        return str(WAITS[Job.Why(job.waiting_why)])
     if deferrals.is_stalled(job):
-        return gettext("No worker is running. The tasks are safe; going on as soon as one starts.")
-    return ""
+        return no_worker()
+    why = deferrals.waits_for(job)
+    return str(WAITS[why]) if why else ""
+
+
+def no_worker() -> str:
+    return gettext("No worker is running. The tasks are safe; going on as soon as one starts.")
 
 
 @register.filter
@@ -145,6 +202,15 @@ def too_many_jobs() -> Trouble:
     return Trouble(gettext("Too many jobs at once"), sentence, "again")
 
 
+def selection_trouble(code: str) -> Trouble:
+    """What kept a selection from being collected, by the code that is written on it."""
+    if code == Credential.State.NEEDS_REOPEN:
+        return trouble(CredentialRefused(code))
+    if code == selections.OURS:
+        return Trouble(gettext("Something went wrong on our side."), gettext("Nothing was changed."), "again")
+    return trouble(error_for(code))
+
+
 def trouble(error: BitrixError) -> Trouble:
     if isinstance(error, CredentialRefused):
         return Trouble(gettext("Your session ended"), gettext("Bitrix24 wants to see you again."), "reopen")
@@ -152,10 +218,8 @@ def trouble(error: BitrixError) -> Trouble:
         sentence = gettext("It asks us to slow down; trying again by itself.")
         return Trouble(gettext("Bitrix24 is busy"), sentence, retry=max(2, min(60, round(error.delay))))
     if isinstance(error, AccessLost):
-        sentence = gettext(
-            "Its plan, its payment or the app's rights may be the reason. Please ask your administrator."
-        )
-        return Trouble(gettext("Bitrix24 does not let the app in"), sentence, code=error.code)
+        title, advice = REFUSALS[refusals.meaning(error.code).why]
+        return Trouble(str(title), str(advice), "again", error.code)
     if isinstance(error, Refused):
         sentence = gettext("You may not see this list, or it is no longer there.")
         return Trouble(gettext("No access"), sentence, code=error.code)

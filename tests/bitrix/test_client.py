@@ -32,7 +32,7 @@ from tests.bitrix.conftest import PAYLOADS
     "payload, error",
     [
         ("rest_expired_token", Expired),
-        ("rest_invalid_token", CredentialRefused),
+        ("rest_invalid_token", Expired),
         ("rest_no_auth_found", CredentialRefused),
         ("rest_insufficient_scope", AccessLost),
         ("rest_query_limit_exceeded", TooManyRequests),

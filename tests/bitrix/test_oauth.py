@@ -28,7 +28,6 @@ def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(reach, server, answ
     assert renewed.pair.refresh == "3s6lr4kr3cv2od4v853gvrchb875bwxb"
     assert renewed.pair.expires_at == NOW + timedelta(hours=1)
     assert (renewed.member_id, renewed.user_id) == ("a223c6b3710f85df22e9377d6c4f7553", 5)
-    assert renewed.endpoint == "https://acme.bitrix24.com/rest/"
 
 
 def test_an_answer_without_expires_and_user_is_accepted(reach, server, answering):

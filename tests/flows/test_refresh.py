@@ -66,8 +66,8 @@ def test_a_page_that_waited_long_enough_is_asked_for_patience_and_no_token_is_lo
 
 def test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair(sandbox, app, bob):
     expire(app)
-    sandbox.fault("oauth/token", "delay", seconds=2.0)
-    processes = ask_at_once(app, 3, patience=5.0)
+    sandbox.fault("oauth/token", "delay", seconds=4.0)
+    processes = ask_at_once(app, 3, patience=9.0)
     time.sleep(0.5)
     app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", bob))))
     assert results(processes) == ["pair 2"] * 3

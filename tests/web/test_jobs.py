@@ -1,14 +1,17 @@
 """Starting a job, watching it, and closing its result."""
 
+import html
 import re
 from datetime import timedelta
 
 import pytest
 
 from b24app import dates, slices
-from b24app.models import Job, JobItem, Lease, Selection
+from b24app.models import Job, JobItem, Lease, Portal, Selection
 
 pytestmark = pytest.mark.django_db
+
+LONG_AGO = "2020-01-01T00:00:00Z"
 
 
 @pytest.fixture
@@ -96,14 +99,36 @@ def test_milestones_are_read_aloud_once(at_list, tasks):
         (Job.Why.PERSON, "close this app and open it anew"),
         (Job.Why.PORTAL, "does not answer at the moment"),
         (Job.Why.LIMIT, "asks us to slow down"),
-        (Job.Why.ACCESS, "Ask your administrator"),
         (Job.Why.ERROR, "on our side"),
+        (Job.Why.DISMISSED, "no longer work here; looking again every hour"),
+        (Job.Why.RESTRICTED, "may not use the app at the moment; looking again every hour"),
     ],
 )
 def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
     at_list.start(tasks(1))
     Job.objects.update(state=Job.State.WAITING, waiting_why=why)
     assert words in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+
+
+@pytest.mark.parametrize(
+    "why, words",
+    [
+        (Job.Why.PLAN, "plan has no apps; looking again every day"),
+        (Job.Why.PAYMENT, "not paid for; looking again every day"),
+        (Job.Why.SCOPE, "lacks a permission; looking again every day"),
+        (Job.Why.CONFIRM, "has to confirm the app in Bitrix24; looking again every hour"),
+        (Job.Why.OVERLOAD, "blocked the app for a while; looking again every hour"),
+        (Job.Why.DELETED, "said to be deleted; looking again every day"),
+        (Job.Why.ACCESS, "Ask your administrator"),
+    ],
+)
+def test_a_job_of_a_parked_portal_says_what_everybody_waits_for(at_list, tasks, why, words):
+    at_list.start(tasks(1))
+    Portal.objects.update(parked_until=dates.now() + timedelta(hours=1), parked_why=why)
+    Job.objects.update(created_at=dates.now() - timedelta(hours=1))
+    text = html.unescape(at_list.get(f"/jobs/{Job.objects.get().pk}/").text)
+    assert words in text
+    assert "No worker" not in text
 
 
 def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):
@@ -114,6 +139,31 @@ def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):
     assert "No worker is running" in at_list.get(watched).text
     Lease.take(at_list.person.portal_id)
     assert "No worker" not in at_list.get(watched).text
+
+
+def test_it_says_so_when_nobody_comes_back_to_a_job_that_has_waited(at_list, tasks, settings):
+    at_list.start(tasks(1))
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    overdue = dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PORTAL, waiting_until=dates.now())
+    assert "does not answer" in at_list.get(watched).text
+    Job.objects.update(waiting_until=overdue)
+    assert "No worker is running" in at_list.get(watched).text
+    Portal.objects.update(last_slice_at=dates.now())
+    assert "does not answer" in at_list.get(watched).text
+
+
+def test_a_job_that_waits_for_its_person_misses_no_worker(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON, waiting_until=None, created_at=LONG_AGO)
+    assert "No worker" not in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+
+
+def test_nobody_coming_to_a_parked_portal_whose_time_is_over_is_said_too(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(created_at=LONG_AGO)
+    Portal.objects.update(parked_until=LONG_AGO, parked_why=Job.Why.PLAN)
+    assert "No worker is running" in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
 def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks, sandbox):
@@ -130,6 +180,14 @@ def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks
     path = f"/company/personal/user/{bob.user}/tasks/task/view/{kept[0]}/"
     assert f'href="http://{sandbox.portals["acme"]}{path}" data-path="{path}"' in text
     assert ">Hers</a>" in text
+
+
+def test_what_was_deferred_already_says_since_when(at_list, tasks):
+    at_list.start(tasks(1, status=6) + tasks(1, status=5))
+    work(at_list)
+    JobItem.objects.update(changed_at="2020-01-02T20:00:00Z")
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert text.count("since Jan 2, 2020, 20:00") == 1
 
 
 def test_a_task_left_paused_comes_first(at_list, tasks):
@@ -235,6 +293,23 @@ def test_a_fifth_job_is_answered_in_the_dialog_and_not_started(at_list, tasks):
     assert "Too many jobs at once" in answer.text
     assert answer.headers["HX-Retarget"] == "#dialog-body"
     assert Job.objects.count() == 4
+
+
+def test_going_on_with_a_fifth_job_says_that_there_are_too_many(at_list, tasks):
+    at_list.start(tasks(1), key="first" * 4)
+    job = Job.objects.get()
+    at_list.post(f"/jobs/{job.pk}/stop/")
+    for number in range(4):
+        at_list.start(tasks(1), key=f"key-{number}" * 4)
+    assert "Four of your jobs" in at_list.post(f"/jobs/{job.pk}/again/cancelled/").text
+
+
+def test_going_on_with_a_job_that_left_nothing_says_so(at_list, tasks):
+    at_list.start(tasks(1))
+    work(at_list)
+    answer = at_list.post(f"/jobs/{Job.objects.get().pk}/again/failed/").text
+    assert "Nothing of this job is left." in answer
+    assert "Four of your jobs" not in answer
 
 
 @pytest.mark.parametrize("act", ["stop/", "again/failed/", "again/cancelled/"])

@@ -1,5 +1,6 @@
 """Openings, the installer, fresh proofs and events."""
 
+import html
 import re
 from datetime import timedelta
 
@@ -121,11 +122,36 @@ def test_no_token_stands_in_any_page(bob, tasks):
         assert opening["fields"][name] not in text
 
 
-def test_a_portal_that_refuses_the_app_is_named_in_plain_words(bob, sandbox):
-    sandbox.fault("*", "error", code="PAYMENT_REQUIRED", description="pay", status=401)
-    page = bob.post_opening("/placement/", bob.opening())
-    assert page.status_code == 200
-    assert "Bitrix24 does not let the app in" in page.text
+REFUSALS = [
+    ("ACCESS_DENIED", "plan has no apps", "нет приложений"),
+    ("PAYMENT_REQUIRED", "not paid for", "не оплачено"),
+    ("insufficient_scope", "A permission is missing", "Не хватает прав"),
+    ("METHOD_CONFIRM_WAITING", "has to confirm the app", "должен подтвердить"),
+    ("OVERLOAD_LIMIT", "blocked the app for a while", "на время заблокировал"),
+    ("PORTAL_DELETED", "This Bitrix24 was deleted", "Этот Битрикс24 удалён"),
+    ("authorization_error", "does not let you in", "вас не пускает"),
+    ("user_access_error", "You may not use the app", "нет доступа к приложению"),
+    ("wrong_client", "on our side", "на нашей стороне"),
+]
+
+
+@pytest.mark.parametrize("code, english, russian", REFUSALS)
+def test_every_refusal_of_the_app_has_its_own_words_at_the_opening(bob, sandbox, code, english, russian):
+    for language, words in (("en", english), ("ru", russian)):
+        sandbox.fault("*", "error", code=code, portal="acme")
+        page = bob.post_opening("/placement/", bob.opening(), language)
+        assert page.status_code == 200
+        assert words in html.unescape(page.text)
+        assert code in page.text
+        assert "data-reopen" in page.text
+
+
+@pytest.mark.parametrize("code, english, russian", REFUSALS)
+def test_every_refusal_of_the_app_has_its_own_words_on_the_list(bob, sandbox, code, english, russian):
+    for language, words in (("en", english), ("ru", russian)):
+        bob.open(language=language)
+        sandbox.fault("tasks.task.list", "error", code=code, portal="acme")
+        assert words in html.unescape(bob.get("/tasks/").text)
 
 
 def test_jobs_that_waited_for_the_person_go_on_when_they_return(bob, tasks, hints, django_capture_on_commit_callbacks):

@@ -1,0 +1,47 @@
+"""Being let in again, and what an admin is asked after a reinstall, as people see it."""
+
+from playwright.sync_api import expect
+
+OWE = """
+from datetime import timedelta
+from b24app import dates
+from b24app.models import OwedReturn, Portal
+now = dates.now()
+kept = now + timedelta(days=1)
+for task in (11, 12):
+    OwedReturn.objects.create(
+        portal=Portal.objects.get(), task_id=task, previous_status=3, deferred_at=now, kept_until=kept
+    )
+"""
+
+
+def button(frame, name):
+    return frame.get_by_role("button", name=name, exact=True)
+
+
+def test_a_person_connects_in_a_new_window_and_the_job_goes_on(desk, tasks, sandbox, page):
+    ids = tasks(2, title="Call the supplier")
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Defer…").click()
+    frame.get_by_role("dialog").get_by_role("button", name="Defer 2 tasks").wait_for()
+    sandbox.revoke("acme", user=desk.number)
+    button(frame, "Defer 2 tasks").click()
+    link = frame.get_by_role("link", name="Connect in a new window")
+    link.wait_for()
+    with page.context.expect_page() as opened:
+        link.click()
+    expect(opened.value.get_by_role("heading", name="Bitrix24 knows you again")).to_be_visible()
+    opened.value.close()
+    expect(frame.get_by_role("heading", name="2 deferred")).to_be_visible(timeout=30_000)
+    assert set(sandbox.states("acme", ids).values()) == {6}
+
+
+def test_an_admin_takes_over_what_still_sleeps(desk, sandbox):
+    desk.app.python(OWE)
+    desk.sit_down(sandbox.user("acme", name="Ida", is_admin=True))
+    frame = desk.open_above_the_list()
+    expect(frame.get_by_text("2 tasks still sleep from before the app was removed.")).to_be_visible()
+    button(frame, "Take over").click()
+    expect(frame.get_by_text("2 tasks are in your care now.")).to_be_visible()
+    expect(button(frame, "Take over")).to_be_hidden()

@@ -1,0 +1,211 @@
+"""`make faults`: seeded weather over mixed jobs, and three faults at the times of real life.
+
+Each seed decides who asks for what, what the portals answer, and who is killed when; the oracle has the last word.
+A seed that passed is kept in var/faults/ for as long as the app's code is the same, so that a run can be resumed.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+from tests.conftest import create_database, database_url, drop_database
+from tests.environment import ROOT
+from tests.faults.bench import PORTALS, WORKERS, Bench
+from tests.processes import App
+
+SECONDS = 30  # of bad weather per seed
+MOST_JOBS = 4  # of one person, unfinished
+REAL_TIME = [
+    "test_f16_a_batch_that_timed_out_is_settled_by_reading_when_the_portal_must_be_through[everything]",
+    "test_f26_a_worker_killed_at_any_point_loses_and_doubles_nothing[claimed]",
+    "test_f29_a_flushed_and_unreachable_redis_costs_only_time",
+]
+HTML = {"status": 502, "body": "<html>Bad gateway</html>", "type": "text/html"}
+ANSWERS = [
+    ("batch", {"kind": "drop"}),
+    ("batch", {"kind": "cut"}),
+    ("batch", {"kind": "truncate"}),
+    ("batch", {"kind": "late", "seconds": 4.5}),
+    ("batch", {"kind": "replace", **HTML}),
+    ("batch/*", {"kind": "cut", "skip": 9}),
+    ("tasks.task.list", {"kind": "respond", **HTML}),
+    ("tasks.task.list", {"kind": "drop"}),
+    ("tasks.task.defer", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
+    ("tasks.task.defer", {"kind": "error", "code": "expired_token", "status": 401, "times": 2}),
+    ("tasks.task.pause", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
+    ("oauth/token", {"kind": "delay", "seconds": 1.0}),
+]
+
+
+class Weather:
+    """One seed's bad luck, on a running bench."""
+
+    def __init__(self, bench, seed):
+        self.bench, self.dice = bench, random.Random(seed)
+        self.people = [(portal, bench.person(portal, name=f"P{n}")) for portal in PORTALS[:3] for n in range(2)]
+        self.known, self.asked = {}, Counter()
+        self.happened = 0
+
+    def ask(self):
+        """Let somebody ask for a mixed selection, unless they have enough jobs already."""
+        portal, person = self.dice.choice(self.people)
+        if self.asked[portal, person] >= MOST_JOBS:
+            return
+        self.asked[portal, person] += 1
+        count = self.dice.choice([3, 10, 25, 60])
+        statuses = self.dice.choices([3, 2, 6, 1], weights=[8, 2, 1, 1], k=count)
+        tasks = self.bench.sandbox.tasks(portal, [{"status": status} for status in statuses], creator=person)
+        mine = self.known.setdefault((portal, person), [])
+        mine.extend(tasks)
+        older = self.dice.sample(mine, min(5, len(mine)))
+        self.bench.defer(portal, person, list(dict.fromkeys(tasks + older)))
+
+    def strike(self):
+        """One thing goes wrong."""
+        self.happened += 1
+        often = [self.answer, self.answer, self.answer, self.kill, self.kill]
+        rarely = [self.stop, self.flush, self.cut_redis, self.bench.cut_database, self.expire, self.change, self.deploy]
+        self.dice.choice(often + rarely)()
+
+    def answer(self):
+        method, fault = self.dice.choice(ANSWERS)
+        self.bench.sandbox.fault(method, **{"skip": self.dice.randrange(4), **fault})
+
+    def kill(self):
+        self.bench.plan(self.dice.choice(["claimed", "answered", "saving", "saved"]), "0")
+
+    def stop(self):
+        self.bench.plan(self.dice.choice(["claimed", "answered"]), "stop")
+
+    def deploy(self):
+        self.signal(signal.SIGTERM)
+
+    def signal(self, number):
+        name = self.dice.choice(WORKERS)
+        if name in self.bench.app.running and name not in self.bench.dead():
+            self.bench.signal(name, number)
+
+    def flush(self):
+        self.bench.redis.flushdb()
+
+    def cut_redis(self):
+        self.bench.wire.cut()
+        threading.Timer(self.dice.uniform(0.5, 2.0), self.bench.wire.mend).start()
+
+    def expire(self):
+        self.bench.sandbox.expire(self.dice.choice(PORTALS[:3]))
+
+    def change(self):
+        """Somebody else is faster with some task."""
+        (portal, _), tasks = self.dice.choice(list(self.known.items()))
+        if tasks:
+            task = tasks.pop(self.dice.randrange(len(tasks)))
+            self.bench.sandbox.change_task(portal, task, status=self.dice.choice([5, 3]))
+
+
+def endure(bench, seed):
+    """A seed's weather from the first job to the last outcome; a sentence about it. Raises AssertionError."""
+    started = time.monotonic()
+    bench.fresh()
+    weather = Weather(bench, seed)
+    for _ in range(3):
+        weather.ask()
+    while time.monotonic() - started < SECONDS:
+        time.sleep(weather.dice.uniform(0.2, 1.5))
+        weather.strike()
+        if weather.dice.random() < 0.25:
+            bench.wire.mend()
+            bench.revive()
+            bench.sandbox.clear_faults()  # a person gets through sooner or later; the jobs are what is tried here
+            weather.ask()
+    bench.sandbox.clear_faults()
+    for plan in bench.plans.iterdir():
+        plan.unlink(missing_ok=True)
+    bench.wire.mend()
+    time.sleep(5)  # whoever was stopped sleeps through a takeover
+    bench.revive()
+    for portal, person in weather.people:
+        bench.page(portal, person)  # whose pair got lost comes back
+    bench.finish(180)
+    items = bench.app.value("select count(*) from defer_jobitem")
+    took = time.monotonic() - started
+    story = f"{weather.asked.total()} jobs, {items} items, {weather.happened} faults"
+    return f"seed {seed}: {story}, all true after {took:.0f} s"
+
+
+def version():
+    """Of the app's code: a digest."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "b24app").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def run_seeds(seeds, kept):
+    """Run those that have not passed yet; how many failed."""
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="defer-faults-") as directory:
+        name = f"defer_chaos_{uuid.uuid4().hex[:8]}"
+        create_database(name)
+        App(Path(directory), 0, database_url(name), {}).manage("migrate")
+        bench = Bench(Path(directory), database_url(name))
+        try:
+            for seed in seeds:
+                failed += not passes(bench, seed, kept)
+        finally:
+            bench.close()
+            drop_database(name)
+    return failed
+
+
+def passes(bench, seed, kept):
+    try:
+        print(endure(bench, seed), flush=True)
+    except AssertionError as error:
+        print(f"seed {seed}: FAILED\n{error}", flush=True)
+        return False
+    (kept / f"seed-{seed}").touch()
+    return True
+
+
+def run_at_real_times(kept):
+    """The three that are also run without any scaling; whether they pass."""
+    print("F16, F26 and F29 at real times …", flush=True)
+    tests = [f"tests/faults/test_killed.py::{name}" for name in REAL_TIME]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *tests], cwd=ROOT, env=os.environ | {"FAULTS_TIME_SCALE": "1"}
+    )
+    if done.returncode == 0:
+        (kept / "real-time").touch()
+    return done.returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--scaled-only", action="store_true", help="leave out the three at real times")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ending everything that was started
+    kept = ROOT / "var" / "faults" / version()
+    kept.mkdir(parents=True, exist_ok=True)
+    seeds = [seed for seed in range(asked.first, asked.first + asked.seeds) if not (kept / f"seed-{seed}").exists()]
+    print(f"{asked.seeds - len(seeds)} of {asked.seeds} seeds have passed before with this code.", flush=True)
+    failed = run_seeds(seeds, kept) if seeds else 0
+    if not asked.scaled_only and not (kept / "real-time").exists():
+        failed += not run_at_real_times(kept)
+    sys.exit(f"{failed} failed" if failed else None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+import os
+import uuid
+
+import pytest
+
+from tests.conftest import TIME_SCALE, create_database, database_url, drop_database
+from tests.faults.bench import Bench
+from tests.faults.engine import Engine
+
+
+@pytest.fixture(scope="package")
+def running_bench(tmp_path_factory, postgres_template):
+    name = f"defer_bench_{uuid.uuid4().hex[:8]}"
+    create_database(name, postgres_template)
+    bench = Bench(
+        tmp_path_factory.mktemp("bench"), database_url(name), float(os.environ.get("FAULTS_TIME_SCALE", TIME_SCALE))
+    )
+    yield bench
+    bench.close()
+    drop_database(name)
+
+
+@pytest.fixture
+def bench(running_bench):
+    """The whole deployment, running and empty: see bench.py."""
+    running_bench.fresh()
+    return running_bench
+
+
+@pytest.fixture
+def bob(bench):
+    """An employee of acme, where the app is installed."""
+    return bench.person("acme")
+
+
+# -- In the test's own process: waits are not waited for, the clock of app and sandbox moves instead ---------------
+
+
+@pytest.fixture
+def engine(at_sandbox, settings, db):
+    """Jobs of several people, run as functions at real ratios: see engine.py."""
+    settings.CLOCK_FILE = str(at_sandbox.clock_file)
+    settings.READ_TIMEOUT = 5.0
+    return Engine(at_sandbox)
+
+
+@pytest.fixture
+def worker(engine, open_as):
+    """Bob of acme, who has opened the app."""
+    number = engine.sandbox.user("acme", name="Bob")
+    engine.sandbox.install("acme")
+    return open_as("acme", number)

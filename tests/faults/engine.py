@@ -1,0 +1,74 @@
+"""The engine in the test's own process: slices are called, and where it would wait, the clock moves.
+
+engine = Engine(sandbox)
+job = engine.defer(person, engine.tasks(person, 20))
+engine.work()  # to the end, asking the oracle; engine.waited has the seconds that it would have taken
+"""
+
+from collections import Counter
+
+from django.db import connection
+
+from tests.faults import oracle
+
+STEPS = 400
+
+
+class Engine:
+    def __init__(self, sandbox):
+        self.sandbox = sandbox
+        self.waited = 0.0
+
+    def tasks(self, person, count, **fields):
+        fields = {"creator": person.user_id, "status": 3, **fields}
+        portals = {portal["member_id"]: portal["key"] for portal in self.sandbox.control("portals")}
+        return self.sandbox.tasks(portals[person.portal.member_id], count=count, **fields)
+
+    def defer(self, person, tasks, key=None):
+        from b24app import deferrals, selections
+
+        selection = selections.select_ticked(person, tasks)
+        return deferrals.start(person, selection, "", key or f"key-{selection.pk}")
+
+    def wait(self, seconds):
+        """Let so much time pass, here and at the portals."""
+        self.waited += seconds
+        self.sandbox.move_clock(self.waited)
+
+    def slice(self, person):
+        """One slice; the seconds until the next one, None for never."""
+        from b24app import dates, slices
+        from b24app.models import Portal
+
+        slices.run(person.portal_id)
+        seconds = slices.seconds_until_work(person.portal_id)
+        parked_until = Portal.objects.values_list("parked_until", flat=True).get(pk=person.portal_id)
+        if seconds is None and parked_until:  # the sweep's business
+            return (parked_until - dates.now()).total_seconds()
+        return seconds
+
+    def work(self, *people, until=None):
+        """Slices for these people's portals to the very end, or until `until` holds; then the oracle speaks."""
+        for _ in range(STEPS):
+            pending = [seconds for person in people if (seconds := self.slice(person)) is not None]
+            if until and until():
+                return
+            if not pending:
+                break
+            if min(pending) > 0:
+                self.wait(min(pending) + 0.01)
+        else:
+            raise AssertionError("the work does not end")
+        violations = oracle.violations(self.sandbox, rows)
+        assert not violations, "\n".join(violations)
+        assert oracle.leaks(oracle.secrets_of(self.sandbox), {"journal": oracle.journal(rows)}) == []
+
+
+def outcomes(job):
+    return Counter(job.items.values_list("state", "code"))
+
+
+def rows(query):
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()

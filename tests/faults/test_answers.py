@@ -1,0 +1,324 @@
+"""What a portal or the authorization server may answer instead of what was expected."""
+
+import pytest
+
+from b24app import dates, deferrals, slices
+from b24app.bitrix import limits
+from b24app.models import Credential, Job, Portal, RestCall
+from tests.faults.engine import outcomes
+
+HTML = {"type": "text/html", "body": "<html>Sorry</html>"}
+LIMIT, PERSON, PORTAL = Job.Why.LIMIT, Job.Why.PERSON, Job.Why.PORTAL
+
+
+def renewals(sandbox):
+    return [request["code"] for request in sandbox.requests(None) if request["method"] == "oauth/token"]
+
+
+def asked(sandbox):
+    """How many requests portals and authorization server have had."""
+    return len(sandbox.control("requests"))
+
+
+def state_of(job):
+    job.refresh_from_db()
+    return job.state, job.waiting_why
+
+
+# -- Tokens ------------------------------------------------------------------------------------------------------
+
+
+def test_f2_commands_refused_for_an_expired_token_are_sent_again_with_a_new_one(engine, worker):
+    job = engine.defer(worker, engine.tasks(worker, 20))
+    engine.sandbox.fault("tasks.task.defer", "error", code="expired_token", status=401, skip=2, times=3)
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 20}
+    assert renewals(engine.sandbox) == [""]
+
+
+def test_f7_a_revoked_token_is_tried_once_and_then_left_alone_for_a_day(engine, worker, open_as):
+    job = engine.defer(worker, engine.tasks(worker, 5))
+    Credential.objects.update(expires_at=dates.now())
+    engine.sandbox.revoke("acme")
+    engine.slice(worker)
+    assert state_of(job) == (Job.State.WAITING, PERSON)
+    assert renewals(engine.sandbox) == ["invalid_grant"]
+    before = asked(engine.sandbox)
+    for _ in range(24):
+        engine.wait(3600)
+        assert worker.portal_id not in slices.portals_with_work()
+        engine.slice(worker)
+    assert asked(engine.sandbox) == before
+    open_as("acme", worker.user_id)
+    assert deferrals.resume_waiting(worker)
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 5}
+
+
+@pytest.mark.parametrize("code", ["APPLICATION_NOT_FOUND", "ERROR_OAUTH"])
+def test_f8_a_portal_that_knows_no_such_app_gets_no_more_calls(engine, worker, code):
+    engine.defer(worker, engine.tasks(worker, 5))
+    engine.sandbox.fault("tasks.task.list", "error", code=code, status=401, times=-1)
+    engine.slice(worker)
+    assert Portal.objects.get().status == Portal.Status.SUSPENDED
+    before = asked(engine.sandbox)
+    for _ in range(3):
+        engine.wait(3600)
+        assert slices.portals_with_work() == []
+        engine.slice(worker)
+    assert asked(engine.sandbox) == before
+
+
+@pytest.mark.parametrize("code, status", [("invalid_client", 401), ("NOT_INSTALLED", 401)])
+def test_f8_an_authorization_server_that_does_not_know_us_stops_the_calls(engine, worker, code, status):
+    job = engine.defer(worker, engine.tasks(worker, 5))
+    Credential.objects.update(expires_at=dates.now())
+    engine.sandbox.fault("oauth/token", "error", code=code, status=status, times=-1)
+    before = len(engine.sandbox.requests("acme"))
+    for _ in range(5):
+        engine.slice(worker)
+    assert len(engine.sandbox.requests("acme")) == before
+    assert len(renewals(engine.sandbox)) == 1
+    job.refresh_from_db()
+    assert job.settled == 0
+
+
+HOUR, DAY = 3600, 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "code, status, why, pause",
+    [
+        ("PAYMENT_REQUIRED", 402, Job.Why.PAYMENT, DAY),
+        ("ACCESS_DENIED", 403, Job.Why.PLAN, DAY),
+        ("OVERLOAD_LIMIT", 503, Job.Why.OVERLOAD, HOUR),
+        ("METHOD_CONFIRM_WAITING", 401, Job.Why.CONFIRM, HOUR),
+    ],
+    ids=["f9-payment", "f9-plan", "f12-overload", "f49-confirmation"],
+)
+def test_f9_f12_f49_a_portal_that_refuses_the_app_is_asked_seldom_and_the_job_says_why(
+    engine, worker, code, status, why, pause
+):
+    job = engine.defer(worker, engine.tasks(worker, 5))
+    engine.sandbox.fault("tasks.task.list", "error", code=code, status=status, times=2)
+    before = asked(engine.sandbox)
+    engine.slice(worker)
+    portal = Portal.objects.get()
+    assert (portal.parked_why, portal.parked_code) == (why, code)
+    assert deferrals.waits_for(Job.objects.get(pk=job.pk)) == why
+    assert asked(engine.sandbox) == before + 1
+    for _ in range(5):
+        engine.wait(pause / 6)
+        assert slices.portals_with_work() == []
+        engine.slice(worker)
+    assert asked(engine.sandbox) == before + 1
+    engine.work(worker)
+    assert engine.waited > 2 * pause - 10
+    assert outcomes(job) == {("done", ""): 5}
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "respond", "status": 502, **HTML}, {"kind": "cut"}, {"kind": "respond", "status": 200, **HTML}]
+)
+def test_f10_an_outage_of_the_authorization_server_holds_up_only_who_needs_it(engine, worker, open_as, fault):
+    other = engine.sandbox.user("umbrella", name="Una")
+    engine.sandbox.install("umbrella")
+    una = open_as("umbrella", other)
+    waiting, running = engine.defer(worker, engine.tasks(worker, 5)), engine.defer(una, engine.tasks(una, 5))
+    Credential.objects.filter(person=worker).update(expires_at=dates.now())
+    engine.sandbox.fault("oauth/token", times=6, **fault)
+    engine.work(worker, una, until=lambda: state_of(running)[0] == Job.State.FINISHED)
+    assert state_of(waiting) == (Job.State.WAITING, PORTAL)
+    engine.work(worker, una)
+    assert outcomes(waiting) == outcomes(running) == {("done", ""): 5}
+    assert len(renewals(engine.sandbox)) == 7
+    assert engine.waited > 5 * (2**5 - 1)  # each wait twice the one before: no storm
+
+
+def test_f47_a_dismissed_persons_job_waits_and_the_others_go_on(engine, worker, open_as):
+    ann = open_as("acme", engine.sandbox.user("acme", name="Ann"))
+    stuck, healthy = engine.defer(worker, engine.tasks(worker, 5)), engine.defer(ann, engine.tasks(ann, 5))
+    engine.sandbox.user("acme", number=worker.user_id, active=False)
+    engine.work(worker, until=lambda: state_of(healthy)[0] == Job.State.FINISHED)
+    assert state_of(stuck)[0] == Job.State.WAITING
+    assert stuck.settled == 0
+    assert outcomes(healthy) == {("done", ""): 5}
+
+
+# -- Limits ------------------------------------------------------------------------------------------------------
+
+
+def test_f11_a_storm_of_request_limits_fails_no_item(engine, worker):
+    job = engine.defer(worker, engine.tasks(worker, 60))
+    for method in ("batch", "tasks.task.list"):
+        engine.sandbox.fault(method, "error", code="QUERY_LIMIT_EXCEEDED", status=503, probability=0.5, times=-1)
+    before = asked(engine.sandbox)
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 60}
+    assert asked(engine.sandbox) - before < 40
+
+
+def test_f13_a_refused_batch_waits_for_the_operating_time_and_reads_go_on(engine, worker):
+    job = engine.defer(worker, engine.tasks(worker, 20))
+    engine.sandbox.fault("batch", "error", code="OPERATION_TIME_LIMIT", status=429, skip=1)
+    engine.work(worker, until=lambda: state_of(job) == (Job.State.WAITING, LIMIT))
+    assert job.items.filter(state="sent").count() == 0
+    assert job.waiting_until > dates.now()
+    assert engine.defer(worker, engine.tasks(worker, 1))  # the page still lists and reads
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 20}
+
+
+def test_f14_an_operating_limit_inside_a_batch_burns_no_attempt(engine, worker):
+    engine.sandbox.turn(
+        {"cost.sleep": 0, "cost.tasks.task.defer": 0.33, "cost.tasks.task.pause": 0.26, "limits.operating": 10}
+    )
+    job = engine.defer(worker, engine.tasks(worker, 80))
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 80}
+    assert 600 <= engine.waited < 4 * 600
+    assert job.items.filter(sends__gt=3).count() == 0
+
+
+def test_f18_batches_shrink_to_what_a_slow_portal_can_do(engine, worker, settings, monkeypatch):
+    settings.TIME_SCALE, settings.READ_TIMEOUT, settings.SETTLE_AFTER = 20, 3.75, 3.75
+    monkeypatch.setattr(limits, "BATCH_SECONDS", 15 / 20)
+    monkeypatch.setattr(limits, "FIRST_BATCH_SECONDS", 3 / 20)
+    engine.sandbox.turn({"limits.request_seconds": 3, "cost.tasks.task.defer": 0.1, "cost.tasks.task.pause": 0.1})
+    job = engine.defer(worker, engine.tasks(worker, 16))
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 16}
+    sizes = [len(request["commands"]) for request in engine.sandbox.requests("acme") if is_change(request)]
+    assert max(sizes[2:]) <= 8
+    assert not RestCall.objects.filter(job=job, code__in=["timeout", "not_json_504"]).exists()
+
+
+def is_change(request):
+    return any(command[1] == "tasks.task.defer" for command in request["commands"])
+
+
+# -- Garbled answers ---------------------------------------------------------------------------------------------
+
+GARBLED = {
+    "f15-500": {"kind": "replace", "status": 500, **HTML},
+    "f15-504": {"kind": "replace", "status": 504, **HTML},
+    "f15-empty": {"kind": "replace", "status": 200, "body": ""},
+    "f15-truncated": {"kind": "truncate"},
+    "f15-bom": {"kind": "replace", "status": 200, "body": '\ufeff{"result": []}', "type": "application/json"},
+    "f15-gzip": {"kind": "replace", "status": 200, "body": "plain", "headers": {"Content-Encoding": "gzip"}},
+    "f20-empty-list": {"kind": "replace", "body": '{"result": []}', "type": "application/json"},
+    "f20-no-keys": {"kind": "replace", "body": '{"result": {"result": [], "result_error": []}}'},
+    "f20-error-list": {"kind": "replace", "body": '{"result": {"result": [], "result_error": [{"error": "0"}]}}'},
+    "f20-strange-keys": {"kind": "replace", "body": '{"result": {"result": {"zz": true}, "result_error": {"x": 1}}}'},
+}
+
+
+@pytest.mark.parametrize("fault", GARBLED.values(), ids=GARBLED)
+def test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading(engine, worker, fault):
+    job = engine.defer(worker, engine.tasks(worker, 12))
+    engine.sandbox.fault("batch", skip=1, **fault)
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 12}
+    assert engine.waited > 75 - 5  # what the slices themselves took is not in it
+
+
+def test_f15_a_portal_that_only_fails_is_asked_less_and_less(engine, worker):
+    job = engine.defer(worker, engine.tasks(worker, 5))
+    engine.sandbox.fault("tasks.task.list", "respond", status=500, times=6, **HTML)
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 5}
+    assert engine.waited > 5 * (2**6 - 1) - 10
+
+
+REFUSALS = [("1048582", "not_permitted"), ("0", "not_permitted"), ("SOMETHING_NEW", "refused")]
+
+
+@pytest.mark.parametrize("code, reason", REFUSALS)
+def test_f19_a_refused_command_is_that_tasks_own_matter(engine, worker, code, reason):
+    tasks = engine.tasks(worker, 10, status=2)
+    job = engine.defer(worker, tasks)
+    engine.sandbox.fault("tasks.task.defer", "error", code=code, status=400, times=3)
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 7, ("failed", reason): 3}
+    assert set(job.items.filter(state="failed").values_list("vendor_code", flat=True)) == {code}
+
+
+def test_f19_a_missing_scope_stops_the_job_once_and_keeps_what_was_done(engine, worker):
+    job = engine.defer(worker, engine.tasks(worker, 10, status=2))
+    engine.sandbox.fault("tasks.task.defer", "error", code="insufficient_scope", status=403, skip=4, times=6)
+    engine.work(worker, until=lambda: Portal.objects.get().parked_why == Job.Why.SCOPE)
+    assert outcomes(job) == {("done", ""): 4, ("pending", ""): 6}
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 10}
+
+
+def test_f54_a_late_answer_counts_as_long_as_anybody_waits_for_it(engine, worker, settings):
+    settings.READ_TIMEOUT = 3.0
+    job = engine.defer(worker, engine.tasks(worker, 5))
+    engine.sandbox.fault("batch", "late", skip=1, seconds=2.0)
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 5}
+    assert engine.waited == 0
+
+
+# -- Addresses ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rename(engine):
+    """Give acme another address; it has the old one back after the test."""
+    old = engine.sandbox.portals["acme"]
+    new = old.replace("localhost", "127.0.0.1")
+    yield lambda: engine.sandbox.control("rename", portal="acme", host=new) or new
+    engine.sandbox.control("rename", portal="acme", host=old)
+    engine.sandbox.reset()
+
+
+def test_f21_a_portal_renamed_in_the_middle_of_a_job_is_followed(engine, worker, rename, monkeypatch):
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0)
+    job = engine.defer(worker, engine.tasks(worker, 30))
+    engine.work(worker, until=lambda: job.items.filter(state="done").exists())
+    new = rename()
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 30}
+    assert Portal.objects.get().endpoint == f"http://{new}/rest/"
+
+
+def test_f22_a_redirect_to_itself_ends_in_waiting_and_takes_no_token_along(engine, worker, httpserver):
+    job = engine.defer(worker, engine.tasks(worker, 5))
+    target = httpserver.url_for("/rest/tasks.task.list")
+    headers = {"Location": target}
+    engine.sandbox.fault("tasks.task.list", "respond", status=302, body="", headers=headers, times=3)
+    engine.slice(worker)
+    assert state_of(job) == (Job.State.WAITING, PORTAL)
+    engine.work(worker)
+    assert httpserver.log == []
+    assert outcomes(job) == {("done", ""): 5}
+
+
+# -- Our own failures --------------------------------------------------------------------------------------------
+
+
+def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine, worker, monkeypatch, caplog):
+    poisoned, healthy = engine.defer(worker, engine.tasks(worker, 3)), engine.defer(worker, engine.tasks(worker, 3))
+    run = slices.JobStep.run
+
+    def fail(step):
+        if step.job == poisoned:
+            raise ZeroDivisionError
+        run(step)
+
+    monkeypatch.setattr(slices.JobStep, "run", fail)
+    engine.slice(worker)
+    assert state_of(healthy)[0] == Job.State.FINISHED
+    waits = []
+    for _ in range(5):
+        assert state_of(poisoned) == (Job.State.WAITING, Job.Why.ERROR)
+        waits.append((poisoned.waiting_until - dates.now()).total_seconds())
+        engine.wait(waits[-1] + 1)
+        engine.slice(worker)
+    assert waits == pytest.approx([60, 120, 240, 480, 960], abs=3)
+    assert f"job {poisoned.pk} cannot go on" in caplog.text
+    monkeypatch.setattr(slices.JobStep, "run", run)
+    engine.work(worker)
+    assert outcomes(poisoned) == {("done", ""): 3}

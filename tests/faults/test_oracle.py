@@ -1,0 +1,68 @@
+"""The oracle itself: an outcome that is not the truth is seen, and so is a secret."""
+
+import base64
+
+import pytest
+
+from tests.faults import oracle
+
+DEFERRED = [
+    {"task": 1, "before": 3, "after": 2, "method": "tasks.task.pause", "person": 7},
+    {"task": 1, "before": 2, "after": 6, "method": "tasks.task.defer", "person": 7},
+]
+PAUSED = DEFERRED[:1]
+RESTORED = [*PAUSED, {"task": 1, "before": 2, "after": 3, "method": "tasks.task.start", "person": 7}]
+BY_HAND = [{"task": 1, "before": 3, "after": 5, "method": "control", "person": None}]
+
+
+def verdict(state, code, status, history, ran=None, user=7):
+    item = (11, "member", user, 1, state, "none", code, 3)
+    return oracle.of_task("acme", 1, status, [item], history, ran or oracle.Counter())
+
+
+@pytest.mark.parametrize(
+    "state, code, status, history",
+    [
+        ("done", "", 6, DEFERRED),
+        ("skipped", "already_deferred", 6, []),
+        ("skipped", "completed", 5, BY_HAND),
+        ("failed", "not_permitted", 3, RESTORED),
+        ("failed", "left_paused", 2, PAUSED),
+        ("skipped", "gone", None, []),
+        ("cancelled", "", 3, []),
+    ],
+)
+def test_what_is_true_passes(state, code, status, history):
+    assert verdict(state, code, status, history) == []
+
+
+@pytest.mark.parametrize(
+    "state, code, status, history",
+    [
+        ("done", "", 3, []),
+        ("done", "", 2, PAUSED),
+        ("failed", "not_permitted", 6, DEFERRED),
+        ("failed", "not_permitted", 2, PAUSED),
+        ("skipped", "completed", 3, []),
+        ("skipped", "gone", 3, []),
+        ("sent", "", 6, DEFERRED),
+        ("cancelled", "", 6, DEFERRED),
+        ("done", "", 6, [*DEFERRED, *DEFERRED]),
+    ],
+)
+def test_what_is_lost_doubled_or_misreported_is_seen(state, code, status, history):
+    assert verdict(state, code, status, history)
+
+
+def test_an_act_that_ran_twice_is_seen_even_where_it_changed_nothing():
+    assert verdict("done", "", 6, DEFERRED, oracle.Counter({("tasks.task.defer", 1): 2}))
+
+
+def test_an_act_with_somebody_elses_token_is_seen():
+    assert verdict("done", "", 6, DEFERRED, user=8)
+
+
+def test_a_secret_is_found_in_the_clear_and_inside_a_message():
+    body = base64.b64encode(b'[["the-secret"], {}]').decode()
+    places = {"log": "token=the-secret", "redis": f'{{"body": "{body}"}}', "clean": "nothing"}
+    assert sorted(oracle.leaks({"the-secret"}, places)) == ["log holds a secret", "redis holds a secret"]

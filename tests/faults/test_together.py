@@ -1,0 +1,178 @@
+"""Many at once: people, portals, jobs, processes; and what goes wrong between them."""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.faults.bench import PORTALS, WORKERS
+from tests.processes import wait_until
+
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.redis,
+    pytest.mark.workers,
+    pytest.mark.xdist_group("processes"),
+]
+
+
+def renewals(bench):
+    return [request["code"] for request in bench.sandbox.requests(None) if request["method"] == "oauth/token"]
+
+
+# -- Credentials -------------------------------------------------------------------------------------------------
+
+ASK_AGAIN = """
+import sys
+from b24app import credentials
+from b24app.bitrix.errors import BitrixError
+from b24app.models import Person
+people = list(Person.objects.select_related("portal"))
+print("ready", flush=True)
+for line in sys.stdin:
+    try:
+        print([credentials.usable_credential(person, patience=10.0).version for person in people], flush=True)
+    except BitrixError as error:
+        print(type(error).__name__, error.code, flush=True)
+"""
+
+
+def test_f3_ten_processes_renew_each_pair_once_per_expiry(bench):
+    for portal in PORTALS[:2]:
+        bench.page(portal, bench.person(portal))
+    processes = [bench.app.launch_python(ASK_AGAIN) for _ in range(10)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for expiry in range(10):
+        bench.app.rows_changed("update defer_credential set expires_at = now()")
+        for process in processes:
+            process.stdin.write("now\n")
+            process.stdin.flush()
+        assert {process.stdout.readline().strip() for process in processes} == {f"[{expiry + 2}, {expiry + 2}]"}
+    for process in processes:
+        process.communicate(timeout=10)
+    assert renewals(bench) == [""] * 20
+
+
+def test_f5_f6_a_pair_lost_between_the_answer_and_the_save_waits_for_the_person_and_goes_on(bench, bob):
+    job = bench.ask("acme", bob, bench.tasks("acme", bob, 20))
+    bench.app.rows_changed("update defer_credential set expires_at = now()")
+    bench.plan("renewed", "0")
+    job = job()
+    wait_until(lambda: bench.app.value("select waiting_why from defer_job") == "person", what="the job to wait")
+    assert len(bench.dead()) == 1
+    assert renewals(bench) == ["", "invalid_grant"]
+    time.sleep(3)  # three sweeps
+    assert renewals(bench) == ["", "invalid_grant"]
+    bench.page("acme", bob)
+    bench.finish()
+    assert bench.outcomes(job) == {("done", ""): 20}
+
+
+def test_f4_an_opening_in_the_middle_of_a_job_replaces_the_pair_and_disturbs_nothing(bench, bob):
+    bench.sandbox.turn({"cost.tasks.task.defer": 0.01, "cost.tasks.task.pause": 0.01})
+    job = bench.defer("acme", bob, bench.tasks("acme", bob, 80))
+    for _ in range(3):
+        bench.sandbox.fault("oauth/token", "delay", seconds=0.5)
+        bench.app.rows_changed("update defer_credential set expires_at = now()")
+        time.sleep(0.3)
+        bench.page("acme", bob)
+    bench.finish()
+    assert bench.outcomes(job) == {("done", ""): 80}
+    assert set(renewals(bench)) <= {""}
+
+
+# -- Workers and clocks ------------------------------------------------------------------------------------------
+
+
+def test_f30_the_page_says_so_when_nobody_works_and_nothing_is_lost(bench, bob):
+    for name in WORKERS:
+        bench.signal(name, signal.SIGSTOP)
+    page = bench.page("acme", bob)
+    job = page.defer(page.select(bench.tasks("acme", bob, 10)))
+    wait_until(lambda: "No worker is running" in page.call("GET", f"/jobs/{job}/"), 15, "the page to say so")
+    for name in WORKERS:
+        bench.signal(name, signal.SIGCONT)
+    bench.finish()
+    assert bench.outcomes(job) == {("done", ""): 10}
+
+
+def test_f39_clocks_that_differ_by_minutes_change_no_outcome(bench, bob, tmp_path):
+    bench.sandbox.move_clock(240)  # the portal's
+    skews = {"w1": "300", "w2": "-300", "w3": "0"}
+    for name, seconds in skews.items():
+        (tmp_path / name).write_text(seconds)
+        bench.app.kill(name)
+        bench.app.start("worker", name=name, CLOCK_FILE=str(tmp_path / name))
+    confirm = [bench.ask("acme", bob, bench.tasks("acme", bob, 30)) for _ in range(3)]
+    bench.sandbox.fault("batch", "drop", skip=2)
+    jobs = [press() for press in confirm]
+    bench.finish()
+    assert {job: bench.outcomes(job) for job in jobs} == {job: {("done", ""): 30} for job in jobs}
+    for name in skews:
+        bench.app.kill(name)
+
+
+def test_f51_a_journal_that_cannot_be_written_stops_nothing_and_is_complained_about(bench, bob):
+    bench.app.rows_changed(
+        "create function full_disk() returns trigger as $$ begin raise exception 'disk is full'; end $$"
+        " language plpgsql; create trigger full_disk before insert on defer_restcall"
+        " for each row execute function full_disk()"
+    )
+    try:
+        job = bench.defer("acme", bob, bench.tasks("acme", bob, 30))
+        bench.finish()
+    finally:
+        bench.app.rows_changed("drop function full_disk cascade")
+    assert bench.outcomes(job) == {("done", ""): 30}
+    assert any("journal not written" in bench.app.log(name).read_text() for name in WORKERS)
+
+
+# -- Many jobs ---------------------------------------------------------------------------------------------------
+
+
+def test_f44_a_big_job_with_tasks_that_are_not_ours_tells_each_its_own_truth(bench, bob):
+    eve = bench.person("acme", name="Eve")
+    mine = bench.tasks("acme", bob, 295)
+    foreign = bench.tasks("acme", eve, 5, auditors=[bob])
+    job = bench.defer("acme", bob, mine + foreign)
+    bench.finish(120)
+    assert bench.outcomes(job) == {("done", ""): 295, ("failed", "not_permitted"): 5}
+
+
+def test_f45_small_jobs_of_other_portals_do_not_wait_for_a_big_one(bench, bob):
+    bench.sandbox.turn({"acme/cost.tasks.task.defer": 0.02, "acme/cost.tasks.task.pause": 0.02})
+    confirm = {portal: bench.ask(portal, *asked_by(bench, portal)) for portal in PORTALS[1:]}
+    big = bench.defer("acme", bob, bench.tasks("acme", bob, 200))
+    with ThreadPoolExecutor(len(confirm)) as people:
+        small = list(people.map(lambda press: press(), confirm.values()))
+    unfinished = f"select count(*) from defer_job where state <> 'finished' and id in ({','.join(map(str, small))})"
+    wait_until(lambda: not bench.app.value(unfinished), 30, "the small jobs")
+    assert bench.app.value("select state from defer_job where id = ?", [big]) != "finished"
+    bench.finish(90)
+    assert bench.outcomes(big) == {("done", ""): 200}
+
+
+def asked_by(bench, portal):
+    person = bench.person(portal)
+    return person, bench.tasks(portal, person, 20)
+
+
+def test_f55_portals_that_uninstall_and_install_at_once_do_not_touch_each_other(bench):
+    people = {}
+    for portal in PORTALS:
+        people[portal], tasks = asked_by(bench, portal)
+        if portal != PORTALS[0]:
+            bench.defer(portal, people[portal], tasks[:5])
+    bench.finish()
+    with ThreadPoolExecutor(len(PORTALS)) as admins:
+        list(admins.map(lambda portal: bench.sandbox.uninstall(portal, clean=False), PORTALS[2:]))
+        list(admins.map(bench.sandbox.install, PORTALS[2:]))
+    kept = bench.tasks("acme", people["acme"], 20)
+    job = bench.defer("acme", people["acme"], kept)
+    again = [bench.defer(portal, people[portal], bench.tasks(portal, people[portal], 5)) for portal in PORTALS[2:]]
+    bench.finish()
+    assert bench.outcomes(job) == {("done", ""): 20}
+    assert [bench.outcomes(number) for number in again] == [{("done", ""): 5}] * len(again)
+    assert bench.app.value("select count(*) from defer_portal where status = 'active'") == len(PORTALS)
