@@ -18,7 +18,7 @@ from urllib3.exceptions import NewConnectionError
 
 from b24app.bitrix import http
 from b24app.bitrix.client import parse
-from b24app.bitrix.errors import CredentialRefused, NotRun, Refused, Unknown, error_for
+from b24app.bitrix.errors import CredentialRefused, Expired, NotRun, Refused, Unknown, error_for
 
 TIMEOUT = 10.0  # seconds
 LIFETIME = 3600  # of an access token, in seconds, where an answer does not tell
@@ -131,7 +131,7 @@ def token_info(reach: http.Reach, server: str, access_token: str) -> TokenInfo:
     reply = http.post(reach, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT)
     try:
         result = parse(reply)["result"]
-    except Refused as error:
+    except (Expired, Refused) as error:
         raise CredentialRefused(error.code) from None
     try:
         install = result["install"]
