@@ -29,7 +29,8 @@ def counted(member_id: str, address: str) -> Iterator[None]:
     """
     network = network_of(address)
     recent = FailedProof.objects.filter(network=network, at__gt=dates.now() - MEMORY)
-    if recent.count() >= FAILURES_IN_ALL or recent.filter(member_id=member_id).count() >= FAILURES_PER_PORTAL:
+    failed = list(recent.values_list("member_id", flat=True)[:FAILURES_IN_ALL])
+    if len(failed) >= FAILURES_IN_ALL or failed.count(member_id) >= FAILURES_PER_PORTAL:
         raise TooManyAttempts(member_id)
     try:
         yield

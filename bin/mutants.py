@@ -53,7 +53,7 @@ MUTANTS = [
         "b24app/models.py",
         "            lease_owner=self.owner,\n            lease_fence=self.fence,\n            lease_until__gt",
         "            lease_until__gt",
-        "tests/test_slices.py::test_a_lease_that_was_taken_over_writes_nothing",
+        "tests/engine/test_slices.py::test_a_lease_that_was_taken_over_writes_nothing",
     ),
     Mutant(
         "status re-read",
@@ -74,7 +74,7 @@ MUTANTS = [
         "b24app/steps.py",
         "        item.step = Step.PAUSED\n        item.status_seen = tasks.PENDING",
         "        item.status_seen = tasks.PENDING",
-        "tests/test_slices.py::test_a_task_paused_but_not_deferred_is_in_progress_again",
+        "tests/engine/test_slices.py::test_a_task_paused_but_not_deferred_is_in_progress_again",
     ),
     Mutant(
         "due index",
@@ -95,7 +95,7 @@ MUTANTS = [
         "b24app/deferrals.py",
         "person=person, key=key, digest=digest",
         "person=person, key=dates.now().isoformat(), digest=digest",
-        "tests/test_slices.py::test_the_same_request_twice_is_one_job",
+        "tests/engine/test_slices.py::test_the_same_request_twice_is_one_job",
     ),
     Mutant(
         "host check",

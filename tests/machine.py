@@ -44,10 +44,9 @@ def redis_answers():
 
 
 @functools.cache
-def pysdk_python():
-    """The interpreter of an environment with the vendor's Python library, made when it is missing; or None."""
-    pins = ROOT / "tests" / "judges" / "pysdk.txt"
-    home = ROOT / "var" / "judges" / f"pysdk-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+def python_with(pins):
+    """The interpreter of an environment with what the file `pins` lists, made when it is missing; or None."""
+    home = ROOT / "var" / "judges" / f"{pins.stem}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
     python, complete = home / "bin" / "python", home / "complete"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
@@ -59,6 +58,11 @@ def pysdk_python():
                 return None
             complete.touch()
     return python
+
+
+def pysdk_python():
+    """The interpreter of an environment with the vendor's Python library; or None."""
+    return python_with(ROOT / "tests" / "judges" / "pysdk.txt")
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ COMMANDS = {
 }
 
 
-def wait_until(condition, seconds=START_TIMEOUT, what="it"):
+def wait_until(condition, seconds=START_TIMEOUT, what="it", pause=0.05):
     """What `condition` returns once that is true. Raises AssertionError when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 

@@ -131,7 +131,7 @@ def token_info(reach: http.Reach, server: str, access_token: str) -> TokenInfo:
     reply = http.post(reach, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT)
     try:
         result = parse(reply)["result"]
-    except (Refused, Expired) as error:
+    except (Expired, Refused) as error:
         raise CredentialRefused(error.code) from None
     try:
         install = result["install"]

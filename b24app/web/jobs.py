@@ -89,7 +89,7 @@ def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpR
 @ticketed
 def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Stop a job; the answer is its panel, with the result when nothing is left to be settled."""
-    job = get_object_or_404(person.jobs, pk=job_id)
+    job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
     if deferrals.stop(job):
         transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     job.refresh_from_db()
@@ -102,7 +102,7 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 @ticketed
 def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpResponse:
     """Go on with what a finished job left, "cancelled" or "failed", as a new job; pressed twice, it is one."""
-    job = get_object_or_404(person.jobs, pk=job_id)
+    job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
     try:
         following = deferrals.start_again(job, AGAIN[what], f"{what} of {job.pk}")
     except deferrals.NotReady:
@@ -117,7 +117,7 @@ def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpR
 @ticketed
 def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """How far a job has come; once it has finished, its whole panel with the result."""
-    job = get_object_or_404(person.jobs, pk=job_id)
+    job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
     said = request.GET.get("said", "")
     context = panel(person, job, int(said) if said.isascii() and said.isdigit() else 0)
     if job.state != Job.State.FINISHED:
@@ -132,7 +132,7 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 @ticketed
 def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Close a result; the answer is the next panel that waits to be seen, mostly none."""
-    deferrals.dismiss(get_object_or_404(person.jobs, pk=job_id))
+    deferrals.dismiss(get_object_or_404(person.jobs.select_related("portal"), pk=job_id))
     response = render(request, "_job.html", panel(person, deferrals.latest_job(person)))
     response["HX-Trigger-After-Swap"] = "job-closed"
     return response

@@ -1,0 +1,91 @@
+"""A pretend portal to compete at: its costs, its limits, and what really happened there."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.bench import theory
+from tests.sandbox_client import Sandbox
+
+PORTAL = "acme"
+DESCRIPTION = "Once upon a time somebody had to do something by Friday. " * 85  # a full task is about 6 KB
+METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start")
+PROBED = 25  # tasks that the measuring changes
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One contest: so many tasks in progress, at so many seconds per command, `scale` times faster than life."""
+
+    tasks: int
+    cost: float
+    scale: float = 1.0
+    faults: float = 0.0  # share of requests whose answer is lost or is an error page of a proxy
+
+
+class Arena:
+    """A sandbox of its own, with Bob, who owns all tasks."""
+
+    def __init__(self, directory, app_port):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.sandbox = Sandbox.start(directory, (PORTAL,), app_origin=f"http://127.0.0.1:{app_port}")
+
+    def close(self):
+        self.sandbox.stop()
+
+    def prepare(self, cell):
+        """A fresh portal with the cell's tasks, costs and limits, and how fast it is now."""
+        sandbox = self.sandbox
+        sandbox.reset()
+        self.bob = sandbox.user(PORTAL, name="Bob", last_name="Worker")
+        sandbox.install(PORTAL)
+        full = {"creator": self.bob, "status": 3, "description": DESCRIPTION}
+        probed = sandbox.tasks(PORTAL, count=PROBED, **full)
+        self.ids = sandbox.tasks(PORTAL, count=cell.tasks, **full)
+        self.opening = sandbox.open(PORTAL, self.bob, "TASK_USER_LIST_TOOLBAR", {"USER_ID": str(self.bob)})
+        sandbox.turn({f"{PORTAL}/cost.{method}": cell.cost for method in METHODS})
+        sandbox.turn({"cost.sleep": 1 / cell.scale, f"{PORTAL}/limits.operating_window": 600 / cell.scale})
+        self.measured = self._measure(probed)
+        sandbox.turn({f"{PORTAL}/limits.bucket_drain": 2 * cell.scale})
+
+    def begin(self, cell):
+        """From here on requests count, and answers may get lost."""
+        if cell.faults:
+            page = {"status": 502, "body": "<html>Bad Gateway</html>"}
+            often = {"portal": PORTAL, "times": -1, "probability": cell.faults / 2}
+            self.sandbox.fault("*", "drop", **often)
+            self.sandbox.fault("*", "replace", **often, **page)
+        self.since = self.sandbox.requests(PORTAL)[-1]["id"]
+
+    def _measure(self, probed):
+        token = self.opening["access"]
+        reading = {"filter": {"ID": (self.ids + probed)[:50]}, "select": ["ID", "STATUS"], "start": -1}
+        commands = {f"{m[11]}{id}": f"{m}?taskId={id}" for id in probed for m in METHODS[:2]}
+        self.sandbox.rest(PORTAL, "profile", {}, token)
+        read = timed(lambda: self.sandbox.rest(PORTAL, "tasks.task.list", reading, token))[0]
+        took, answer = timed(lambda: self.sandbox.batch(PORTAL, commands, token))
+        result = answer.json()["result"]
+        assert len(result["result"]) == len(commands), result["result_error"]
+        self.bytes_per_task = len(answer.content) / len(commands)
+        spent = [row["finish"] - row["start"] for row in result["result_time"].values()]
+        return theory.Measured(sum(spent) / len(spent), took - sum(spent), read)
+
+    # -- What really happened ----------------------------------------------------------------------------------
+
+    def counts(self):
+        """Requests of the contest, and how often the portal refused one for its two limits."""
+        rows = self.sandbox.requests(PORTAL, self.since)
+        codes = Counter(row["code"] for row in rows)
+        codes.update(command[3] for row in rows for command in row["commands"])
+        return len(rows), codes["QUERY_LIMIT_EXCEEDED"], codes["OPERATION_TIME_LIMIT"]
+
+    def wrong(self, reported):
+        """Tasks of which the contestant believes something untrue, and tasks that it left paused."""
+        states = self.sandbox.states(PORTAL, self.ids)
+        return sum((states[id] == 6) != (id in reported) or states[id] == 2 for id in self.ids)
+
+
+def timed(call):
+    started = time.monotonic()
+    result = call()
+    return time.monotonic() - started, result

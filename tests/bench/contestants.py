@@ -1,0 +1,193 @@
+"""Who competes. Each gets ready, then defers the arena's tasks and says which of them it believes deferred."""
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import requests
+
+from tests.bench.arena import PORTAL
+from tests.processes import wait_until
+
+HERE = Path(__file__).parent
+PATIENCE = 1.0  # seconds that one call at a time waits after QUERY_LIMIT_EXCEEDED
+LONGEST = 3600  # seconds
+
+
+@dataclass
+class Result:
+    """How a contestant fared. CPU is the client's own, in milliseconds per fifty commands; None: not measured."""
+
+    seconds: float
+    deferred: set
+    cpu: float | None = None
+    first: float | None = None  # seconds until the first task was known to be deferred
+    worker: float | None = None  # the same of our whole worker, database and broker included
+    remark: str = ""
+
+
+class Ours:
+    """A real worker and beat, with a database of their own."""
+
+    name = "Defer"
+
+    def __init__(self, app):
+        self.app = app
+
+    def ready(self, arena, cell):
+        self.app.settings["TIME_SCALE"] = str(cell.scale)
+        self.app.kill_all()
+        self.app.start("worker", "beat")
+        self.open(arena)
+
+    def open(self, arena):
+        """Bob opens the app, so that we have his credential."""
+        opening = json.dumps([arena.opening["query"], arena.opening["fields"]])
+        self.person = int(
+            self.app.python(
+                f"""
+import json
+from b24app import portals
+from b24app.bitrix.client import Command
+from b24app.bitrix.payloads import read_opening
+read = read_opening(*json.loads({opening!r}))
+print(portals.open_page(read, Command("me2", "profile"), timeout=10).person.pk)"""
+            )
+        )
+
+    def compete(self, arena, cell):
+        cpu_before = self._worker_cpu()
+        job = self.start_job(self.person, arena.ids)
+        wait_until(lambda: self._job("finished_at", job), LONGEST, "the job to end", pause=0.25)
+        created, finished = self._job("created_at", job), self._job("finished_at", job)
+        own = "where item_id in (select id from defer_jobitem where job_id = ?)"
+        first = moment(self.app.value(f"select min(created_at) from defer_deferral {own}", [job]))
+        done = self.app.rows("select task_id from defer_jobitem where job_id = ? and state = 'done'", [job])
+        worker = (self._worker_cpu() - cpu_before) * 1000 / (2 * len(arena.ids)) * 50
+        return Result(
+            (finished - created).total_seconds(),
+            {id for (id,) in done},
+            first=(first - created).total_seconds() if first else None,
+            worker=worker,
+        )
+
+    def start_job(self, person, ids):
+        """A job as the dialog starts it, its selection ready."""
+        return int(
+            self.app.python(
+                f"""
+from b24app import dates, deferrals, jobs
+from b24app.models import Person, SelectedTask, Selection
+person = Person.objects.get(pk={person})
+selection = Selection.objects.create(person=person, state="ready", created_at=dates.now())
+SelectedTask.objects.bulk_create(SelectedTask(selection=selection, task_id=id, status=3) for id in {ids})
+job = deferrals.start(person, selection, "", f"bench-{{selection.pk}}")
+jobs.hint(jobs.run_slice, person.portal_id)
+print(job.pk)"""
+            )
+        )
+
+    def client_cpu(self, arena, cell):
+        """Milliseconds that our client itself computes for a batch of fifty, answers of real size included."""
+        return float(
+            self.app.python(
+                f"""
+import time
+from b24app import credentials
+from b24app.bitrix import tasks
+from b24app.models import Person
+person = Person.objects.get(pk={self.person})
+def spend(client):
+    tasks.read_states(client, {arena.ids[:2]})
+    started = time.process_time()
+    for first in range(0, len({arena.ids}), 25):
+        acts = [(id, act) for id in {arena.ids}[first : first + 25] for act in (tasks.Act.PAUSE, tasks.Act.DEFER)]
+        bare.batch([tasks.Command(act.key(id), act.method, {{"taskId": id}}) for id, act in acts])
+    return time.process_time() - started
+def run(client):
+    global bare
+    bare = credentials.replace(client, before=lambda: None, after=lambda exchange: None)
+    return spend(bare)
+print(credentials.ask(person, run) * 1000 / len(range(0, len({arena.ids}), 25)))"""
+            )
+        )
+
+    def _job(self, column, job):
+        return moment(self.app.value(f"select {column} from defer_job where id = ?", [job]))
+
+    def _worker_cpu(self):
+        """Seconds of processor time that the worker has used."""
+        fields = Path(f"/proc/{self.app.running['worker'].pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def moment(value):
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+class OneByOne:
+    """One call at a time, as the vendor's CRest example does it: pause, then defer, a new connection each."""
+
+    name = "one call at a time"
+
+    def ready(self, arena, cell):
+        pass
+
+    def compete(self, arena, cell):
+        started, cpu = time.monotonic(), time.thread_time()
+        deferred, first = set(), None
+        for id in arena.ids:
+            if self._call(arena, cell, "tasks.task.pause", id) and self._call(arena, cell, "tasks.task.defer", id):
+                deferred.add(id)
+                first = first or time.monotonic() - started
+        cpu = (time.thread_time() - cpu) * 1000 / (2 * len(arena.ids)) * 50
+        return Result(time.monotonic() - started, deferred, cpu, first)
+
+    def _call(self, arena, cell, method, id):
+        """Whether the portal says that it did it; a full bucket is waited for."""
+        while True:
+            try:
+                body = {"taskId": id, "auth": arena.opening["access"]}
+                answer = requests.post(arena.sandbox.url(PORTAL, f"rest/{method}"), json=body, timeout=60).json()
+            except (requests.RequestException, ValueError):
+                return False
+            if answer.get("error") != "QUERY_LIMIT_EXCEEDED":
+                return "result" in answer
+            time.sleep(PATIENCE / cell.scale)
+
+
+class Library:
+    """Somebody else's library, in an environment and a process of its own, as its documentation uses it."""
+
+    def __init__(self, name, python, speaker, host=None, authority=""):
+        self.name, self.python, self.speaker, self.host = name, python, speaker, host
+        self.environment = os.environ | ({"REQUESTS_CA_BUNDLE": str(authority)} if authority else {})
+
+    def ready(self, arena, cell):
+        self.wish = {
+            "portal": self.host or arena.sandbox.portals[PORTAL],
+            "access": arena.opening["access"],
+            "refresh": arena.opening["refresh"],
+            "client_id": arena.sandbox.client_id,
+            "client_secret": arena.sandbox.client_secret,
+            "scale": cell.scale,
+            "ids": arena.ids,
+        }
+
+    def compete(self, arena, cell):
+        run = subprocess.run(
+            [self.python, "-I", HERE / self.speaker],
+            input=json.dumps(self.wish),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+        )
+        assert run.returncode == 0, run.stderr
+        said = json.loads(run.stdout.splitlines()[-1])
+        cpu = said["cpu"] * 1000 / (2 * len(arena.ids)) * 50
+        return Result(said["seconds"], set(said["deferred"]), cpu, remark=said["raised"])
