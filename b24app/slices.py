@@ -418,7 +418,8 @@ class JobStep:
         now = dates.now()
         with transaction.atomic():
             self.lease.renew(last_slice_at=now, **self._measured(list((replies or {}).items())))
-            JobItem.objects.bulk_update(items, SAVED_FIELDS)
+            # Not bulk_update: building its CASE WHEN for 50 rows takes longer than all the rest of a step.
+            JobItem.objects.bulk_create(items, update_conflicts=True, update_fields=SAVED_FIELDS, unique_fields=["id"])
             deferrals.record(self.job, slept, now)
             Job.objects.filter(pk=self.job.pk).update(
                 **self._counts_after(items),
