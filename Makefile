@@ -7,7 +7,7 @@ RUN = $(VENV)/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 export VENV
 
-.PHONY: help demo demo-reset test quick lint format setup setup-dev
+.PHONY: help demo demo-reset test quick bench lint format setup setup-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,6 +24,9 @@ test: setup-dev ## everything: format, lint, types, tests
 
 quick: setup-dev ## the tests without browsers and processes of the app
 	@$(RUN) -m pytest -n 2 -m "not browser and not workers"
+
+bench: setup-dev ## compare with others, half an hour; BENCH_ARGS=--quick for three minutes
+	@$(RUN) -m tests.bench $(BENCH_ARGS)
 
 lint: setup-dev ## format, lint and types only
 	$(RUN) -m ruff format --check .

@@ -113,7 +113,7 @@ class Rig:
                 arena.begin(cell)
                 result = contestant.compete(arena, cell)
                 arena.sandbox.clear_faults()
-                results.add(cell, contestant.name, result, arena, arena.wrong(result.deferred))
+                results.add(cell, contestant, result, arena, arena.wrong(result.deferred))
 
     def contest_aside(self, cell, results):
         """One call at a time takes minutes and hardly any processor: at a portal of its own, meanwhile."""

@@ -8,7 +8,7 @@ from tests.bench import theory
 from tests.sandbox_client import Sandbox
 
 PORTAL = "acme"
-DESCRIPTION = "Once upon a time somebody had to do something by Friday. " * 85  # a full task is about 6 KB
+DESCRIPTION = "Once upon a time somebody had to do something by Friday. " * 14  # a full task is about 6 KB
 METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start")
 PROBED = 25  # tasks that the measuring changes
 

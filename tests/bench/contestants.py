@@ -34,6 +34,7 @@ class Ours:
     """A real worker and beat, with a database of their own."""
 
     name = "Defer"
+    is_serial = True  # one request after the other
 
     def __init__(self, app):
         self.app = app
@@ -41,8 +42,9 @@ class Ours:
     def ready(self, arena, cell):
         self.app.settings["TIME_SCALE"] = str(cell.scale)
         self.app.kill_all()
-        self.app.start("worker", "beat")
+        self.app.python("from b24app.models import Portal; Portal.objects.all().delete()")  # nothing learned before
         self.open(arena)
+        self.app.start("worker", "beat")
 
     def open(self, arena):
         """Bob opens the app, so that we have his credential."""
@@ -132,6 +134,7 @@ class OneByOne:
     """One call at a time, as the vendor's CRest example does it: pause, then defer, a new connection each."""
 
     name = "one call at a time"
+    is_serial = True
 
     def ready(self, arena, cell):
         pass
@@ -161,6 +164,8 @@ class OneByOne:
 
 class Library:
     """Somebody else's library, in an environment and a process of its own, as its documentation uses it."""
+
+    is_serial = False  # as far as we know
 
     def __init__(self, name, python, speaker, host=None, authority=""):
         self.name, self.python, self.speaker, self.host = name, python, speaker, host

@@ -9,11 +9,12 @@ HEAD = (
     "| client CPU, ms / 50 |"
 )
 
-EXPLAINED = """Tasks in progress are deferred at a sandbox with a portal's real limits and answers of real size. *t* is what one
-command costs there. *× time*: costs, limits and waits are divided by this. *T_opt* is ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list
-and the waits that the limits force; r and t_list are measured ahead of each contest, t (which holds the sandbox's own
-work, some milliseconds) meanwhile. *wrong*: tasks of which the contestant believes something untrue, or that it left
-paused. *faults*: so many of the requests are executed and their answer is lost or replaced by a proxy's error page.
+EXPLAINED = """Tasks in progress are deferred at a sandbox with a portal's real limits and answers of real size.
+*t* is what one command costs there. *× time*: costs, limits and waits are divided by this.
+*T_opt* is ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list and the waits that the limits force; r and t_list are measured ahead of each
+contest, t (which holds the sandbox's own work, some milliseconds) meanwhile.
+*wrong*: tasks of which the contestant believes something untrue, or that it left paused.
+*faults*: so many of the requests are executed and their answer is lost or replaced by a proxy's error page.
 *client CPU* is that of the REST client alone; of a library its process."""
 
 
@@ -50,10 +51,10 @@ class Results:
     def __init__(self, machine):
         self.machine, self.rows, self.document = machine, [], None
 
-    def add(self, cell, name, result, arena, wrong):
-        portal = arena.measured_meanwhile()
+    def add(self, cell, contestant, result, arena, wrong):
+        portal = arena.measured_meanwhile() if contestant.is_serial else arena.measured
         shortest = theory.shortest(cell.tasks, portal, cell.scale, cell.cost)
-        self.rows.append(Row(cell, name, result, shortest, arena.counts(), wrong))
+        self.rows.append(Row(cell, contestant.name, result, shortest, arena.counts(), wrong))
         print("  ".join(self.rows[-1].cells()), portal, f"{arena.bytes_per_task:.0f} bytes", flush=True)
         if self.document:
             self.write()
