@@ -7,7 +7,7 @@ RUN = $(VENV)/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 export VENV
 
-.PHONY: help demo demo-reset test quick bench lint format setup setup-dev
+.PHONY: help demo demo-reset test quick faults mutants bench lint format setup setup-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,6 +24,12 @@ test: setup-dev ## everything: format, lint, types, tests
 
 quick: setup-dev ## the tests without browsers and processes of the app
 	@$(RUN) -m pytest -n 2 -m "not browser and not workers"
+
+faults: setup-dev ## seeded chaos over mixed jobs, and three faults at real times; needs PostgreSQL and Redis, up to an hour
+	@$(RUN) -m tests.faults.chaos
+
+mutants: setup-dev ## take out twelve guards, one by one: each must turn a test red
+	@$(RUN) bin/mutants.py
 
 bench: setup-dev ## compare with others, half an hour; BENCH_ARGS=--quick for three minutes
 	@$(RUN) -m tests.bench $(BENCH_ARGS)

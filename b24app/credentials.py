@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -76,6 +77,27 @@ def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Excha
             fill_bucket(portal)
 
     return write
+
+
+@contextmanager
+def journaled(method: str, portal: Portal | None) -> Iterator[None]:
+    """Write down an exchange with an authorization server; nothing of what it was sent or said."""
+    started = time.monotonic()
+    code = ""
+    try:
+        yield
+    except BitrixError as error:
+        code = error.code
+        raise
+    finally:
+        milliseconds = int((time.monotonic() - started) * 1000)
+        journal(portal)(Exchange(method, {}, None, code, milliseconds, {}))
+
+
+def token_info(server: str, access_token: str, portal: Portal | None) -> oauth.TokenInfo:
+    """Ask an authorization server whose token this is; `portal` is the one that it claims. Raises like oauth's."""
+    with journaled("oauth/app.info", portal):
+        return oauth.token_info(reach(), server, access_token)
 
 
 # -- The request bucket -------------------------------------------------------------------------------
@@ -161,9 +183,20 @@ def renew_now(credential: Credential) -> Credential:
 
 def _credential_of(person: Person) -> Credential:
     try:
-        return Credential.objects.select_related("person__portal").get(person=person)
+        credential = Credential.objects.select_related("person__portal").get(person=person)
     except Credential.DoesNotExist:
         raise CredentialRefused("no_credential") from None
+    _unsealed(credential)
+    return credential
+
+
+def _unsealed(credential: Credential) -> oauth.TokenPair:
+    """The stored pair. Raises CredentialRefused when its key was lost: only an opening brings another."""
+    try:
+        return oauth.TokenPair(credential.access_token, credential.refresh_token, credential.expires_at)
+    except vault.NotOurs:
+        logger.error("credential %s: cannot be unsealed with CREDENTIAL_KEYS", credential.pk)
+        raise CredentialRefused("unreadable") from None
 
 
 def _claim_refresh(credential: Credential) -> bool:
@@ -208,16 +241,9 @@ def _renew(credential: Credential) -> Credential:
 
 def _refreshed(credential: Credential) -> oauth.Renewed:
     portal = credential.person.portal
-    started = time.monotonic()
-    code = ""
-    try:
-        return oauth.refresh(reach(), portal.oauth_url, registration(), credential.refresh_token, dates.now())
-    except BitrixError as error:
-        code = error.code
-        raise
-    finally:
-        milliseconds = int((time.monotonic() - started) * 1000)
-        journal(portal)(Exchange("oauth/token", {}, None, code, milliseconds, {}))
+    refresh_token = _unsealed(credential).refresh
+    with journaled("oauth/token", portal):
+        return oauth.refresh(reach(), portal.oauth_url, registration(), refresh_token, dates.now())
 
 
 def _is_for(credential: Credential, renewed: oauth.Renewed) -> bool:
@@ -353,7 +379,7 @@ def follow_move(credential: Credential) -> bool:
     """
     portal = credential.person.portal
     try:
-        info = oauth.token_info(reach(), portal.oauth_url, credential.access_token)
+        info = token_info(portal.oauth_url, credential.access_token, portal)
     except BitrixError:
         return False  # the caller's own error says it all
     is_new = info.endpoint != portal.endpoint and reach().admits_url(info.endpoint)

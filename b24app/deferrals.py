@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Case, Count, Q, When
 
 from b24app import dates, refusals, selections
 from b24app.bitrix.tasks import TaskState
-from b24app.models import Deferral, Job, JobItem, Lease, Person, Portal, Selection
+from b24app.models import Deferral, Job, JobItem, Lease, Person, Selection
 
 MAX_UNFINISHED = 4  # jobs of one person: one is worked on, the others queue
 
@@ -158,13 +157,17 @@ def dismiss(job: Job) -> None:
 
 
 def is_stalled(job: Job) -> bool:
-    """Whether a job that could go on has been left alone for longer than any healthy worker would."""
-    if job.state not in (Job.State.QUEUED, Job.State.RUNNING) or waits_for(job):
-        return False
-    silent_since = job.last_slice_at or job.created_at
-    if dates.now() - silent_since < timedelta(seconds=settings.SWEEP_EVERY):
-        return False
-    return Portal.objects.filter(Lease.free(), pk=job.portal_id).exists()
+    """Whether an unfinished job that could go on is left alone for longer than by any healthy worker."""
+    due = job.waiting_until if job.state == Job.State.WAITING else job.last_slice_at or job.created_at
+    if due is None:
+        return False  # it waits for a person, however long
+    return job.portal.is_left_alone(max(due, job.portal.parked_until or due), dates.now())
+
+
+def paused(job: Job) -> int:
+    """How many tasks of an unfinished job are paused because of it: still to be deferred, or started again."""
+    under_way = job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT])
+    return under_way.exclude(step=JobItem.Step.NONE).count()
 
 
 def record(job: Job, slept: Iterable[tuple[JobItem, TaskState | None]], now: datetime) -> None:

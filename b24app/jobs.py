@@ -3,9 +3,10 @@
 import logging
 
 from celery import Task
+from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from b24app import portals, removals, slices
+from b24app import attempts, portals, removals, slices
 from b24app.bitrix.errors import BitrixError
 from b24app.celery import app
 
@@ -17,22 +18,24 @@ SOON = 60.0  # seconds; what is due later is left to the sweep
 @app.task
 def run_slice(portal_id: int) -> None:
     """Work on a portal for a while, then go to the end of the queue, so that others get their turn."""
+    slices.note_hint_read(portal_id)
     if not slices.run(portal_id):
         return
     seconds = slices.seconds_until_work(portal_id)
     if seconds is not None and seconds < SOON:
-        run_slice.apply_async((portal_id,), countdown=seconds)
+        hint_at_work(portal_id, seconds)
 
 
 @app.task
 def sweep() -> None:
     """Hint at every portal that has work and nobody at it: messages get lost, workers die, times come."""
     for portal_id in slices.portals_with_work():
-        run_slice.delay(portal_id)
+        hint_at_work(portal_id)
     for portal_id in removals.unconfirmed():
-        confirm_removal.delay(portal_id)
+        hint(confirm_removal, portal_id)
     slices.forget_expired()
     removals.forget_expired()
+    attempts.forget()
 
 
 @app.task
@@ -53,9 +56,17 @@ def check_bindings(person_id: int) -> None:
         logger.warning("portal %s: bindings not repaired; the next admin's opening tries again", person.portal_id)
 
 
-def hint(job: "Task[[int], None]", subject_id: int) -> None:
-    """Tell a worker what to look at. Losing the hint costs only time, until the next sweep."""
+def hint_at_work(portal_id: int, seconds: float = 0.0) -> None:
+    """Tell a worker to look at a portal in `seconds`, unless a message that says so is under way already."""
+    if slices.claim_hint(portal_id, seconds) and not hint(run_slice, portal_id, seconds):
+        slices.give_hint_up(portal_id)
+
+
+def hint(job: "Task[[int], None]", subject_id: int, seconds: float = 0.0) -> bool:
+    """Tell a worker what to look at, and say whether the broker took it. Losing the hint costs only time."""
     try:
-        job.delay(subject_id)
+        job.apply_async((subject_id,), countdown=seconds, expires=seconds + settings.HINT_LIFE)
     except (OperationalError, OSError):
         logger.warning("broker not reachable; %s %s waits for the sweep", job.name, subject_id)
+        return False
+    return True

@@ -47,6 +47,7 @@ class Portal(models.Model):
     removal_reported_at = models.DateTimeField(null=True)
     removal_is_clean = models.BooleanField(default=False)  # the admin asked for nothing to be kept
     removal_refuted_at = models.DateTimeField(null=True)  # the last report was a forgery
+    removal_tried_at = models.DateTimeField(null=True)  # to be confirmed, last
     removed_at = models.DateTimeField(null=True)
     bindings_checked_at = models.DateTimeField(null=True)
 
@@ -62,6 +63,7 @@ class Portal(models.Model):
     lease_owner = models.UUIDField(null=True)
     lease_fence = models.PositiveBigIntegerField(default=0)  # rises with every lease; a stale one writes nothing
     last_slice_at = models.DateTimeField(null=True)
+    hint_due_at = models.DateTimeField(null=True)  # when a message about it that is under way will be read
 
     # The two budgets (bitrix/limits.py).
     bucket_level = models.FloatField(default=0)  # requests
@@ -88,6 +90,13 @@ class Portal(models.Model):
     def is_enterprise(self) -> bool:
         return self.plan == "ent"
 
+    def is_left_alone(self, due: datetime, now: datetime) -> bool:
+        """Whether no worker is at it by `now`, for longer than any healthy one would let work wait since `due`."""
+        silent_since = max(due, self.last_slice_at or due)
+        if now - silent_since < timedelta(seconds=settings.SWEEP_EVERY):
+            return False
+        return Portal.objects.filter(Lease.free(), pk=self.pk).exists()
+
     def knows_application_token(self, token: str, now: datetime) -> bool:
         """Whether `token` is the portal's application token, or was within the last day. Constant time."""
         from hmac import compare_digest
@@ -95,16 +104,23 @@ class Portal(models.Model):
         known = [self.sealed_application_token]
         if self.token_learned_at and now - self.token_learned_at < timedelta(days=1):
             known.append(self.sealed_previous_token)
-        secrets = [vault.unseal(sealed, self.member_id) for sealed in known if sealed]
-        return any(compare_digest(secret.encode(), token.encode()) for secret in secrets)
+        secrets = [self._unsealed(sealed) for sealed in known]
+        return any(compare_digest(secret.encode(), token.encode()) for secret in secrets if secret)
 
     def learn_application_token(self, token: str, now: datetime) -> None:
         """Keep `token` as the current one, and the one before it for a day. Changes the object only."""
         current = self.sealed_application_token
-        if current and vault.unseal(current, self.member_id) == token:
+        if self._unsealed(current) == token:
             return
         self.sealed_previous_token, self.token_learned_at = current, now
         self.sealed_application_token = vault.seal(token, self.member_id)
+
+    def _unsealed(self, sealed: str) -> str | None:
+        """The application token, None when there is none or its key was lost: the next one replaces it."""
+        try:
+            return vault.unseal(sealed, self.member_id) if sealed else None
+        except vault.NotOurs:
+            return None
 
 
 class Person(models.Model):
@@ -163,6 +179,17 @@ class PendingOpening(models.Model):
     code_digest = models.CharField(max_length=64, unique=True)
     sealed_payload = models.TextField()
     expires_at = models.DateTimeField()
+
+
+class FailedProof(models.Model):
+    """An opening that nobody confirmed (attempts.py): which portal it named, and where it came from."""
+
+    member_id = models.CharField(max_length=64)  # a claim
+    network = models.CharField(max_length=50)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["network", "at"], name="failed_proofs_by_network")]
 
 
 class Selection(models.Model):
@@ -238,7 +265,6 @@ class Job(models.Model):
         PAYMENT = "payment"  # the app's subscription has ended
         SCOPE = "scope"  # a permission was taken from the app
         CONFIRM = "confirm"  # an administrator to confirm a method
-        DENIED = "denied"  # an administrator to think better of it
         OVERLOAD = "overload"  # the portal has blocked the app for a while
         DELETED = "deleted"  # the portal
         ACCESS = "access"  # for a reason that we do not know

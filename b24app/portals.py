@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils import translation
@@ -13,14 +14,14 @@ from django.utils.translation import gettext
 
 from b24app import credentials, dates
 from b24app.bitrix import oauth
-from b24app.bitrix.client import Answer, Client, Command
+from b24app.bitrix.client import Answer, Client, Command, success
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
     CredentialRefused,
+    Elsewhere,
     Expired,
-    Moved,
     NoSuchMethod,
     Refused,
     Unknown,
@@ -85,22 +86,36 @@ def open_page(opening: Opening, command: Command, timeout: float = OPENING_TIMEO
     """Prove an opening and ask the page's own `command`, in one round trip for a portal that we know.
 
     The token is shown to the portal's *stored* address: a stranger's token is refused there, and another app's
-    token names another app. Only when that does not prove it is the authorization server asked.
+    token names another app. Only when that does not prove it, or the opening comes from another address, is the
+    authorization server asked.
     Raises NotProven; NotRun or Unknown when the portal did not answer in time (nothing was stored then);
     AccessLost when the portal refuses the app as such.
     """
     portal = Portal.objects.filter(member_id=opening.member_id, status=Portal.Status.ACTIVE).first()
-    if portal:
+    refused = False
+    if portal and _comes_from(portal, opening):
         try:
             return _opened_at(portal, opening, command, timeout)
-        except (CredentialRefused, Expired, Moved, Refused, NotProven):
-            pass  # the portal may have moved, or this is a forgery: the authorization server knows
-    info = prove(opening)
-    portal = keep_portal(opening, info)
+        except Elsewhere:
+            pass
+        except (CredentialRefused, Expired, Refused, NotProven):
+            refused = True  # the portal may have moved, or this is a forgery: the authorization server knows
+    try:
+        info = prove(opening)
+    except AccessLost as error:
+        if refused:  # the token of a portal without access, shown to one that does not know it
+            raise NotProven(error.code) from error
+        raise
+    portal = keep_portal(info)
     try:
         return _opened_at(portal, opening, command, timeout, info.user_id)
     except (CredentialRefused, Expired, Refused) as error:
         raise NotProven(error.code) from error
+
+
+def _comes_from(portal: Portal, opening: Opening) -> bool:
+    """Whether the opening claims the stored address of the portal, or none."""
+    return not opening.domain or urlsplit(f"//{opening.domain}").hostname == urlsplit(portal.endpoint).hostname
 
 
 def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
@@ -108,9 +123,10 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
 
     Until the installer has finished, the server calls the app not installed: only the installer may pass by that.
     """
+    claimed = Portal.objects.filter(member_id=opening.member_id).first()
     for server in _servers(opening.server_endpoint):
         try:
-            info = oauth.token_info(credentials.reach(), server, opening.access_token)
+            info = credentials.token_info(server, opening.access_token, claimed)
         except AccessLost as error:
             if not isinstance(error, CredentialRefused) and error.code.lower() != "invalid_client":
                 raise
@@ -125,13 +141,13 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
     raise NotProven("no authorization server knows this token")
 
 
-def keep_portal(opening: Opening, info: oauth.TokenInfo) -> Portal:
+def keep_portal(info: oauth.TokenInfo) -> Portal:
     """The portal of a proven token, created or brought up to date."""
     portal, _ = Portal.objects.update_or_create(
         member_id=info.member_id,
         defaults={
             "endpoint": info.endpoint,
-            "oauth_url": _servers(opening.server_endpoint)[0],
+            "oauth_url": info.server,
             "status": Portal.Status.ACTIVE,
             "removal_reported_at": None,
             "removed_at": None,
@@ -161,8 +177,8 @@ def _opened_at(
     )
     me = Command("me", "profile")
     answers = client.batch([Command("app", "app.info"), me, command, *_questions_about_dialect(portal)])
-    plan = _check_app(_success(answers["app"]).result)
-    profile = read_profile(_success(answers["me"]).result)
+    plan = _check_app(success(answers["app"]).result)
+    profile = read_profile(success(answers["me"]).result)
     if user_id not in (None, profile.user_id):
         raise NotProven("another person's token")
     if portal.plan != plan:
@@ -239,19 +255,25 @@ def connect(opening: Opening) -> Person:
     Raises NotProven, NotAllowed("not_admin"), or a BitrixError when somebody did not answer. May be repeated.
     """
     info = prove(opening, installing=True)
-    client = Client(info.endpoint, opening.access_token, credentials.reach(), credentials.WEB_TIMEOUT)
+    client = Client(
+        info.endpoint,
+        opening.access_token,
+        credentials.reach(),
+        credentials.WEB_TIMEOUT,
+        after=credentials.journal(Portal.objects.filter(member_id=info.member_id).first()),
+    )
     profile = read_profile(client.call("profile").result)
     if profile.user_id != info.user_id:
         raise NotProven("another person's token")
     if not profile.is_admin:
         raise NotAllowed("not_admin")
-    return _keep_visitor(keep_portal(opening, info), profile, opening)
+    return _keep_visitor(keep_portal(info), profile, opening)
 
 
 def check_scope(person: Person) -> None:
     """Step 2: the portal granted what we need. Raises NotAllowed("scope") naming what is missing."""
     credential = credentials.usable_credential(person, credentials.WEB_PATIENCE)
-    info = oauth.token_info(credentials.reach(), person.portal.oauth_url, credential.access_token)
+    info = credentials.token_info(person.portal.oauth_url, credential.access_token, person.portal)
     if missing := REQUIRED_SCOPE - info.scope:
         raise NotAllowed("scope", ", ".join(sorted(missing)))
 
@@ -291,10 +313,10 @@ def _binding_repairs(client: Client) -> list[Command]:
     answers = client.batch([Command("placements", "placement.get"), Command("events", "event.get")])
     placements = {
         (str(row.get("placement")).upper(), str(row.get("handler")))
-        for row in _rows(_success(answers["placements"]).result)
+        for row in _rows(success(answers["placements"]).result)
     }
     events = {
-        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(_success(answers["events"]).result)
+        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(success(answers["events"]).result)
     }
     page, listener = f"{settings.PUBLIC_URL}/placement/", f"{settings.PUBLIC_URL}/events/"
     wanted_placements = {(code, page) for code in PLACEMENTS}
@@ -328,12 +350,6 @@ def _rows(result: Any) -> Iterable[dict[str, Any]]:
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
 
 
-def _success(answer: Answer | BitrixError) -> Answer:
-    if isinstance(answer, BitrixError):
-        raise answer
-    return answer
-
-
 # -- Connecting from outside a frame ------------------------------------------------------------------
 
 
@@ -359,8 +375,9 @@ def connect_by_code(portal: Portal, code: str) -> Person:
     Raises NotProven, CredentialRefused when the code is too old or was used before, or another BitrixError.
     """
     reach = credentials.reach()
-    given = oauth.redeem(reach, portal.oauth_url, credentials.registration(), code, dates.now())
-    info = oauth.token_info(reach, portal.oauth_url, given.pair.access)
+    with credentials.journaled("oauth/token", portal):
+        given = oauth.redeem(reach, portal.oauth_url, credentials.registration(), code, dates.now())
+    info = credentials.token_info(portal.oauth_url, given.pair.access, portal)
     if {given.member_id, info.member_id} != {portal.member_id} or info.client_id != settings.B24_CLIENT_ID:
         raise NotProven("another portal's code")
     # At the stored address, as ever; a portal that has moved meanwhile is followed by the next call of a job.

@@ -33,7 +33,6 @@ REFUSALS = {
     "insufficient_scope": Refusal(Why.SCOPE, DAILY),
     "invalid_scope": Refusal(Why.SCOPE, DAILY),
     "method_confirm_waiting": Refusal(Why.CONFIRM, HOURLY),
-    "method_confirm_denied": Refusal(Why.DENIED, DAILY),
     "overload_limit": Refusal(Why.OVERLOAD, HOURLY),
     "portal_deleted": Refusal(Why.DELETED, DAILY),
     "wrong_client": Refusal(Why.ERROR, HOURLY),  # our own registration

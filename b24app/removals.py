@@ -9,19 +9,37 @@ a report stops the work at once, and is confirmed at the authorization server be
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from b24app import credentials, dates
 from b24app.bitrix.errors import BitrixError, CredentialRefused, NotInstalled
 from b24app.bitrix.payloads import Event
-from b24app.models import Credential, Deferral, JobItem, OwedReturn, Person, Portal, RestCall, Selection
+from b24app.models import (
+    Credential,
+    Deferral,
+    Job,
+    JobItem,
+    OwedReturn,
+    Person,
+    Portal,
+    RestCall,
+    SelectedTask,
+    Selection,
+)
 
 logger = logging.getLogger(__name__)
 
 UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell whether the app is still installed
+CONFIRMED_SOON = timedelta(hours=1)  # after a report, mostly; who has not answered by then is asked less often
+FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts to confirm
 OWED_LIFE = timedelta(days=90)
+PORTION = 1000  # rows that are deleted at a time
 CREDENTIALS_TRIED = 5  # the newest ones; each is one call to the authorization server
 
 
@@ -42,12 +60,20 @@ def report(event: Event) -> Portal | None:
     if event.data.get("CLEAN") == "1":  # also when a dead token was faster than this event
         Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED).update(removal_is_clean=True)
     logger.info("portal %s: uninstall reported; suspended until it is confirmed", portal.pk)
+    portal.refresh_from_db()
     return portal
 
 
 def unconfirmed() -> list[int]:
-    """The portals whose removal is still to be confirmed."""
-    return list(Portal.objects.filter(status=Portal.Status.SUSPENDED).values_list("pk", flat=True))
+    """The portals whose removal somebody could confirm now, or whose tokens are to be erased: each minute at first,
+    each hour after CONFIRMED_SOON."""
+    now = dates.now()
+    recently = Q(removal_reported_at__gt=now - CONFIRMED_SOON, removal_tried_at__gt=now - FIRST_PAUSE)
+    tried = recently | Q(removal_tried_at__gt=now - LATER_PAUSE, removal_reported_at__lte=now - CONFIRMED_SOON)
+    usable = Q(people__credential__state=Credential.State.USABLE)
+    stale = Q(people__credential__isnull=False, removal_reported_at__lt=now - UNCONFIRMED_LIFE)
+    waiting = Portal.objects.filter(usable | stale, status=Portal.Status.SUSPENDED).exclude(tried)
+    return list(waiting.values_list("pk", flat=True).distinct())
 
 
 def confirm(portal_id: int) -> None:
@@ -58,6 +84,7 @@ def confirm(portal_id: int) -> None:
     portal = Portal.objects.filter(pk=portal_id, status=Portal.Status.SUSPENDED).first()
     if portal is None:
         return None
+    Portal.objects.filter(pk=portal.pk).update(removal_tried_at=dates.now())
     stored = Credential.objects.filter(person__portal=portal, state=Credential.State.USABLE)
     for credential in stored.select_related("person__portal").order_by("-obtained_at")[:CREDENTIALS_TRIED]:
         try:
@@ -94,30 +121,61 @@ def erase(portal: Portal) -> None:
     """The app was removed: tokens, names, titles and reasons go.
 
     Unless the admin asked for nothing to be kept, what we owed stays without anybody's name for OWED_LIFE, so
-    that no task sleeps for ever unnoticed. May be repeated.
+    that no task sleeps for ever unnoticed. People, tokens and the portal's status go last: if we are cut short,
+    the removal is confirmed once more and this is repeated.
     """
-    still_removed = Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED, epoch=portal.epoch)
-    with transaction.atomic():
-        # Whoever installs the app again while we were asking makes the portal active: then nothing is erased.
-        if not still_removed.update(status=Portal.Status.SUSPENDED):
-            return
-        RestCall.objects.filter(portal=portal).update(params={}, outcome={}, job=None)
-        if portal.removal_is_clean:
-            portal.delete()
-            logger.info("portal %s: erased", portal.pk)
-            return
-        _keep_what_we_owe(portal)
-        Selection.objects.filter(person__portal=portal).delete()
-        Person.objects.filter(portal=portal).delete()
-        Portal.objects.filter(pk=portal.pk).update(
-            status=Portal.Status.UNINSTALLED,
-            removed_at=dates.now(),
-            sealed_application_token="",
-            sealed_previous_token="",
-            operating={},
-            bindings_checked_at=None,
-        )
+    guard = Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED, epoch=portal.epoch)
+    try:
+        _erase(portal, guard)
+    except InstalledAgain:
+        logger.info("portal %s: installed again while it was being erased; what is there stays", portal.pk)
+        return
     logger.info("portal %s: people and tokens erased", portal.pk)
+
+
+class InstalledAgain(Exception):
+    """Somebody installed the app again before we had erased what was there."""
+
+
+@contextmanager
+def _while_removed(guard: QuerySet[Portal]) -> Iterator[None]:
+    """A transaction in which the portal is and stays removed. Raises InstalledAgain."""
+    with transaction.atomic():
+        if not guard.update(status=Portal.Status.SUSPENDED):
+            raise InstalledAgain
+        yield
+
+
+def _erase(portal: Portal, guard: QuerySet[Portal]) -> None:
+    with _while_removed(guard):
+        RestCall.objects.filter(portal=portal).update(params={}, outcome={}, job=None)
+        if not portal.removal_is_clean:
+            _keep_what_we_owe(portal)
+    for rows in (
+        Deferral.objects.filter(portal=portal),
+        JobItem.objects.filter(job__portal=portal),
+        Job.objects.filter(portal=portal),
+        SelectedTask.objects.filter(selection__person__portal=portal),
+        Selection.objects.filter(person__portal=portal),
+    ):
+        _delete_in_portions(rows, guard)
+    with _while_removed(guard):
+        _erase_people(portal)
+
+
+def _erase_people(portal: Portal) -> None:
+    if portal.removal_is_clean:
+        portal.delete()
+        return
+    Person.objects.filter(portal=portal).delete()
+    Portal.objects.filter(pk=portal.pk).update(
+        status=Portal.Status.UNINSTALLED,
+        removed_at=dates.now(),
+        sealed_application_token="",
+        sealed_previous_token="",
+        operating={},
+        bindings_checked_at=None,
+    )
 
 
 def _keep_what_we_owe(portal: Portal) -> None:
@@ -142,6 +200,13 @@ def _keep_what_we_owe(portal: Portal) -> None:
         ),
         ignore_conflicts=True,
     )
+
+
+def _delete_in_portions(rows: QuerySet[Any], guard: QuerySet[Portal]) -> None:
+    """Each portion is a transaction: neither memory nor locks grow with the portal. Nothing may hang on the rows."""
+    while portion := list(rows.values_list("pk", flat=True)[:PORTION]):
+        with _while_removed(guard):
+            rows.model._default_manager.filter(pk__in=portion).delete()
 
 
 def forget_expired() -> None:

@@ -15,7 +15,7 @@ from b24app.bitrix import tasks
 from b24app.bitrix.client import Client
 from b24app.bitrix.errors import BitrixError, NotRun, Unknown
 from b24app.bitrix.tasks import TaskFilter, TaskRow
-from b24app.models import JobItem, Lease, LeaseLost, Person, SelectedTask, Selection
+from b24app.models import JobItem, Lease, LeaseLost, Person, Portal, SelectedTask, Selection
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ MAX_TASKS = 5000  # of one selection, so of one job
 READ_AT_ONCE = 200  # ticked tasks that a page may wait for; more are left to a worker
 READ_PER_STEP = 500  # ticked tasks that a worker reads in one request
 LIFE = timedelta(hours=1)
+OURS = "internal"  # why a selection failed that we could not collect for a reason of our own
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,12 @@ def is_alive(selection: Selection) -> bool:
     return dates.now() - selection.created_at < LIFE
 
 
+def is_stalled(selection: Selection) -> bool:
+    """Whether a selection that is being collected is left alone for longer than by any healthy worker."""
+    due = max(selection.created_at, selection.try_at or selection.created_at)
+    return selection.person.portal.is_left_alone(due, dates.now())
+
+
 def advance(selection: Selection, lease: Lease) -> None:
     """One request's worth of collecting; what stops it is written on the selection. Raises LeaseLost."""
     try:
@@ -101,7 +108,7 @@ def advance(selection: Selection, lease: Lease) -> None:
     except Exception:
         # A selection that we cannot collect must not stop the jobs of its portal.
         logger.exception("selection %s cannot be collected", selection.pk)
-        _fail(selection, "internal")
+        _fail(selection, OURS)
 
 
 def _fail(selection: Selection, code: str) -> None:
@@ -121,10 +128,12 @@ def _collect_more(selection: Selection, client: Client, lease: Lease) -> None:
         matching = TaskFilter.from_json(selection.filter)
         rows, ended = tasks.collect_after(client, matching, selection.after_id)
         selection.after_id = rows[-1].id if rows else selection.after_id
-        rows = [row for row in rows if row.id not in matching.excluded][: MAX_TASKS - selection.collected]
+        excluded = set(matching.excluded)
+        rows = [row for row in rows if row.id not in excluded][: MAX_TASKS - selection.collected]
         ended = ended or selection.collected + len(rows) >= MAX_TASKS
     with transaction.atomic():
         lease.renew()
+        Portal.objects.filter(pk=lease.portal_id).update(last_slice_at=dates.now())
         _keep(selection, rows, ended)
 
 

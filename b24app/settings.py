@@ -39,6 +39,7 @@ def kept_secret(name: str, make: str) -> str:
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret("secret.key", secrets.token_urlsafe(50))
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+PROXY_COUNT = env.int("PROXY_COUNT", default=0)
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 
 INSTALLED_APPS = [
@@ -129,6 +130,7 @@ SETTLE_AFTER = 75 / TIME_SCALE  # a portal may work on a request for 60 s after 
 READ_TIMEOUT = 75 / TIME_SCALE
 STATUS_IS_FRESH = 60 / TIME_SCALE  # a status read longer ago is read again before anything is sent
 SWEEP_EVERY = 20 / TIME_SCALE
+HINT_LIFE = 120 / TIME_SCALE  # a message that nobody has read by then is taken for lost
 REFRESH_CLAIM = 30 / TIME_SCALE  # a refresh that takes longer was cut; another may try
 
 # -- Celery ---------------------------------------------------------------------------------------------------
@@ -146,7 +148,10 @@ CELERY_WORKER_CONCURRENCY = 8
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "b24app.jobs.sweep", "schedule": SWEEP_EVERY}}
+CELERY_BEAT_SCHEDULE = {
+    # A sweep that nobody could do is worthless when the next one is due: a night without workers leaves no pile.
+    "sweep": {"task": "b24app.jobs.sweep", "schedule": SWEEP_EVERY, "options": {"expires": SWEEP_EVERY}}
+}
 if CELERY_BROKER_URL.startswith("filesystem://"):
     # An embedded broker that needs no server. It may lose a message: the sweep sends it again.
     _messages = VAR_DIR / "messages"

@@ -95,6 +95,30 @@ def seconds_until_work(portal_id: int) -> float | None:
     return float((min(moments) - now).total_seconds()) if moments else None
 
 
+def claim_hint(portal_id: int, seconds: float) -> bool:
+    """Whether to send a message about this portal for in `seconds`: not while one is under way that is due by then.
+
+    One that should have been read long ago is taken for lost.
+    """
+    now = dates.now()
+    due = now + timedelta(seconds=seconds)
+    lost = Q(hint_due_at__lte=now - timedelta(seconds=settings.HINT_LIFE))
+    free = Portal.objects.filter(Q(hint_due_at=None) | Q(hint_due_at__gt=due) | lost, pk=portal_id)
+    return free.update(hint_due_at=due) == 1
+
+
+def note_hint_read(portal_id: int) -> None:
+    """A message about this portal has been read: the next may be sent. One that is due later stays under way."""
+    early = timedelta(seconds=1)  # clocks differ a little
+    give_up = Portal.objects.filter(pk=portal_id, hint_due_at__lte=dates.now() + early)
+    give_up.update(hint_due_at=None)
+
+
+def give_hint_up(portal_id: int) -> None:
+    """No message about this portal could be sent."""
+    Portal.objects.filter(pk=portal_id).update(hint_due_at=None)
+
+
 def forget_expired() -> None:
     """Delete what is kept for a time only: the journal, selections, openings that nobody came back for."""
     now = dates.now()

@@ -35,10 +35,10 @@ def unseal(sealed: str, owner: str) -> str:
     key = _keys().get(key_name)
     if key is None:
         raise NotOurs(f"no key {key_name!r} in CREDENTIAL_KEYS")
-    raw = base64.urlsafe_b64decode(body)
     try:
+        raw = base64.urlsafe_b64decode(body)
         return key.decrypt(raw[:NONCE_SIZE], raw[NONCE_SIZE:], owner.encode()).decode()
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise NotOurs("sealed for another owner, or damaged") from None
 
 

@@ -82,7 +82,7 @@ function replay({ requestConfig, elt, target, etc }) {
     swap: etc.swapOverride,
     values: requestConfig.formData,
     headers: { 'X-Replay': '1' },
-  })
+  }).catch(() => {}) // told by htmx:sendError
 }
 
 // -- Connection: polls wait for it and for somebody to look, then go on by themselves ----------------------------
@@ -95,18 +95,35 @@ function reconnected() {
 }
 
 document.addEventListener('htmx:sendError', ({ detail }) => {
-  find('#offline').hidden = false
+  tell(find('#offline'))
   tryAgainLater(detail.elt)
 })
 
 document.addEventListener('htmx:responseError', ({ detail }) => {
   if (detail.elt.matches('[data-poll]') && detail.xhr.status >= 500) return tryAgainLater(detail.elt)
-  find('#broken').hidden = false
+  tell(find('#broken'))
 })
 
+/** Show a strip on top of the page, or in the dialog while that is open: nobody reaches what is behind it. */
+function tell(strip) {
+  const dialog = find('#dialog')
+  const place = dialog?.open ? dialog : document.body
+  if (strip.parentElement !== place) place.prepend(strip)
+  strip.hidden = false
+}
+
+function takeBackStrips() {
+  find('#broken').hidden = true
+  document.body.prepend(find('#offline'), find('#broken'))
+}
+
 function tryAgainLater(element) {
-  const again = element.matches('[data-poll]') ? 'poll' : element.closest('#list, #filter') && 'refresh'
   const delay = BACK_OFF[Math.min(attempts++, BACK_OFF.length - 1)]
+  if (element.matches('#dialog, #dialog form')) {
+    setTimeout(() => element.isConnected && find('#dialog').open && tryAgainInDialog(), delay)
+    return
+  }
+  const again = element.matches('[data-poll]') ? 'poll' : element.closest('#list, #filter') && 'refresh'
   const asking = again === 'refresh' ? find('#list') : element
   if (again) setTimeout(() => asking.isConnected && window.htmx.trigger(asking, again), delay)
 }
@@ -250,13 +267,37 @@ document.addEventListener('htmx:afterSettle', listArrived)
 function askToDefer() {
   const dialog = find('#dialog')
   find('#dialog-body').replaceChildren(find('#dialog-wait').content.cloneNode(true))
+  find('#broken').hidden = true
   if (!dialog.open) dialog.showModal()
+  heading = null
+  readSelection()
+}
+
+function readSelection() {
   const list = find('#list').dataset
   const values = Object.fromEntries(new URLSearchParams(everything ?? list.query))
   if (everything === null) values.ids = [...ticked].join()
   else Object.assign(values, { everything: '1', excluded: [...excluded].join(), total: everythingCount })
-  window.htmx.ajax('POST', '/selections/', { source: '#dialog', target: '#dialog-body', swap: 'innerHTML', values })
+  const into = { source: '#dialog', target: '#dialog-body', swap: 'innerHTML', values }
+  window.htmx.ajax('POST', '/selections/', into).catch(() => {}) // told by htmx:sendError
 }
+
+/** Repeat what failed. The key makes one job of a form that is sent twice. */
+function tryAgainInDialog() {
+  const form = find('#dialog form')
+  if (form) form.requestSubmit()
+  else readSelection()
+}
+
+function tryAgain() {
+  find('#broken').hidden = true
+  if (find('#dialog')?.open) tryAgainInDialog()
+  else window.htmx.trigger('#list', 'refresh')
+}
+
+document.addEventListener('close', takeBackStrips, true)
+
+let heading = null // of the dialog, as the person has heard it
 
 document.addEventListener('htmx:beforeSwap', (event) => {
   if (event.detail.target.id === 'dialog-body' && !find('#dialog').open) event.detail.shouldSwap = false
@@ -266,8 +307,12 @@ document.addEventListener('htmx:afterSettle', ({ detail }) => {
   if (detail.target.id !== 'dialog-body') return
   const key = find('#dialog [name=key]')
   if (key) key.value = newKey()
-  const first = find('#dialog [data-focus]') ?? find('#dialog-title')
-  first?.focus()
+  find('#broken').hidden = true
+  const title = find('#dialog-title')
+  if (title.textContent === heading) return // an answer to a poll: whoever moved on stays there
+  heading = title.textContent
+  const first = find('#dialog [data-focus]') ?? title
+  first.focus()
 })
 
 /** 128 random bits. (crypto.randomUUID is missing where the portal itself is not https.) */
@@ -281,6 +326,8 @@ document.addEventListener('job-started', () => {
   clearSelection()
   find('#job-title')?.focus()
 })
+
+document.addEventListener('job-steered', () => find('#job-title')?.focus())
 
 document.addEventListener('job-finished', () => {
   const busyElsewhere = document.activeElement.closest('#list, #filter, dialog')
@@ -313,7 +360,7 @@ const PRESSES = {
   '[data-defer]': askToDefer,
   '[data-close]': () => find('#dialog').close(),
   '[data-clear-filter]': clearFilter,
-  '[data-again]': () => { find('#broken').hidden = true; window.htmx.trigger('#list', 'refresh') },
+  '[data-again]': tryAgain,
   '[data-path]': openTask,
 }
 

@@ -1,13 +1,17 @@
 """Hints: how the web tells the workers, and how little depends on it."""
 
+import contextlib
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from b24app import jobs
+from b24app import dates, jobs, slices
 from b24app.celery import app
+from b24app.models import Portal
 
 MESSAGES = settings.VAR_DIR / "messages"
 
@@ -50,6 +54,77 @@ def test_a_broker_that_is_away_costs_no_error(monkeypatch, caplog):
     def refuse(*args, **kwargs):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(jobs.run_slice, "delay", refuse)
+    monkeypatch.setattr(jobs.run_slice, "apply_async", refuse)
     jobs.hint(jobs.run_slice, 7)
     assert "run_slice 7 waits for the sweep" in caplog.text
+
+
+# -- One message per portal
+
+
+@pytest.fixture
+def portals_with_work(db, monkeypatch):
+    made = [Portal.objects.create(member_id=f"{n}" * 32, endpoint="https://a.example/rest/").pk for n in range(3)]
+    monkeypatch.setattr(slices, "portals_with_work", lambda: made)
+    return made
+
+
+def hinted(queue):
+    found = []
+    with contextlib.suppress(queue.Empty):
+        while message := queue.get(timeout=0.3):
+            message.ack()
+            found.append(message.payload[0][0])
+    return found
+
+
+def test_a_hundred_sweeps_make_one_message_per_portal(queue, portals_with_work):
+    for _ in range(100):
+        jobs.sweep()
+    assert sorted(hinted(queue)) == portals_with_work
+
+
+def test_a_message_that_was_read_makes_way_for_the_next(queue, portals_with_work, monkeypatch):
+    monkeypatch.setattr(slices, "run", lambda portal_id: False)
+    jobs.sweep()
+    jobs.run_slice(portals_with_work[0])
+    jobs.sweep()
+    assert sorted(hinted(queue)) == sorted([*portals_with_work, portals_with_work[0]])
+
+
+def test_a_message_that_got_lost_is_sent_again_in_two_minutes(queue, portals_with_work):
+    jobs.sweep()
+    with time_machine.travel(dates.now() + timedelta(seconds=121)):
+        jobs.sweep()
+    assert len(hinted(queue)) == 2 * len(portals_with_work)
+
+
+def test_work_that_is_due_now_does_not_wait_for_a_message_that_is_due_later(portals_with_work):
+    portal = portals_with_work[0]
+    assert slices.claim_hint(portal, 30)
+    assert slices.claim_hint(portal, 0)
+    assert not slices.claim_hint(portal, 30)
+    slices.note_hint_read(portal)
+    assert slices.claim_hint(portal, 30)
+
+
+def test_reading_an_early_message_leaves_the_later_one_under_way(portals_with_work):
+    portal = portals_with_work[0]
+    assert slices.claim_hint(portal, 30)
+    slices.note_hint_read(portal)
+    assert not slices.claim_hint(portal, 40)
+
+
+def test_a_message_that_the_broker_did_not_take_is_not_under_way(portals_with_work, monkeypatch):
+    monkeypatch.setattr(jobs, "hint", lambda *args: False)
+    jobs.hint_at_work(portals_with_work[0])
+    assert slices.claim_hint(portals_with_work[0], 0)
+
+
+def test_sweeps_and_messages_that_nobody_reads_expire(queue):
+    assert settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]["expires"] == settings.SWEEP_EVERY
+    jobs.hint(jobs.run_slice, 7)
+    message = queue.get(timeout=5)
+    message.ack()
+    expires = datetime.fromisoformat(message.headers["expires"])
+    assert 0 < (expires - datetime.now(UTC)).total_seconds() <= settings.HINT_LIFE

@@ -5,7 +5,8 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from b24app import deferrals, selections, slices
+from b24app import credentials, deferrals, selections, slices
+from b24app.bitrix.client import Command
 from b24app.models import RestCall
 
 
@@ -48,3 +49,12 @@ def test_the_bundle_holds_no_secret_title_or_name(capsys, person, two_tasks):
 def test_an_unknown_portal_is_a_sentence(db):
     with pytest.raises(CommandError, match="No portal"):
         call_command("journal", "--portal", "12345678")
+
+
+def test_the_bundle_holds_no_word_that_titles_were_searched_for(capsys, person):
+    credentials.ask(person, lambda client: client.call("tasks.task.list", {"filter": {"%TITLE": "budget & co"}}))
+    command = Command("list", "tasks.task.list", {"filter": {"%TITLE": "budget & co", "REAL_STATUS": [3]}})
+    credentials.ask(person, lambda client: client.batch([command]))
+    _, *calls = printed(capsys, "--portal", str(person.portal_id))
+    assert "budget" not in str(calls)
+    assert "[%25TITLE]=***&filter[REAL_STATUS][0]=3" in str(calls[-1]["params"])

@@ -15,6 +15,7 @@ ROWS = [
     [{"deferrals"}],
     [{"selections"}],
     [{"steps"}],
+    [{"attempts"}],
     [{"portals"}, {"removals"}],
     [{"credentials"}],
     [{"refusals"}],

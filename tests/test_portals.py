@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from cryptography.fernet import Fernet
 
 from b24app import credentials, dates, jobs, portals
 from b24app.bitrix import oauth
@@ -361,3 +362,84 @@ def test_an_opening_from_the_new_address_of_a_known_portal_is_proven(sandbox, pe
     opened = portals.open_page(posted(sandbox.open("acme", person.user_id)), ASK)
     assert opened.person == person
     assert opened.person.portal.origin == f"http://{new}"
+
+
+@pytest.mark.parametrize("old_address", ["http://no-such-portal.invalid/rest/", "http://127.0.0.1:1/rest/"])
+def test_an_opening_heals_a_portal_whose_old_address_is_dead(sandbox, person, old_address):
+    Portal.objects.update(endpoint=old_address)
+    opened = portals.open_page(posted(sandbox.open("acme", person.user_id)), ASK)
+    assert opened.person == person
+    assert opened.person.portal.endpoint == sandbox.url("acme", "rest/")
+
+
+def test_an_opening_from_another_address_shows_its_token_to_the_new_one_only(sandbox, person, httpserver):
+    Portal.objects.update(endpoint=httpserver.url_for("/rest/").replace("localhost", "127.0.0.1"))
+    opened = portals.open_page(posted(sandbox.open("acme", person.user_id)), ASK)
+    assert httpserver.log == []
+    assert opened.person.portal.endpoint == sandbox.url("acme", "rest/")
+
+
+def test_the_authorization_server_that_knew_the_token_is_kept(sandbox, bob, settings, httpserver):
+    httpserver.expect_request("/rest/app.info").respond_with_json({"error": "invalid_token"}, status=401)
+    settings.B24_OAUTH_URLS = [httpserver.url_for("").rstrip("/"), *settings.B24_OAUTH_URLS]
+    opened = portals.open_page(posted(sandbox.open("acme", bob), SERVER_ENDPOINT=""), ASK)
+    assert len(httpserver.log) == 1
+    assert opened.person.portal.oauth_url == f"http://{sandbox.oauth}"
+
+
+# -- A lost key
+
+
+@pytest.fixture
+def key_is_lost(settings):
+    """All that was sealed so far can be opened no more."""
+
+    def lose():
+        settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+
+    return lose
+
+
+def test_after_a_lost_key_an_admin_opens_the_app_and_all_is_well_again(sandbox, installing, key_is_lost):
+    person = portals.connect(posted(installing))
+    key_is_lost()
+    with pytest.raises(CredentialRefused, match="unreadable"):
+        credentials.ask(person, lambda client: client.call("profile"))
+    portals.connect(posted(sandbox.open("acme", person.user_id)))
+    assert credentials.ask(person, lambda client: client.call("profile"))
+    token = installing["fields"]["APPLICATION_TOKEN"]
+    assert Portal.objects.get().knows_application_token(token, dates.now())
+
+
+def test_a_pair_that_cannot_be_unsealed_is_not_renewed(person, key_is_lost):
+    key_is_lost()
+    with pytest.raises(CredentialRefused, match="unreadable"):
+        credentials.renew_now(person.credential)
+
+
+# -- The journal of all this
+
+
+def journaled():
+    return list(RestCall.objects.order_by("pk").values_list("method", "code"))
+
+
+def test_every_exchange_of_an_installation_is_journaled(sandbox, installing):
+    portals.check_scope(portals.connect(posted(installing)))
+    assert journaled() == [("oauth/app.info", ""), ("profile", ""), ("oauth/app.info", "")]
+    assert installing["fields"]["AUTH_ID"] not in str(list(RestCall.objects.values()))
+
+
+def test_a_proof_that_failed_is_journaled_with_its_code(sandbox, bob):
+    with pytest.raises(portals.NotProven):
+        portals.open_page(posted(sandbox.open("acme", bob), AUTH_ID="f" * 70), ASK)
+    ((method, code),) = journaled()
+    assert method == "oauth/app.info"
+    assert code
+
+
+def test_asking_where_a_portal_has_moved_to_is_journaled(person, rename):
+    rename()
+    RestCall.objects.all().delete()
+    credentials.ask(person, lambda client: client.call("profile"))
+    assert journaled() == [("profile", "moved"), ("oauth/app.info", ""), ("profile", "")]

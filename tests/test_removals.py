@@ -4,12 +4,14 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from b24app import credentials, dates, deferrals, portals, removals, selections, slices
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import NotInstalled
 from b24app.bitrix.payloads import Event, read_opening
-from b24app.models import Credential, Deferral, Job, OwedReturn, Person, Portal, RestCall
+from b24app.models import Credential, Deferral, Job, JobItem, OwedReturn, Person, Portal, RestCall
 
 Status = Portal.Status
 PERSONAL = ("waiting for parts", "Bob", "Prepare the budget")
@@ -233,3 +235,64 @@ def test_a_portal_that_denies_us_right_after_a_refutation_stays_active(sandbox, 
     with pytest.raises(NotInstalled):
         credentials.ask(person, lambda client: client.call("profile"))
     assert status() == Status.ACTIVE
+
+
+def test_a_suspended_portal_is_asked_about_each_minute_and_later_each_hour(sandbox, asleep, event):
+    sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
+    portal = removals.report(event())
+    assert removals.unconfirmed() == [portal.pk]
+    removals.confirm(portal.pk)
+    now = dates.now()
+    due = {}
+    for seconds in (30, 61, 3601 + 30, 3601 + 61):
+        with time_machine.travel(now + timedelta(seconds=seconds), tick=False):
+            due[seconds] = removals.unconfirmed() == [portal.pk]
+            if due[seconds]:
+                removals.confirm(portal.pk)
+    assert due == {30: False, 61: True, 3631: False, 3662: True}
+
+
+def test_a_suspended_portal_without_a_key_is_left_alone_until_its_tokens_are_to_be_erased(event, admin):
+    portal = removals.report(event())
+    Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
+    assert removals.unconfirmed() == []
+    with time_machine.travel(dates.now() + timedelta(hours=25)):
+        assert removals.unconfirmed() == [portal.pk]
+        removals.confirm(portal.pk)
+        Credential.objects.all().delete()
+    with time_machine.travel(dates.now() + timedelta(hours=27)):
+        assert removals.unconfirmed() == []
+
+
+def test_erasing_a_big_portal_goes_portion_by_portion(sandbox, asleep, event, monkeypatch):
+    monkeypatch.setattr(removals, "PORTION", 1)
+    sandbox.uninstall("acme")
+    portal = removals.report(event())
+    with CaptureQueriesContext(connection) as queries:
+        removals.erase(portal)
+    read = [query["sql"] for query in queries if query["sql"].startswith("SELECT") and "jobitem" in query["sql"]]
+    assert read
+    of_paused_tasks = "status_before"  # few, ever
+    assert all("LIMIT 1" in sql or " IN (" in sql or of_paused_tasks in sql for sql in read)
+    assert OwedReturn.objects.count() == 2
+    assert not any(model.objects.exists() for model in (Person, Credential, Job, JobItem, Deferral))
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_an_erasure_that_was_cut_short_is_completed_by_the_next_attempt(sandbox, asleep, event, monkeypatch, clean):
+    def cut(portal):
+        raise SystemExit
+
+    sandbox.uninstall("acme")
+    portal = removals.report(event(clean=clean))
+    with monkeypatch.context() as cutting:
+        cutting.setattr(removals, "_erase_people", cut)
+        with pytest.raises(SystemExit):
+            removals.confirm(portal.pk)
+    assert status() == Status.SUSPENDED
+    with time_machine.travel(dates.now() + timedelta(minutes=2)):
+        for portal_id in removals.unconfirmed():
+            removals.confirm(portal_id)
+    assert list(Portal.objects.values_list("status", flat=True)) == ([] if clean else [Status.UNINSTALLED])
+    assert OwedReturn.objects.count() == (0 if clean else 2)
+    assert not Person.objects.exists()

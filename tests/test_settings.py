@@ -98,3 +98,9 @@ def test_a_moved_clock_is_refused_unless_this_is_a_demo(run, switch):
     done = run(CHECK, CLOCK_FILE="/tmp/clock", **switch)
     assert done.returncode == (0 if switch else 1), done.stderr
     assert ("defer.E003" in done.stderr) is not bool(switch)
+
+
+@pytest.mark.parametrize("address, seconds", [("https://defer.example", "31536000"), ("http://127.0.0.1:8000", "0")])
+def test_browsers_are_told_to_stay_with_tls_where_our_address_has_it(run, address, seconds):
+    show = ["-c", "from b24app import settings; print(settings.SECURE_HSTS_SECONDS)"]
+    assert run(show, PUBLIC_URL=address).stdout.strip() == seconds

@@ -40,3 +40,9 @@ def test_a_missing_key_is_an_error_and_never_the_sealed_text(settings):
     settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
     with pytest.raises(vault.NotOurs):
         vault.unseal(sealed, "acme:5")
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_text_that_was_cut_does_not_open(cut):
+    with pytest.raises(vault.NotOurs):
+        vault.unseal(vault.seal("secret", "owner")[:-cut], "owner")

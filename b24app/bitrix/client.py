@@ -147,6 +147,13 @@ def parse(reply: http.Reply) -> dict[str, Any]:
     return body
 
 
+def success(answer: Answer | BitrixError) -> Answer:
+    """The answer of a command, or raise the error that it is."""
+    if isinstance(answer, BitrixError):
+        raise answer
+    return answer
+
+
 def encode_query(params: Params) -> str:
     """`params` as PHP's parse_str reads them: nested keys in brackets, lists numbered by position."""
     return "&".join(f"{quote(key, safe='[]')}={quote(value, safe='')}" for key, value in _flat(params))

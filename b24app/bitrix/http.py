@@ -3,8 +3,8 @@
 import ipaddress
 import socket
 import threading
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -16,6 +16,7 @@ from requests_oauthlib import OAuth2Session
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
+from urllib3.response import HTTPResponse
 
 from b24app.bitrix.errors import Refused, Unknown, Unreachable
 
@@ -82,18 +83,19 @@ def post(reach: Reach, url: str, json: dict[str, Any], timeout: float) -> Reply:
     """
     if not reach.admits_url(url):
         raise Refused("address_refused")
-    deadline = time.monotonic() + timeout
     try:
-        with _session(reach).post(
-            url,
-            json=json,
-            withhold_token=True,
-            allow_redirects=False,
-            stream=True,
-            timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
-        ) as response:
-            body = _read(response, deadline)
-            return Reply(response.status_code, body, response.headers.get("Location", ""))
+        with (
+            within(timeout),
+            _session(reach).post(
+                url,
+                json=json,
+                withhold_token=True,
+                allow_redirects=False,
+                stream=True,
+                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+            ) as response,
+        ):
+            return Reply(response.status_code, _read(response), response.headers.get("Location", ""))
     except requests.ConnectTimeout:
         raise Unreachable("connect_timeout") from None
     except requests.Timeout:
@@ -106,25 +108,67 @@ def post(reach: Reach, url: str, json: dict[str, Any], timeout: float) -> Reply:
         raise Unknown(type(error).__name__) from None
 
 
-def _root(error: requests.ConnectionError) -> object:
+def _root(error: Exception) -> object:
     """The urllib3 error inside; `reason` is where a retry wrapper keeps it."""
     inner = error.args[0] if error.args else None
     return getattr(inner, "reason", inner)
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
+def _read(response: requests.Response) -> bytes:
     chunks, size = [], 0
     for chunk in response.iter_content(64 * 1024):
         chunks.append(chunk)
         size += len(chunk)
         if size > BODY_LIMIT:
             raise Unknown("answer_too_large")
-        if time.monotonic() > deadline:
-            raise Unknown("timeout")
     return b"".join(chunks)
 
 
 _local = threading.local()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Cut this thread's exchange when the time is over, however slowly and steadily the answer drips.
+
+    A timeout of a socket would count anew with every byte. Raises requests.Timeout then, whatever the cut led to.
+    """
+    deadline = _local.deadline = Deadline()
+    timer = threading.Timer(seconds, deadline.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        if deadline.is_over and not isinstance(_root(error), NewConnectionError):
+            raise requests.Timeout from error
+        raise
+    else:
+        if deadline.is_over:
+            raise requests.Timeout
+    finally:
+        timer.cancel()
+        _local.deadline = None
+
+
+class Deadline:
+    """When the time is over, whatever is waited for at the watched connection comes to an end."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.watched: socket.socket | None = None
+
+    def watch(self, sock: socket.socket) -> None:
+        self.watched = sock
+        if self.is_over:
+            self.cut()
+
+    def cut(self) -> None:
+        self.is_over = True
+        if self.watched:
+            with suppress(OSError):  # it may have ended by itself
+                # Not the method of an SSLSocket: that one would let a reader go on without TLS.
+                socket.socket.shutdown(self.watched, socket.SHUT_RDWR)
 
 
 def _session(reach: Reach) -> OAuth2Session:
@@ -151,12 +195,26 @@ class GuardedAdapter(HTTPAdapter):
 
 
 def _pool(pool: Any, connection: Any, reach: Reach) -> Any:
-    """A pool class whose connections look where they go."""
+    """A pool class whose connections look where they go, and say when they never came about."""
 
-    def connect(self: HTTPConnection) -> socket.socket:
+    def new_socket(self: HTTPConnection) -> socket.socket:
         return _connect(self, reach)
 
-    guarded = type(f"Guarded{connection.__name__}", (connection,), {"_new_conn": connect})
+    def connect(self: HTTPConnection) -> None:
+        try:
+            connection.connect(self)
+        except OSError as error:  # TLS failed, or took too long: nothing of the request was sent
+            raise NewConnectionError(self, f"no TLS: {error}") from error
+
+    def getresponse(self: Any) -> HTTPResponse:
+        deadline: Deadline | None = getattr(_local, "deadline", None)
+        if deadline:
+            deadline.watch(self.sock)
+        response: HTTPResponse = connection.getresponse(self)
+        return response
+
+    methods = {"_new_conn": new_socket, "connect": connect, "getresponse": getresponse}
+    guarded = type(f"Guarded{connection.__name__}", (connection,), methods)
     return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": guarded})
 
 

@@ -18,7 +18,7 @@ from urllib3.exceptions import NewConnectionError
 
 from b24app.bitrix import http
 from b24app.bitrix.client import parse
-from b24app.bitrix.errors import CredentialRefused, NotRun, Refused, Unknown, error_for
+from b24app.bitrix.errors import CredentialRefused, Expired, NotRun, Refused, Unknown, error_for
 
 TIMEOUT = 10.0  # seconds
 LIFETIME = 3600  # of an access token, in seconds, where an answer does not tell
@@ -48,13 +48,13 @@ class Renewed:
     pair: TokenPair
     member_id: str
     user_id: int | None
-    endpoint: str
 
 
 @dataclass(frozen=True)
 class TokenInfo:
-    """What the authorization server says of an access token: the one trusted answer about it."""
+    """What the authorization `server` says of an access token: the one trusted answer about it."""
 
+    server: str
     client_id: str
     member_id: str
     user_id: int
@@ -110,7 +110,8 @@ def _traded(reach: http.Reach, trade: Callable[[OAuth2Session], dict[str, Any]],
     for hook in ("refresh_token_response", "access_token_response"):
         session.register_compliance_hook(hook, _need_json)
     try:
-        return _renewed(trade(session), now)
+        with http.within(TIMEOUT):
+            return _renewed(trade(session), now)
     except MissingTokenError:
         raise Unknown("no_token_in_answer") from None
     except OAuth2Error as error:
@@ -130,11 +131,12 @@ def token_info(reach: http.Reach, server: str, access_token: str) -> TokenInfo:
     reply = http.post(reach, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT)
     try:
         result = parse(reply)["result"]
-    except Refused as error:
+    except (Expired, Refused) as error:
         raise CredentialRefused(error.code) from None
     try:
         install = result["install"]
         return TokenInfo(
+            server=server,
             client_id=str(result["client_id"]),
             member_id=str(install["member_id"]),
             user_id=int(result["user_id"]),
@@ -180,7 +182,6 @@ def _renewed(answer: dict[str, Any], now: datetime) -> Renewed:
             TokenPair(answer["access_token"], answer["refresh_token"], expiry(answer, now)),
             member_id=str(answer.get("member_id", "")),
             user_id=int(user_id) if user_id is not None else None,
-            endpoint=str(answer.get("client_endpoint", "")),
         )
     except (KeyError, TypeError, ValueError):
         raise Unknown("garbled_token_answer") from None

@@ -12,7 +12,6 @@ from typing import Any
 MEMBER_ID = re.compile(r"[0-9a-zA-Z]{8,64}")
 TOKEN = re.compile(r"[0-9a-zA-Z._-]{8,255}")
 DOMAIN = re.compile(r"[0-9a-zA-Z.-]{1,250}(:[0-9]{1,5})?")
-SID = re.compile(r"[0-9a-zA-Z]{1,64}")
 
 
 class BadPayload(Exception):
@@ -35,7 +34,6 @@ class Opening:
     domain: str
     is_https: bool
     language: str  # Bitrix24's code
-    app_sid: str
     placement: str
     options: Mapping[str, str]
 
@@ -81,7 +79,6 @@ def read_opening(query: Mapping[str, str], form: Mapping[str, str]) -> Opening:
         domain=_or_empty(DOMAIN, query.get("DOMAIN", "")),
         is_https=query.get("PROTOCOL", "1") != "0",
         language=query.get("LANG", "")[:10],
-        app_sid=_or_empty(SID, query.get("APP_SID", "")),
         placement=form.get("PLACEMENT", "DEFAULT")[:60],
         options=_options(form.get("PLACEMENT_OPTIONS", "")),
     )

@@ -114,6 +114,15 @@ def require_our_page(request: HttpRequest) -> None:
         raise PermissionDenied("another site's page")
 
 
+def client_address(request: HttpRequest) -> str:
+    """Where a request comes from. In X-Forwarded-For only what our own proxies have added is believed."""
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+    proxies: int = settings.PROXY_COUNT
+    if 0 < proxies <= len(hops):
+        return hops[-proxies]
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
 # -- Language and time zone ---------------------------------------------------------------------------
 
 
@@ -132,7 +141,7 @@ def speaking_to(person: Person, language: str) -> Iterator[None]:
 def _zone_of(person: Person) -> ZoneInfo:
     try:
         return ZoneInfo(person.zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):  # the portal's zones need not be ours
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the portal's zones need not be ours, "Europe" is a folder
         return ZoneInfo("UTC")
 
 
@@ -156,4 +165,7 @@ class SecurityHeaders:
         response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY.format(ancestors="'none'"))
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         response.headers.setdefault("Cache-Control", "no-store")
+        if settings.SECURE_HSTS_SECONDS:
+            # Django would say so only to requests that look secure; behind a proxy that ends TLS none does.
+            response.headers.setdefault("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}")
         return response

@@ -9,13 +9,14 @@ from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from b24app import dates, deferrals, jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.access import ticketed
 from b24app.web.reconnect import start_url
-from b24app.web.words import task_links, too_many_jobs
+from b24app.web.words import task_links, too_many_jobs, what_it_waits_for
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
 # How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
@@ -61,12 +62,12 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
     try:
         job = deferrals.start(person, selection, form.cleaned_data["reason"], form.cleaned_data["key"])
     except deferrals.NotReady:
-        return _in_dialog(render(request, "_selection_failed.html", {"selection": selection}))
+        return _in_dialog(render(request, "_selection_failed.html"))
     except deferrals.TooManyJobs:
         return _in_dialog(render(request, "_dialog_trouble.html", {"trouble": too_many_jobs()}))
     except deferrals.KeyReused:
         raise SuspiciousOperation("this key stood for another job") from None
-    return _started(request, person, job)
+    return _started(request, person, job, "job-started")
 
 
 def _in_dialog(response: HttpResponse) -> HttpResponse:
@@ -76,10 +77,11 @@ def _in_dialog(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _started(request: HttpRequest, person: Person, job: Job) -> HttpResponse:
-    transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpResponse:
+    """The panel of a job that is new; `told` is the event for the page."""
+    transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     response = render(request, "_job.html", panel(person, job))
-    response["HX-Trigger-After-Swap"] = "job-started"
+    response["HX-Trigger-After-Swap"] = told
     return response
 
 
@@ -87,12 +89,12 @@ def _started(request: HttpRequest, person: Person, job: Job) -> HttpResponse:
 @ticketed
 def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Stop a job; the answer is its panel, with the result when nothing is left to be settled."""
-    job = get_object_or_404(person.jobs, pk=job_id)
+    job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
     if deferrals.stop(job):
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     job.refresh_from_db()
     response = render(request, "_job.html", {**panel(person, job), "announce": True})
-    response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-started"
+    response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-steered"
     return response
 
 
@@ -100,20 +102,22 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 @ticketed
 def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpResponse:
     """Go on with what a finished job left, "cancelled" or "failed", as a new job; pressed twice, it is one."""
-    job = get_object_or_404(person.jobs, pk=job_id)
+    job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
     try:
         following = deferrals.start_again(job, AGAIN[what], f"{what} of {job.pk}")
-    except (deferrals.NotReady, deferrals.TooManyJobs):
-        return render(request, "_job.html", {**panel(person, job), "too_many": too_many_jobs().sentence})
+    except deferrals.NotReady:
+        return render(request, "_job.html", {**panel(person, job), "refusal": gettext("Nothing of this job is left.")})
+    except deferrals.TooManyJobs:
+        return render(request, "_job.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
     deferrals.dismiss(job)
-    return _started(request, person, following)
+    return _started(request, person, following, "job-steered")
 
 
 @require_GET
 @ticketed
 def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """How far a job has come; once it has finished, its whole panel with the result."""
-    job = get_object_or_404(person.jobs, pk=job_id)
+    job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
     said = request.GET.get("said", "")
     context = panel(person, job, int(said) if said.isascii() and said.isdigit() else 0)
     if job.state != Job.State.FINISHED:
@@ -128,7 +132,7 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 @ticketed
 def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Close a result; the answer is the next panel that waits to be seen, mostly none."""
-    deferrals.dismiss(get_object_or_404(person.jobs, pk=job_id))
+    deferrals.dismiss(get_object_or_404(person.jobs.select_related("portal"), pk=job_id))
     response = render(request, "_job.html", panel(person, deferrals.latest_job(person)))
     response["HX-Trigger-After-Swap"] = "job-closed"
     return response
@@ -142,8 +146,11 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
         return {**task_links(person), "job": job, "groups": _groups(job)}
     milestone = job.settled * 4 // job.total * 25
     reconnect_url = start_url(person.portal) if job.waiting_why == Job.Why.PERSON else ""
+    waits = what_it_waits_for(job)
     return {
         "job": job,
+        "waits": waits,
+        "paused": deferrals.paused(job) if waits else 0,
         "reconnect_url": reconnect_url,
         "delay": _delay(job),
         "milestone": milestone,

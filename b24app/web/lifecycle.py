@@ -18,14 +18,24 @@ from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from b24app import credentials, dates, deferrals, jobs, portals, removals, vault
+from b24app import attempts, credentials, dates, deferrals, jobs, portals, removals, vault
+from b24app.attempts import TooManyAttempts
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import AccessLost, BitrixError
 from b24app.bitrix.payloads import BadPayload, Opening, read_event, read_opening
 from b24app.models import Job, PendingOpening, Person, Portal
 from b24app.portals import NotAllowed, NotProven, Opened
 from b24app.web import reconnect
-from b24app.web.access import TICKET_HEADER, Ticket, allow_frame, language_of, require_our_page, speaking_to, ticketed
+from b24app.web.access import (
+    TICKET_HEADER,
+    Ticket,
+    allow_frame,
+    client_address,
+    language_of,
+    require_our_page,
+    speaking_to,
+    ticketed,
+)
 from b24app.web.jobs import panel
 from b24app.web.lists import Listing, list_context
 from b24app.web.words import Trouble, trouble
@@ -71,7 +81,9 @@ def _open(request: HttpRequest) -> HttpResponse:
     listing = Listing.of_opening(opening)
     with translation.override(language_of(opening.language)):
         try:
-            opened = portals.open_page(opening, listing.command())
+            opened = _proven(request, opening, listing.command(), portals.OPENING_TIMEOUT)
+        except TooManyAttempts:
+            return _come_back_later(request, opening)
         except NotProven as error:
             return _refused(request, opening, 403, str(error))
         except AccessLost as error:
@@ -96,8 +108,8 @@ def opening(request: HttpRequest) -> HttpResponse:
     language = language_of(pending.language)
     with translation.override(language):
         try:
-            opened = portals.open_page(pending, listing.command(), credentials.WEB_TIMEOUT)
-        except NotProven:
+            opened = _proven(request, pending, listing.command(), credentials.WEB_TIMEOUT)
+        except (NotProven, TooManyAttempts):
             return HttpResponse(status=401)
         except BitrixError as error:
             return render(request, "_trouble.html", vars(_reopening(trouble(error))))
@@ -114,12 +126,18 @@ def ticket(request: HttpRequest) -> HttpResponse:
     require_our_page(request)
     try:
         fresh = _read_opening(request)
-        opened = portals.open_page(fresh, Command("page", "app.info"), credentials.WEB_TIMEOUT)
-    except (BadPayload, NotProven, BitrixError):
+        opened = _proven(request, fresh, Command("page", "app.info"), credentials.WEB_TIMEOUT)
+    except (BadPayload, NotProven, TooManyAttempts, BitrixError):
         return HttpResponse(status=401)
     _let_jobs_go_on(opened)
     language = language_of(fresh.language)
     return HttpResponse(status=204, headers={TICKET_HEADER: Ticket.issue(opened.person, language).signed()})
+
+
+def _proven(request: HttpRequest, opening: Opening, command: Command, timeout: float) -> Opened:
+    """Prove the opening, unless too many from there have failed lately. Raises TooManyAttempts."""
+    with attempts.counted(opening.member_id, client_address(request)):
+        return portals.open_page(opening, command, timeout)
 
 
 def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
@@ -143,7 +161,7 @@ def _let_jobs_go_on(opened: Opened) -> None:
     """The portal knows this person again; unless it refuses the app's own question, jobs go on at once."""
     person = opened.person
     if not isinstance(opened.answer, AccessLost) and deferrals.resume_waiting(person):
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
 
 
 def _read_opening(request: HttpRequest) -> Opening:
@@ -182,6 +200,16 @@ def _refused(request: HttpRequest, opening: Opening | None, status: int, why: st
         sentence = gettext("Close this page and open it from Bitrix24 again. If that does not help, install the app.")
         response = render(request, "refused.html", {"trouble": Trouble(title, sentence)}, status=status)
     return allow_frame(response, opening.portal_origin if opening else "")
+
+
+def _come_back_later(request: HttpRequest, opening: Opening) -> HttpResponse:
+    """Too many openings from there could not be confirmed: for a minute nobody is asked about another."""
+    logger.warning("security: too many openings that nobody confirmed")
+    sentence = gettext("Wait a minute, then open this page from Bitrix24 again.")
+    context = {"trouble": Trouble(gettext("Too many attempts"), sentence)}
+    response = render(request, "refused.html", context, status=429)
+    response["Retry-After"] = str(int(attempts.MEMORY.total_seconds()))
+    return allow_frame(response, opening.portal_origin)
 
 
 # -- Openings put aside -------------------------------------------------------------------------------
@@ -228,7 +256,10 @@ def install(request: HttpRequest) -> HttpResponse:
     language = language_of(opening.language)
     with translation.override(language):
         try:
-            person = portals.connect(opening)
+            with attempts.counted(opening.member_id, client_address(request)):
+                person = portals.connect(opening)
+        except TooManyAttempts:
+            return _come_back_later(request, opening)
         except NotProven as error:
             return _refused(request, opening, 403, str(error))
         except (NotAllowed, BitrixError) as error:

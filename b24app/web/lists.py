@@ -16,13 +16,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from b24app import credentials, jobs, portals, selections
 from b24app.bitrix import tasks
-from b24app.bitrix.client import Answer, Client, Command
-from b24app.bitrix.errors import AccessLost, BitrixError, error_for
+from b24app.bitrix.client import Answer, Client, Command, success
+from b24app.bitrix.errors import BitrixError
 from b24app.bitrix.payloads import Opening
 from b24app.bitrix.tasks import Page, Sort, TaskFilter
 from b24app.models import Person, Selection
 from b24app.web.access import ticketed
-from b24app.web.words import task_links, trouble
+from b24app.web.words import no_worker, selection_trouble, task_links, trouble
 
 # What the switch above the list offers, and the real statuses behind it.
 SHOWN = {
@@ -69,7 +69,10 @@ class SelectionForm(ListForm):
         return _numbers(self.cleaned_data["ids"])
 
     def clean_excluded(self) -> list[int]:
-        return _numbers(self.cleaned_data["excluded"])
+        excluded = _numbers(self.cleaned_data["excluded"])
+        if len(excluded) > selections.MAX_TASKS:
+            raise forms.ValidationError("more than can be selected")
+        return excluded
 
 
 def _numbers(text: str) -> list[int]:
@@ -159,17 +162,39 @@ class Listing:
 @require_GET
 @ticketed
 def listing(request: HttpRequest, person: Person) -> HttpResponse:
-    wanted = Listing.of_form(ListForm(request.GET), person)
-    try:
-        answer: Answer | BitrixError = credentials.ask(person, lambda client: _page(client, wanted))
-    except BitrixError as error:
-        answer = error
+    wanted, answer = _page_or_last(person, Listing.of_form(ListForm(request.GET), person))
     return render(request, "_list.html", {**list_context(person, wanted, answer), "alone": True})
 
 
-def _page(client: Client, wanted: Listing) -> Answer:
+def _call(client: Client, wanted: Listing) -> Answer:
     command = wanted.command()
     return client.call(command.method, command.params)
+
+
+def _page_or_last(person: Person, wanted: Listing) -> tuple[Listing, Answer | BitrixError]:
+    """The page asked for, or the last one there is when the list has become shorter than that."""
+    answer = _ask(person, wanted)
+    if wanted.page == 1 or isinstance(answer, BitrixError):
+        return wanted, answer
+    try:
+        found = tasks.page_of(answer)
+    except BitrixError as error:
+        return wanted, error
+    if found.tasks:
+        return wanted, answer
+    shorter = replace(wanted, page=min(wanted.page - 1, _pages(found.total)))
+    return shorter, _ask(person, shorter)
+
+
+def _ask(person: Person, wanted: Listing) -> Answer | BitrixError:
+    try:
+        return credentials.ask(person, lambda client: _call(client, wanted))
+    except BitrixError as error:
+        return error
+
+
+def _pages(total: int) -> int:
+    return min(MAX_PAGE, max(1, -(-total // tasks.PAGE_SIZE)))
 
 
 def list_context(person: Person, listing: Listing, answer: Answer | BitrixError) -> dict[str, Any]:
@@ -183,10 +208,10 @@ def list_context(person: Person, listing: Listing, answer: Answer | BitrixError)
         "again": listing.url(),
     }
     try:
-        page = tasks.page_of(_success(answer))
+        page = tasks.page_of(success(answer))
     except BitrixError as error:
         return {**context, "trouble": trouble(error)}
-    pages = min(MAX_PAGE, max(1, -(-page.total // tasks.PAGE_SIZE)))
+    pages = _pages(page.total)
     return {
         **context,
         "tasks": page.tasks,
@@ -199,12 +224,6 @@ def list_context(person: Person, listing: Listing, answer: Answer | BitrixError)
         "columns": {sort.name: _column(listing, sort, name) for sort, name in COLUMNS},
         "scope": _scope(person, listing, page),
     }
-
-
-def _success(answer: Answer | BitrixError) -> Answer:
-    if isinstance(answer, BitrixError):
-        raise answer
-    return answer
 
 
 def _pages_near(page: int, pages: int) -> list[int]:
@@ -248,7 +267,7 @@ def select(request: HttpRequest, person: Person) -> HttpResponse:
     except BitrixError as error:
         return render(request, "_dialog_trouble.html", {"trouble": trouble(error)})
     if selection.state == Selection.State.COLLECTING:
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, person.portal_id))
+        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     return _show(request, selection, form.cleaned_data["total"] or len(selection.wanted_ids))
 
 
@@ -273,11 +292,11 @@ def _show(request: HttpRequest, selection: Selection, total: int) -> HttpRespons
     """A selection as the dialog shows it: how far it has come, what would be done, or why it cannot be."""
     context = {"selection": selection, "total": min(total, selections.MAX_TASKS), "delay": POLL_COLLECTING}
     if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
+        context["waits"] = no_worker() if selections.is_stalled(selection) else ""
         return render(request, "_collecting.html", context)
-    refusal = error_for(selection.why)
-    if selection.state == Selection.State.FAILED and isinstance(refusal, AccessLost):
-        return render(request, "_dialog_trouble.html", {"trouble": trouble(refusal)})
-    if selection.state != Selection.State.READY or not selections.is_alive(selection):
+    if selection.state == Selection.State.FAILED:
+        return render(request, "_dialog_trouble.html", {"trouble": selection_trouble(selection.why)})
+    if not selections.is_alive(selection):
         return render(request, "_selection_failed.html", context)
     forecast = selections.forecast(selection)
     context |= {"forecast": forecast, "will_skip": forecast.total - forecast.to_send}

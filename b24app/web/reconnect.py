@@ -107,7 +107,7 @@ def _connect(portal: Portal, code: str) -> Result:
         what = trouble(error)
         return Result(what.title, what.sentence, 403 if isinstance(error, AccessLost) else 503, again, what.code)
     if deferrals.resume_waiting(person):
-        transaction.on_commit(lambda: jobs.hint(jobs.run_slice, portal.pk))
+        transaction.on_commit(lambda: jobs.hint_at_work(portal.pk))
     with translation.override(language_of(person.language)):
         sentence = gettext("Connected as %(name)s. Waiting jobs go on. You can go back to Bitrix24.")
         return Result(gettext("Bitrix24 knows you again"), sentence % {"name": person.name})

@@ -8,7 +8,7 @@ from django.utils import formats, timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
-from b24app import dates, deferrals, refusals
+from b24app import dates, deferrals, refusals, selections
 from b24app.bitrix import tasks
 from b24app.bitrix.errors import (
     AccessLost,
@@ -17,8 +17,9 @@ from b24app.bitrix.errors import (
     OperatingLimit,
     Refused,
     TooManyRequests,
+    error_for,
 )
-from b24app.models import Job, JobItem, Person
+from b24app.models import Credential, Job, JobItem, Person
 
 register = template.Library()
 
@@ -58,7 +59,6 @@ WAITS = {
     Job.Why.PAYMENT: gettext_lazy("The app is not paid for; looking again every day, and when anybody is let in."),
     Job.Why.SCOPE: gettext_lazy("The app lacks a permission; looking again every day, and when anybody is let in."),
     Job.Why.CONFIRM: gettext_lazy("An administrator has to confirm the app in Bitrix24; looking again every hour."),
-    Job.Why.DENIED: gettext_lazy("An administrator has refused the app in Bitrix24; looking again every day."),
     Job.Why.OVERLOAD: gettext_lazy("Bitrix24 has blocked the app for a while; looking again every hour."),
     Job.Why.DELETED: gettext_lazy("This Bitrix24 is said to be deleted; looking again every day."),
     Job.Why.ACCESS: gettext_lazy("Bitrix24 does not let the app in at the moment. Ask your administrator."),
@@ -92,10 +92,6 @@ REFUSALS = {
     Job.Why.CONFIRM: (
         gettext_lazy("An administrator has to confirm the app"),
         gettext_lazy("Bitrix24 has asked for it in its notifications. Running jobs wait for it."),
-    ),
-    Job.Why.DENIED: (
-        gettext_lazy("An administrator has refused the app"),
-        gettext_lazy("Ask your administrator to allow it in Bitrix24. Running jobs wait for it."),
     ),
     Job.Why.OVERLOAD: (
         gettext_lazy("Bitrix24 has blocked the app for a while"),
@@ -158,14 +154,16 @@ def status_word(status: int) -> str:
     return gettext("In progress") if status == tasks.IN_PROGRESS else gettext("Pending")
 
 
-@register.filter
 def what_it_waits_for(job: Job) -> str:
     """Why an unfinished job does not move at the moment; "" when it does."""
-    if why := deferrals.waits_for(job):
-        return str(WAITS[why])
     if deferrals.is_stalled(job):
-        return gettext("No worker is running. The tasks are safe; going on as soon as one starts.")
-    return ""
+        return no_worker()
+    why = deferrals.waits_for(job)
+    return str(WAITS[why]) if why else ""
+
+
+def no_worker() -> str:
+    return gettext("No worker is running. The tasks are safe; going on as soon as one starts.")
 
 
 @register.filter
@@ -201,6 +199,15 @@ class Trouble:
 def too_many_jobs() -> Trouble:
     sentence = gettext("Four of your jobs are not finished yet. Stop one, or wait until one has finished.")
     return Trouble(gettext("Too many jobs at once"), sentence, "again")
+
+
+def selection_trouble(code: str) -> Trouble:
+    """What kept a selection from being collected, by the code that is written on it."""
+    if code == Credential.State.NEEDS_REOPEN:
+        return trouble(CredentialRefused(code))
+    if code == selections.OURS:
+        return Trouble(gettext("Something went wrong on our side."), gettext("Nothing was changed."), "again")
+    return trouble(error_for(code))
 
 
 def trouble(error: BitrixError) -> Trouble:

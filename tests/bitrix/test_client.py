@@ -1,7 +1,9 @@
+import contextlib
 import json
 import pickle
 import socket
 import threading
+import time
 
 import pytest
 
@@ -20,6 +22,7 @@ from b24app.bitrix.errors import (
     Refused,
     TooManyRequests,
     Unknown,
+    Unreachable,
     error_for,
 )
 from tests.bitrix.conftest import PAYLOADS
@@ -110,6 +113,24 @@ def test_a_refused_connection_ran_nothing(reach):
         client.call("profile")
 
 
+def test_a_connection_that_speaks_no_tls_ran_nothing(reach):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def babble():
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=babble, daemon=True)
+        thread.start()
+        client = Client(f"https://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, reach, timeout=1.0)
+        with pytest.raises(Unreachable):
+            client.call("tasks.task.defer", {"taskId": 1})
+        thread.join(5)
+
+
 def test_a_connection_that_breaks_after_the_request_may_have_been_an_effect(reach):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
@@ -127,7 +148,12 @@ def test_a_connection_that_breaks_after_the_request_may_have_been_an_effect(reac
         thread.join(5)
 
 
-def test_a_slow_drip_ends_at_the_deadline(reach):
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+OPEN_HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("head, drop", [(HEAD, b" " * 70_000), (HEAD, b" "), (OPEN_HEAD, b" "), (b"HTTP/1.1 ", b"2")])
+def test_a_slow_drip_ends_at_the_deadline(reach, head, drop):
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
@@ -135,16 +161,19 @@ def test_a_slow_drip_ends_at_the_deadline(reach):
         def drip():
             connection, _ = server.accept()
             connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-            while not stop.wait(0.1):
-                connection.sendall(b" " * 70_000)
+            connection.sendall(head)
+            with contextlib.suppress(OSError):
+                while not stop.wait(0.1):
+                    connection.sendall(drop)
             connection.close()
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
         client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, reach, timeout=0.5)
-        with pytest.raises(Unknown):
+        started = time.monotonic()
+        with pytest.raises(Unknown, match="timeout"):
             client.call("profile")
+        assert time.monotonic() - started < 2
         stop.set()
         thread.join(5)
 

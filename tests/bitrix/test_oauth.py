@@ -1,3 +1,6 @@
+import contextlib
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,7 +28,6 @@ def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(reach, server, answ
     assert renewed.pair.refresh == "3s6lr4kr3cv2od4v853gvrchb875bwxb"
     assert renewed.pair.expires_at == NOW + timedelta(hours=1)
     assert (renewed.member_id, renewed.user_id) == ("a223c6b3710f85df22e9377d6c4f7553", 5)
-    assert renewed.endpoint == "https://acme.bitrix24.com/rest/"
 
 
 def test_an_answer_without_expires_and_user_is_accepted(reach, server, answering):
@@ -84,3 +86,27 @@ def test_a_garbled_app_info_proves_nothing(reach, server, answering):
     answering(body={"result": {"client_id": "app.1"}})
     with pytest.raises(Unknown):
         oauth.token_info(reach, server, "token")
+
+
+def test_a_dripping_token_answer_ends_at_the_deadline(reach, monkeypatch):
+    monkeypatch.setattr(oauth, "TIMEOUT", 0.5)
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def drip():
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            with contextlib.suppress(OSError):
+                while not stop.wait(0.1):
+                    connection.sendall(b" ")
+            connection.close()
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(Unknown, match="Timeout"):
+            refresh(reach, address)
+        stop.set()
+        thread.join(5)

@@ -3,12 +3,14 @@
 from playwright.sync_api import expect
 
 OWE = """
+from datetime import timedelta
 from b24app import dates
 from b24app.models import OwedReturn, Portal
 now = dates.now()
+kept = now + timedelta(days=1)
 for task in (11, 12):
     OwedReturn.objects.create(
-        portal=Portal.objects.get(), task_id=task, previous_status=3, deferred_at=now, kept_until=now
+        portal=Portal.objects.get(), task_id=task, previous_status=3, deferred_at=now, kept_until=kept
     )
 """
 

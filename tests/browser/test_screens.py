@@ -172,3 +172,67 @@ def test_nothing_sticks_out_sideways(desk, tasks, page, language, defer):
         for element in (".shell", ".scroll", "dialog"):
             sideways = f"(e => e.scrollWidth - e.clientWidth)(document.querySelector('{element}'))"
             assert desk.own().evaluate(sideways) <= 0
+
+
+def test_a_dialog_that_cannot_be_filled_says_so_itself_and_can_be_tried_again(desk, tasks, page, console):
+    tasks(2)
+    console.expected += ["500", "htmx:responseError"]
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    page.route("**/selections/", lambda route: route.fulfill(status=500, body=""), times=1)
+    button(frame, "Defer…").click()
+    dialog = frame.get_by_role("dialog")
+    expect(dialog.get_by_text("Something went wrong on our side.")).to_be_visible()
+    button(dialog, "Try again").click()
+    expect(button(dialog, "Defer 2 tasks")).to_be_visible()
+    expect(dialog.get_by_text("Something went wrong on our side.")).to_be_hidden()
+    page.route("**/jobs/", lambda route: route.fulfill(status=500, body=""), times=1)
+    button(dialog, "Defer 2 tasks").click()
+    button(dialog, "Try again").click()
+    expect(frame.get_by_role("heading", name="2 deferred")).to_be_visible(timeout=30_000)
+    expect(frame.get_by_text("Something went wrong on our side.")).to_be_hidden()
+
+
+def test_whoever_waits_for_a_selection_or_a_job_is_left_where_they_are(desk, tasks, app, page):
+    tasks(60)
+    frame = desk.open_above_the_list()
+    app.stop("worker")
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Select all 60 that match").click()
+    button(frame, "Defer…").click()
+    dialog = frame.get_by_role("dialog")
+    expect(dialog.get_by_text("Collecting…")).to_be_visible()
+    button(dialog, "Cancel").focus()
+    with page.expect_response(lambda answer: "/selections/" in answer.url):
+        pass
+    with page.expect_response(lambda answer: "/selections/" in answer.url):
+        pass
+    expect(button(dialog, "Cancel")).to_be_focused()
+    button(dialog, "Cancel").click()
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Clear").click()
+    frame.get_by_role("checkbox", name="Select: ").first.check()
+    button(frame, "Defer…").click()
+    button(frame, "Defer 1 task").click()
+    frame.get_by_role("checkbox", name="Select: ").last.check()
+    button(frame, "Stop").focus()
+    with page.expect_response(lambda answer: "/jobs/" in answer.url):
+        pass
+    expect(button(frame, "Stop")).to_be_focused()
+    button(frame, "Stop").click()
+    expect(frame.get_by_role("heading", name="0 deferred · 1 not started")).to_be_visible()
+    expect(frame.get_by_text("1 selected", exact=True)).to_be_visible()
+
+
+def test_a_dialog_without_a_connection_says_so_itself_and_goes_on_by_itself(desk, tasks, page, console):
+    tasks(2)
+    console.expected += ["ERR_INTERNET_DISCONNECTED", "htmx:sendError", "htmx:afterRequest"]
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    page.context.set_offline(True)
+    button(frame, "Defer…").click()
+    dialog = frame.get_by_role("dialog")
+    expect(dialog.get_by_text("No connection. Trying again by itself.")).to_be_visible()
+    page.context.set_offline(False)
+    expect(button(dialog, "Defer 2 tasks")).to_be_visible()
+    expect(dialog.get_by_text("No connection. Trying again by itself.")).to_be_hidden()

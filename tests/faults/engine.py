@@ -37,10 +37,15 @@ class Engine:
 
     def slice(self, person):
         """One slice; the seconds until the next one, None for never."""
-        from b24app import slices
+        from b24app import dates, slices
+        from b24app.models import Portal
 
         slices.run(person.portal_id)
-        return slices.seconds_until_work(person.portal_id)
+        seconds = slices.seconds_until_work(person.portal_id)
+        parked_until = Portal.objects.values_list("parked_until", flat=True).get(pk=person.portal_id)
+        if seconds is None and parked_until:  # the sweep's business
+            return (parked_until - dates.now()).total_seconds()
+        return seconds
 
     def work(self, *people, until=None):
         """Slices for these people's portals to the very end, or until `until` holds; then the oracle speaks."""

@@ -94,8 +94,11 @@ def test_an_admin_who_lost_the_rights_decides_nothing_more(sandbox, running, adm
 
 OWE = """
 import json
+from datetime import timedelta
+from datetime import timedelta
 from b24app import dates
 from b24app.models import OwedReturn, Portal
 now = dates.now()
-OwedReturn.objects.create(portal=Portal.objects.get(), deferred_at=now, kept_until=now, **json.loads({owed!r}))
+kept = now + timedelta(days=1)
+OwedReturn.objects.create(portal=Portal.objects.get(), deferred_at=now, kept_until=kept, **json.loads({owed!r}))
 """

@@ -60,7 +60,7 @@ class Visitor:
 def hints(monkeypatch):
     """The portals that a worker was told to look at; nobody is told in truth."""
     told = []
-    monkeypatch.setattr(jobs, "hint", lambda job, subject_id: told.append(subject_id))
+    monkeypatch.setattr(jobs, "hint", lambda job, subject_id, seconds=0.0: told.append(subject_id) or True)
     return told
 
 

@@ -135,3 +135,9 @@ def test_a_portal_that_we_know_is_not_framed_by_whoever_uses_its_name(bob, sandb
     sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
     answer = bob.post_opening("/placement/", opening)
     assert "evil.example" not in answer["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("seconds, header", [(0, None), (31536000, "max-age=31536000")])
+def test_browsers_are_told_to_stay_with_tls_also_behind_a_proxy_that_ends_it(client, settings, seconds, header):
+    settings.SECURE_HSTS_SECONDS = seconds
+    assert client.get("/healthz").headers.get("Strict-Transport-Security") == header

@@ -11,6 +11,8 @@ from b24app.models import Job, JobItem, Lease, Portal, Selection
 
 pytestmark = pytest.mark.django_db
 
+LONG_AGO = "2020-01-01T00:00:00Z"
+
 
 @pytest.fixture
 def at_list(bob):
@@ -115,7 +117,6 @@ def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
         (Job.Why.PAYMENT, "not paid for; looking again every day"),
         (Job.Why.SCOPE, "lacks a permission; looking again every day"),
         (Job.Why.CONFIRM, "has to confirm the app in Bitrix24; looking again every hour"),
-        (Job.Why.DENIED, "has refused the app in Bitrix24; looking again every day"),
         (Job.Why.OVERLOAD, "blocked the app for a while; looking again every hour"),
         (Job.Why.DELETED, "said to be deleted; looking again every day"),
         (Job.Why.ACCESS, "Ask your administrator"),
@@ -140,6 +141,54 @@ def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):
     assert "No worker" not in at_list.get(watched).text
 
 
+def test_it_says_so_when_nobody_comes_back_to_a_job_that_has_waited(at_list, tasks, settings):
+    at_list.start(tasks(1))
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    overdue = dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PORTAL, waiting_until=dates.now())
+    assert "does not answer" in at_list.get(watched).text
+    Job.objects.update(waiting_until=overdue)
+    assert "No worker is running" in at_list.get(watched).text
+    Portal.objects.update(last_slice_at=dates.now())
+    assert "does not answer" in at_list.get(watched).text
+
+
+def test_a_job_that_waits_for_its_person_misses_no_worker(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON, waiting_until=None, created_at=LONG_AGO)
+    assert "No worker" not in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+
+
+def test_nobody_coming_to_a_parked_portal_whose_time_is_over_is_said_too(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(created_at=LONG_AGO)
+    Portal.objects.update(parked_until=LONG_AGO, parked_why=Job.Why.PLAN)
+    assert "No worker is running" in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+
+
+def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, tasks):
+    at_list.start(tasks(4))
+    watched = f"/jobs/{Job.objects.get().pk}/"
+    first, second, third, _ = JobItem.objects.order_by("pk")
+    JobItem.objects.filter(pk__in=[first.pk, second.pk]).update(step=JobItem.Step.PAUSED)
+    JobItem.objects.filter(pk=third.pk).update(step=JobItem.Step.PAUSED, state=JobItem.State.FAILED)
+    assert "paused and will" not in at_list.get(watched).text
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.LIMIT)
+    assert "2 tasks are paused and will be deferred or started again." in at_list.get(watched).text
+    assert "2 задачи приостановлены" in at_list.open(language="ru").text
+    JobItem.objects.filter(pk=first.pk).update(step=JobItem.Step.NONE)
+    at_list.open()
+    assert "1 task is paused and will be deferred or started again." in at_list.get(watched).text
+
+
+def test_what_can_be_pressed_while_a_job_is_polled_keeps_its_id_and_so_the_focus(at_list, tasks):
+    at_list.start(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON)
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert re.findall(r'<(?:button|a) id="(\w+)"', text) == ["stop", "reopen", "reconnect"]
+    assert len(re.findall(r"<(?:button|a) ", text)) == 3
+
+
 def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks, sandbox):
     eve = sandbox.user("acme", name="Eve")
     kept = sandbox.tasks("acme", count=1, creator=eve, status=3, auditors=[bob.user], title="Hers")
@@ -154,6 +203,14 @@ def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks
     path = f"/company/personal/user/{bob.user}/tasks/task/view/{kept[0]}/"
     assert f'href="http://{sandbox.portals["acme"]}{path}" data-path="{path}"' in text
     assert ">Hers</a>" in text
+
+
+def test_what_was_deferred_already_says_since_when(at_list, tasks):
+    at_list.start(tasks(1, status=6) + tasks(1, status=5))
+    work(at_list)
+    JobItem.objects.update(changed_at="2020-01-02T20:00:00Z")
+    text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert text.count("since Jan 2, 2020, 20:00") == 1
 
 
 def test_a_task_left_paused_comes_first(at_list, tasks):
@@ -240,6 +297,17 @@ def test_a_stopped_job_says_what_was_not_started_and_offers_to_continue(at_list,
     assert rest.done == 3
 
 
+def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
+    """Starting clears what is ticked; whoever stops or goes on with a job may have ticked other tasks since."""
+    assert at_list.start(tasks(2))["HX-Trigger-After-Swap"] == "job-started"
+    job = Job.objects.get()
+    lease = Lease.take(job.portal_id)
+    assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-steered"
+    lease.release()
+    assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-finished"
+    assert at_list.post(f"/jobs/{job.pk}/again/cancelled/")["HX-Trigger-After-Swap"] == "job-steered"
+
+
 def test_what_failed_can_be_tried_again(at_list, tasks, sandbox):
     sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=1)
     at_list.start(tasks(2))
@@ -259,6 +327,23 @@ def test_a_fifth_job_is_answered_in_the_dialog_and_not_started(at_list, tasks):
     assert "Too many jobs at once" in answer.text
     assert answer.headers["HX-Retarget"] == "#dialog-body"
     assert Job.objects.count() == 4
+
+
+def test_going_on_with_a_fifth_job_says_that_there_are_too_many(at_list, tasks):
+    at_list.start(tasks(1), key="first" * 4)
+    job = Job.objects.get()
+    at_list.post(f"/jobs/{job.pk}/stop/")
+    for number in range(4):
+        at_list.start(tasks(1), key=f"key-{number}" * 4)
+    assert "Four of your jobs" in at_list.post(f"/jobs/{job.pk}/again/cancelled/").text
+
+
+def test_going_on_with_a_job_that_left_nothing_says_so(at_list, tasks):
+    at_list.start(tasks(1))
+    work(at_list)
+    answer = at_list.post(f"/jobs/{Job.objects.get().pk}/again/failed/").text
+    assert "Nothing of this job is left." in answer
+    assert "Four of your jobs" not in answer
 
 
 @pytest.mark.parametrize("act", ["stop/", "again/failed/", "again/cancelled/"])

@@ -9,7 +9,7 @@ import time_machine
 from django.test import Client
 
 from b24app import dates
-from b24app.models import Credential, Job, PendingOpening, Person, Portal
+from b24app.models import Credential, FailedProof, Job, PendingOpening, Person, Portal
 
 pytestmark = pytest.mark.django_db
 
@@ -91,7 +91,7 @@ def test_the_main_address_opens_the_app_as_well(bob, tasks):
 
 
 def test_a_slow_portal_gets_a_skeleton_first_and_the_rest_once(bob, tasks, sandbox, monkeypatch):
-    monkeypatch.setattr("b24app.portals.open_page.__defaults__", (0.3,))
+    monkeypatch.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
     tasks(title="Mine")
     bob.open()
     sandbox.fault("batch", "late", seconds=1, times=1)
@@ -127,7 +127,6 @@ REFUSALS = [
     ("PAYMENT_REQUIRED", "not paid for", "не оплачено"),
     ("insufficient_scope", "A permission is missing", "Не хватает прав"),
     ("METHOD_CONFIRM_WAITING", "has to confirm the app", "должен подтвердить"),
-    ("METHOD_CONFIRM_DENIED", "has refused the app", "запретил приложение"),
     ("OVERLOAD_LIMIT", "blocked the app for a while", "на время заблокировал"),
     ("PORTAL_DELETED", "This Bitrix24 was deleted", "Этот Битрикс24 удалён"),
     ("authorization_error", "does not let you in", "вас не пускает"),
@@ -338,3 +337,55 @@ def test_signs_of_life(path):
 def test_it_is_not_ready_while_migrations_are_missing(monkeypatch):
     monkeypatch.setattr("django.db.migrations.executor.MigrationExecutor.migration_plan", lambda *args: ["one"])
     assert Client().get("/readyz").status_code == 503
+
+
+# -- Forged openings in numbers
+
+
+def forged(bob):
+    opening = bob.opening()
+    opening["fields"]["AUTH_ID"] = "f" * 70
+    return opening
+
+
+def test_forged_openings_are_turned_away_before_the_portal_is_asked(bob, sandbox):
+    bob.open()
+    answers = [bob.post_opening("/placement/", forged(bob)).status_code for _ in range(5)]
+    asked = len(sandbox.requests("acme")) + len(sandbox.requests(None))
+    turned_away = bob.post_opening("/placement/", forged(bob))
+    assert answers == [403] * 5
+    assert (turned_away.status_code, turned_away["Retry-After"]) == (429, "60")
+    assert "Too many attempts" in turned_away.text
+    assert bob.post_opening("/install/", forged(bob)).status_code == 429
+    assert bob.post_opening("/ticket/", forged(bob)).status_code == 401
+    assert len(sandbox.requests("acme")) + len(sandbox.requests(None)) == asked
+
+
+def test_forgeries_shut_nobody_out_who_comes_from_elsewhere_or_a_minute_later(bob, settings):
+    settings.PROXY_COUNT = 1
+    for _ in range(6):
+        bob.post_opening("/placement/", forged(bob), **{"X-Forwarded-For": "192.0.2.1"})
+    mine = {"X-Forwarded-For": "192.0.2.1, 198.51.100.7"}
+    assert bob.post_opening("/placement/", bob.opening(), **mine).status_code == 200
+    theirs = {"X-Forwarded-For": "198.51.100.7, 192.0.2.1"}
+    assert bob.post_opening("/placement/", bob.opening(), **theirs).status_code == 429
+    FailedProof.objects.update(at=dates.now() - timedelta(seconds=61))
+    assert bob.post_opening("/placement/", bob.opening(), **theirs).status_code == 200
+
+
+def test_an_invented_address_does_not_help_where_no_proxy_is_ours(bob):
+    answers = [
+        bob.post_opening("/placement/", forged(bob), **{"X-Forwarded-For": f"192.0.2.{n}"}).status_code
+        for n in range(6)
+    ]
+    assert answers == [403] * 5 + [429]
+
+
+def test_naming_one_portal_after_the_other_ends_too(bob, monkeypatch):
+    monkeypatch.setattr("b24app.attempts.FAILURES_IN_ALL", 3)
+    answers = []
+    for n in range(4):
+        opening = forged(bob)
+        opening["fields"]["member_id"] = f"{n}" * 32
+        answers.append(bob.post_opening("/placement/", opening).status_code)
+    assert answers == [403, 403, 403, 429]

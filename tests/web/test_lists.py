@@ -1,11 +1,12 @@
 """The list of tasks, and selections made from it."""
 
 import re
+from datetime import timedelta
 
 import pytest
 
-from b24app import slices
-from b24app.models import Person, Selection
+from b24app import dates, slices
+from b24app.models import Lease, Person, Selection
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +70,17 @@ def test_the_columns_sort_both_ways_and_say_how(at_list, tasks):
     assert titles(at_list.get(link(page, "sort-deadline"))) == ["B", "C", "A"]
 
 
+def test_a_table_says_what_its_parts_are_however_they_are_laid_out(at_list, tasks):
+    tasks(1)
+    table = re.search(r"<table.*</table>", at_list.get("/tasks/").text, re.DOTALL).group()
+    parts = re.findall(r'<(table|thead|tbody|tr|th|td)\b(?: role="(\w+)")?', table)
+    roles = {"table": {"table"}, "thead": {"rowgroup"}, "tbody": {"rowgroup"}, "tr": {"row"}, "td": {"cell"}}
+    assert {tag: {role for other, role in parts if other == tag} for tag, _ in parts} == {
+        **roles,
+        "th": {"columnheader", "rowheader"},
+    }
+
+
 def test_an_overdue_task_says_by_how_much_in_words(at_list, tasks):
     tasks(deadline=-3 * 86400 - 60)
     assert "− 3\xa0days" in at_list.get("/tasks/").text
@@ -80,8 +92,9 @@ def test_a_deadline_is_shown_in_the_persons_zone(visit, sandbox):
     assert "Jan 2, 2030, 05:00" in ann.open().text
 
 
-def test_a_zone_that_does_not_exist_is_no_obstacle(at_list, tasks):
-    Person.objects.update(zone="Mars/Olympus")
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "../UTC"])
+def test_a_zone_that_does_not_exist_is_no_obstacle(at_list, tasks, zone):
+    Person.objects.update(zone=zone)
     tasks(title="Dig", deadline="2030-01-01T20:00:00+00:00")
     assert "Jan 1, 2030, 20:00" in at_list.get("/tasks/").text
 
@@ -105,6 +118,18 @@ def test_an_empty_list_says_whether_the_filter_is_the_reason(at_list):
     filtered = at_list.get("/tasks/", {"title": "nothing"}).text
     assert "No tasks match" in filtered
     assert "Clear filter" in filtered
+
+
+def test_a_page_that_is_no_longer_there_is_the_last_one_instead(at_list, tasks):
+    tasks(60)
+    shown = at_list.get("/tasks/", {"page": "4"})
+    assert "Tasks, page 2 of 2" in shown.text
+    assert len(titles(shown)) == 10
+    assert 'data-page="2"' in shown.text
+
+
+def test_a_far_page_of_an_empty_list_is_empty(at_list):
+    assert "No tasks in progress here" in at_list.get("/tasks/", {"page": "2"}).text
 
 
 @pytest.mark.parametrize("wrong", [{"page": "0"}, {"page": "x"}, {"sort": "ID"}, {"shown": "all"}, {"owner": "-1"}])
@@ -168,6 +193,17 @@ def test_everything_that_matches_is_collected_by_a_worker(
     assert "Defer 120 tasks" in at_list.get(poll).text
 
 
+def test_a_selection_that_nobody_collects_says_so(at_list, bob, tasks, settings):
+    tasks(3)
+    answer = at_list.post("/selections/", {"everything": "1", "total": "3"})
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "No worker" not in at_list.get(poll).text
+    Selection.objects.update(created_at=dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    assert "No worker is running" in at_list.get(poll).text
+    Lease.take(bob.person.portal_id)
+    assert "No worker" not in at_list.get(poll).text
+
+
 def test_what_was_unticked_is_left_out_of_everything(at_list, bob, tasks):
     ids = tasks(60)
     left_out = ids[:50]
@@ -177,6 +213,26 @@ def test_what_was_unticked_is_left_out_of_everything(at_list, bob, tasks):
     poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
     assert "Defer 10 tasks" in at_list.get(poll).text
     assert set(Selection.objects.get().tasks.values_list("task_id", flat=True)) == set(ids[50:])
+
+
+def test_no_more_can_be_left_out_than_can_be_selected(at_list):
+    def leave_out(count):
+        return at_list.post("/selections/", {"everything": "1", "excluded": ",".join(map(str, range(1, count + 1)))})
+
+    assert leave_out(5000).status_code == 200
+    assert leave_out(5001).status_code == 400
+    assert Selection.objects.count() == 1
+
+
+@pytest.mark.parametrize("search", ["$result[c0]", "Pay $$total[c0] now", "$result["])
+def test_a_search_that_looks_like_a_reference_means_the_same_in_list_and_selection(at_list, bob, tasks, search):
+    tasks(2, title=f"{search}!")
+    tasks(3, title="Paint")
+    assert len(titles(at_list.get("/tasks/", {"title": search}))) == 2
+    answer = at_list.post("/selections/", {"everything": "1", "title": search, "total": "2"})
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "Defer 2 tasks" in at_list.get(poll).text
 
 
 @pytest.mark.parametrize(
@@ -196,12 +252,33 @@ def test_a_portal_that_does_not_answer_keeps_no_selection(at_list, tasks, sandbo
     assert not Selection.objects.exists()
 
 
-def test_a_selection_that_could_not_be_collected_says_so(at_list, bob, sandbox):
+@pytest.mark.parametrize(
+    "why, words, press",
+    [
+        ("ERROR_CORE", "You may not see this list", "Cancel"),
+        ("PAYMENT_REQUIRED", "not paid for", "Try again"),
+        ("invalid_grant", "wants to see you again", "Open again"),
+        ("needs_reopen", "wants to see you again", "Open again"),
+        ("internal", "Something went wrong on our side.", "Try again"),
+    ],
+)
+def test_a_selection_that_could_not_be_collected_says_why_and_what_to_do(at_list, why, words, press):
+    answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
+    Selection.objects.update(state=Selection.State.FAILED, why=why)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    dialog = at_list.get(poll).text
+    assert words in dialog
+    assert f">{press}</button>" in dialog
+    assert 'class="code">invalid' not in dialog
+    assert "needs_reopen" not in dialog
+
+
+def test_a_selection_that_the_portal_refuses_to_list_keeps_its_word_for_that(at_list, bob, sandbox):
     answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
     sandbox.fault("batch/*", "error", code="ERROR_CORE", description="", status=400)
     slices.run(bob.person.portal_id)
     poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
-    assert "This selection cannot be used" in at_list.get(poll).text
+    assert "ERROR_CORE" in at_list.get(poll).text
 
 
 def test_a_foreign_selection_is_not_found(at_list, tasks, visit):

@@ -1,5 +1,7 @@
 """After a reinstall: what an administrator is told of, and may decide."""
 
+from datetime import timedelta
+
 import pytest
 
 from b24app import dates
@@ -17,7 +19,11 @@ def ada(visit):
     now = dates.now()
     for task in (11, 12):
         OwedReturn.objects.create(
-            portal=admin.person.portal, task_id=task, previous_status=3, deferred_at=now, kept_until=now
+            portal=admin.person.portal,
+            task_id=task,
+            previous_status=3,
+            deferred_at=now,
+            kept_until=now + timedelta(days=1),
         )
     return admin
 

@@ -5,6 +5,7 @@ days that named it, oldest first. It holds no credential, no title and nobody's 
 """
 
 import json
+import re
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
@@ -64,7 +65,7 @@ def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
                 "status": call.status,
                 "code": call.code,
                 "milliseconds": call.milliseconds,
-                "params": call.params,
+                "params": masked(call.params),
                 "outcome": call.outcome,
             }
 
@@ -73,12 +74,23 @@ ITEM_FIELDS = [
     *("job", "state", "step", "status_before", "status_seen", "seen_at", "sends", "sent_at"),
     *("code", "vendor_code", "changed_at"),
 ]
+MASK = "***"
+TITLE_IN_COMMAND = re.compile(r"(?<=\[%25TITLE\]=)[^&]*")  # as Client.batch writes it
 DEFERRAL_FIELDS = ["state", "previous_status", "status_changed_at", "created_at"]
 
 
 def exchanges(portal: Portal, job: int | None) -> QuerySet[RestCall]:
     calls = RestCall.objects.filter(portal=portal).order_by("at", "pk")
     return calls if job is None else calls.filter(job=job)
+
+
+def masked(params: Any) -> Any:
+    """The parameters without the words that somebody searched titles for."""
+    if isinstance(params, dict):
+        return {key: MASK if key == "%TITLE" else masked(value) for key, value in params.items()}
+    if isinstance(params, list):
+        return [masked(value) for value in params]
+    return TITLE_IN_COMMAND.sub(MASK, params) if isinstance(params, str) else params
 
 
 def names(params: Any, task: int) -> bool:

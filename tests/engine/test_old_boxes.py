@@ -1,24 +1,17 @@
 """Boxes that defer a task in progress directly, and boxes that know only task.item.*: learned, used, unlearned."""
 
-import time
-
 import pytest
 
-from b24app import deferrals, portals, selections, slices
+from b24app import portals, selections, slices
 from b24app.bitrix.errors import NoSuchMethod
 from b24app.bitrix.payloads import read_opening
 from b24app.bitrix.tasks import TaskFilter
 from b24app.models import Deferral, Job, JobItem, Portal, Selection
 from b24app.web.lists import Listing
+from tests.engine.work import outcomes, work
 
 S, Code = JobItem.State, JobItem.Code
 LEGACY, MODERN = Portal.Dialect.LEGACY, Portal.Dialect.MODERN
-
-
-@pytest.fixture(autouse=True)
-def quick(settings):
-    settings.SETTLE_AFTER, settings.READ_TIMEOUT = 1.0, 10.0
-    settings.TIME_SCALE = 1000.0
 
 
 @pytest.fixture
@@ -31,36 +24,6 @@ def direct_box(sandbox):
 def oldest_box(sandbox, direct_box):
     """acme has no tasks.task.* either, and posts what such boxes post."""
     sandbox.turn({"acme/no_new_tasks": True, "acme/old_post": True})
-
-
-@pytest.fixture
-def tasks(sandbox, person):
-    def make(count, **fields):
-        return sandbox.tasks("acme", count=count, **{"status": 3, "creator": person.user_id, **fields})
-
-    return make
-
-
-@pytest.fixture
-def job_for(person):
-    def ask(task_ids):
-        return deferrals.start(person, selections.select_ticked(person, task_ids), "", f"{task_ids}")
-
-    return ask
-
-
-def work(person, slices_at_most=40):
-    for _ in range(slices_at_most):
-        slices.run(person.portal_id)
-        seconds = slices.seconds_until_work(person.portal_id)
-        if seconds is None:
-            return
-        time.sleep(min(seconds, 2.0))
-    raise AssertionError("the work does not end")
-
-
-def outcomes(job):
-    return {item.task_id: (item.state, item.code) for item in job.items.all()}
 
 
 def changes(sandbox):

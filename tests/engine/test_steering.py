@@ -4,13 +4,9 @@ import pytest
 
 from b24app import deferrals, selections, slices
 from b24app.models import Job, JobItem, Lease
-from tests.test_slices import job_for, quick, tasks, work  # noqa: F401
+from tests.engine.work import outcomes, work
 
 S, Code = JobItem.State, JobItem.Code
-
-
-def outcomes(job):
-    return {item.task_id: (item.state, item.code) for item in job.items.all()}
 
 
 def one_step(person):
@@ -20,7 +16,7 @@ def one_step(person):
 
 
 @pytest.fixture
-def half_done(sandbox, person, tasks, job_for):  # noqa: F811
+def half_done(sandbox, person, tasks, job_for):
     """A job of 12 tasks of which the first batch, five tasks, is done."""
     job = job_for(tasks(12))
     while not sandbox.truth("acme"):
@@ -45,7 +41,7 @@ def test_stopping_twice_and_stopping_a_finished_job_change_nothing(person, half_
     assert half_done.finished_at == finished_at
 
 
-def test_what_was_sent_when_the_job_was_stopped_is_settled(sandbox, person, tasks, job_for):  # noqa: F811
+def test_what_was_sent_when_the_job_was_stopped_is_settled(sandbox, person, tasks, job_for):
     job = job_for(tasks(5))
     sandbox.fault("batch", "drop", skip=1)
     while not sandbox.truth("acme"):
@@ -56,7 +52,7 @@ def test_what_was_sent_when_the_job_was_stopped_is_settled(sandbox, person, task
     assert (job.state, job.done, job.cancelled) == (Job.State.FINISHED, 5, 0)
 
 
-def test_what_we_paused_is_started_again_and_not_deferred(sandbox, person, tasks, job_for):  # noqa: F811
+def test_what_we_paused_is_started_again_and_not_deferred(sandbox, person, tasks, job_for):
     ids = tasks(5)
     job = job_for(ids)
     sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=5)
@@ -95,7 +91,7 @@ def test_a_stopped_job_goes_on_as_a_new_one_over_what_was_left(sandbox, person, 
     assert len(sandbox.truth("acme")) == 24
 
 
-def test_only_what_failed_is_tried_again(sandbox, person, tasks, job_for):  # noqa: F811
+def test_only_what_failed_is_tried_again(sandbox, person, tasks, job_for):
     ids = tasks(4)
     job = job_for(ids)
     sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=2)
@@ -116,7 +112,7 @@ def test_nothing_is_tried_again_where_nothing_failed_or_the_job_still_runs(perso
         deferrals.start_again(half_done, [S.CANCELLED], "again")
 
 
-def test_a_fifth_job_of_one_person_has_to_wait_to_be_asked_for(person, tasks):  # noqa: F811
+def test_a_fifth_job_of_one_person_has_to_wait_to_be_asked_for(person, tasks):
     selection = selections.select_ticked(person, tasks(2))
     jobs = [deferrals.start(person, selection, "", f"key-{number}") for number in range(4)]
     with pytest.raises(deferrals.TooManyJobs):

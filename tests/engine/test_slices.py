@@ -1,56 +1,14 @@
 """The engine against the sandbox, slices called as functions."""
 
-import time
-
 import pytest
 
 from b24app import credentials, dates, deferrals, portals, selections, slices
 from b24app.bitrix.errors import CredentialRefused, Expired
 from b24app.bitrix.tasks import PENDING, TaskFilter
 from b24app.models import Credential, Deferral, Job, JobItem, Lease, LeaseLost, Person, Portal, RestCall, Selection
+from tests.engine.work import outcomes, work
 
 S, Code = JobItem.State, JobItem.Code
-
-
-@pytest.fixture(autouse=True)
-def quick(settings):
-    """Waits of the engine too short to notice, in the order they really have."""
-    settings.SETTLE_AFTER, settings.READ_TIMEOUT = 1.0, 10.0
-    settings.TIME_SCALE = 1000.0
-
-
-@pytest.fixture
-def tasks(sandbox, person):
-    """Make tasks of the person; `tasks(120)` in progress, `tasks(3, status=2)` pending."""
-
-    def make(count, **fields):
-        fields = {"status": 3, "creator": person.user_id, **fields}
-        return sandbox.tasks("acme", count=count, **fields)
-
-    return make
-
-
-@pytest.fixture
-def job_for(person):
-    def ask(task_ids, key="k1"):
-        return deferrals.start(person, selections.select_ticked(person, task_ids), "waiting for parts", key)
-
-    return ask
-
-
-def work(person, slices_at_most=40):
-    """Run slices until nothing is to do, waiting out what the engine waits for."""
-    for _ in range(slices_at_most):
-        slices.run(person.portal_id)
-        seconds = slices.seconds_until_work(person.portal_id)
-        if seconds is None:
-            return
-        time.sleep(min(seconds, 2.0))
-    raise AssertionError("the work does not end")
-
-
-def outcomes(job):
-    return {item.task_id: (item.state, item.code) for item in job.items.all()}
 
 
 def test_it_defers_120_tasks_each_with_one_pause_and_one_defer(sandbox, person, tasks, job_for):

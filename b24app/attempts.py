@@ -1,0 +1,53 @@
+"""Openings that nobody confirmed, counted: each costs the portal that it names a request, and us one to its server."""
+
+import ipaddress
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from b24app import dates
+from b24app.models import FailedProof
+from b24app.portals import NotProven
+
+logger = logging.getLogger(__name__)
+
+MEMORY = timedelta(minutes=1)
+FAILURES_PER_PORTAL = 5  # from one address, within MEMORY
+FAILURES_IN_ALL = 30
+
+
+class TooManyAttempts(Exception):
+    """Nothing more from this address is looked at for a minute. Nobody was asked."""
+
+
+@contextmanager
+def counted(member_id: str, address: str) -> Iterator[None]:
+    """Let an opening of this portal be proven, and remember when that fails. `address` is the client's.
+
+    The address counts, so that nobody can shut a portal's own people out. Raises TooManyAttempts.
+    """
+    network = network_of(address)
+    recent = FailedProof.objects.filter(network=network, at__gt=dates.now() - MEMORY)
+    failed = list(recent.values_list("member_id", flat=True)[:FAILURES_IN_ALL])
+    if len(failed) >= FAILURES_IN_ALL or failed.count(member_id) >= FAILURES_PER_PORTAL:
+        raise TooManyAttempts(member_id)
+    try:
+        yield
+    except NotProven:
+        FailedProof.objects.create(member_id=member_id, network=network, at=dates.now())
+        raise
+
+
+def network_of(address: str) -> str:
+    """Who stands behind an address: itself, or for IPv6 the /64 that one household has to choose from."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+
+
+def forget() -> None:
+    """Delete what no longer counts."""
+    FailedProof.objects.filter(at__lt=dates.now() - MEMORY).delete()

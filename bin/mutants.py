@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Take twelve guards out of the engine, one by one, in a copy of the project: each must turn a named test red.
+
+A guard that nobody would miss is no guard. A patch that does not apply any more, a test that is red without it, or a
+mutant that survives fails the run.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("b24app", "bin", "locale", "static", "templates", "tests")
+FILES = ("manage.py", "pyproject.toml", "gunicorn.conf.py", ".env.example", "README.md", "Makefile")
+TIMEOUT = 300  # seconds for one test
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A guard, the file and text that hold it, what stands there without it, and the test that misses it."""
+
+    guard: str
+    file: str
+    text: str
+    instead: str
+    test: str
+
+
+MUTANTS = [
+    Mutant(
+        "write-ahead commit",
+        "b24app/slices.py",
+        "                state=State.SENT,\n                sent_at=now,",
+        "                sent_at=now,",
+        "tests/faults/test_guards.py::test_the_intent_is_written_before_the_first_byte_leaves",
+    ),
+    Mutant(
+        "version check",
+        "b24app/credentials.py",
+        "    saved = Credential.objects.filter(pk=credential.pk, version=credential.version).update(",
+        "    saved = Credential.objects.filter(pk=credential.pk).update(",
+        "tests/flows/test_refresh.py::test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair"
+        "[sqlite+filesystem]",
+    ),
+    Mutant(
+        "fence",
+        "b24app/models.py",
+        "            lease_owner=self.owner,\n            lease_fence=self.fence,\n            lease_until__gt",
+        "            lease_until__gt",
+        "tests/engine/test_slices.py::test_a_lease_that_was_taken_over_writes_nothing",
+    ),
+    Mutant(
+        "status re-read",
+        "b24app/slices.py",
+        "state=State.PENDING, seen_at__gt=fresh_since)",
+        "state=State.PENDING, seen_at__isnull=False)",
+        "tests/faults/test_guards.py::test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent",
+    ),
+    Mutant(
+        "settle delay",
+        "b24app/slices.py",
+        "        silent_since = dates.now() - timedelta(seconds=settings.SETTLE_AFTER)",
+        "        silent_since = dates.now()",
+        "tests/faults/test_answers.py::test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading[f15-504]",
+    ),
+    Mutant(
+        "step",
+        "b24app/steps.py",
+        "        item.step = Step.PAUSED\n        item.status_seen = tasks.PENDING",
+        "        item.status_seen = tasks.PENDING",
+        "tests/engine/test_slices.py::test_a_task_paused_but_not_deferred_is_in_progress_again",
+    ),
+    Mutant(
+        "due index",
+        "b24app/migrations/0001_initial.py",
+        "condition=models.Q(('state', 'finished'), _negated=True), fields=['portal', 'last_slice_at']",
+        "condition=models.Q(('state', 'nothing')), fields=['portal', 'last_slice_at']",
+        "tests/faults/test_guards.py::test_what_is_due_is_found_by_its_index_however_much_is_finished[postgres+redis]",
+    ),
+    Mutant(
+        "constant-time compare",
+        "b24app/models.py",
+        "compare_digest(secret.encode(), token.encode())",
+        "secret.encode() == token.encode()",
+        "tests/faults/test_guards.py::test_the_application_token_is_compared_in_constant_time",
+    ),
+    Mutant(
+        "idempotency key",
+        "b24app/deferrals.py",
+        "person=person, key=key, digest=digest",
+        "person=person, key=dates.now().isoformat(), digest=digest",
+        "tests/engine/test_slices.py::test_the_same_request_twice_is_one_job",
+    ),
+    Mutant(
+        "host check",
+        "b24app/bitrix/http.py",
+        "return self.local or ip.is_global or any(ip in network for network in self.networks)",
+        "return True",
+        "tests/bitrix/test_client.py::test_addresses_inside_a_network_are_not_connected_to",
+    ),
+    Mutant(
+        "epoch",
+        "b24app/portals.py",
+        "portal_id=portal_id, portal__epoch=epoch,",
+        "portal_id=portal_id,",
+        "tests/web/test_access.py::test_a_ticket_ends_with_the_portals_access",
+    ),
+    Mutant(
+        "sweeper",
+        "b24app/jobs.py",
+        "    for portal_id in slices.portals_with_work():\n        run_slice.delay(portal_id)\n",
+        "",
+        "tests/faults/test_guards.py::test_a_sweep_hints_at_every_portal_with_work",
+    ),
+]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="defer-mutants-") as directory:
+        copy = Path(directory)
+        copy_project(copy)
+        print("Without any change …", flush=True)
+        red = [mutant.test for mutant in MUTANTS if not passes(copy, [mutant.test])]
+        if red:
+            sys.exit("Red as they are, so that they say nothing about the guards:\n" + "\n".join(red))
+        survivors = [mutant.guard for mutant in MUTANTS if not is_missed(copy, mutant)]
+    if survivors:
+        sys.exit(f"Nobody misses: {', '.join(survivors)}.")
+    print(f"All {len(MUTANTS)} guards are missed when they are gone.")
+
+
+def copy_project(to: Path) -> None:
+    for name in COPIED:
+        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, to / name)
+
+
+def is_missed(copy: Path, mutant: Mutant) -> bool:
+    """Whether the mutant's test turns red without the guard; prints the table's row."""
+    started = time.monotonic()
+    with without_guard(copy / mutant.file, mutant):
+        missed = not passes(copy, [mutant.test])
+    took = time.monotonic() - started
+    print(f"{mutant.guard:24}{'red' if missed else 'GREEN':8}{took:4.0f} s  {mutant.test}", flush=True)
+    return missed
+
+
+@contextmanager
+def without_guard(path: Path, mutant: Mutant) -> Iterator[None]:
+    """The file without the guard; whole again afterwards. Ends the run where the patch does not apply."""
+    whole = path.read_text()
+    if whole.count(mutant.text) != 1:
+        sys.exit(f"{mutant.guard}: {mutant.file} holds its text {whole.count(mutant.text)} times, not once.")
+    path.write_text(whole.replace(mutant.text, mutant.instead))
+    try:
+        yield
+    finally:
+        path.write_text(whole)
+
+
+def passes(copy: Path, tests: Sequence[str]) -> bool:
+    """Whether these tests pass. Ends the run when they could not be run at all: red means failed, not broken."""
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(words, cwd=copy, capture_output=True, text=True, timeout=TIMEOUT * len(tests))
+    if done.returncode not in (0, 1) or " error" in done.stdout.splitlines()[-1] or " skipped" in done.stdout:
+        sys.exit(f"The tests could not be run:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    main()

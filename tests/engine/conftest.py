@@ -1,0 +1,33 @@
+"""The engine called as functions, against the sandbox: waits too short to notice, tasks, and jobs over them."""
+
+import pytest
+
+from b24app import deferrals, selections
+
+
+@pytest.fixture(autouse=True)
+def quick(settings):
+    """Waits of the engine too short to notice, in the order they really have."""
+    settings.SETTLE_AFTER, settings.READ_TIMEOUT = 1.0, 10.0
+    settings.TIME_SCALE = 1000.0
+
+
+@pytest.fixture
+def tasks(sandbox, person):
+    """Make tasks of the person; `tasks(120)` in progress, `tasks(3, status=2)` pending."""
+
+    def make(count, **fields):
+        return sandbox.tasks("acme", count=count, **{"status": 3, "creator": person.user_id, **fields})
+
+    return make
+
+
+@pytest.fixture
+def job_for(person):
+    """A job of the person over these tasks, under a key of its own."""
+
+    def ask(task_ids, key=None):
+        selection = selections.select_ticked(person, task_ids)
+        return deferrals.start(person, selection, "waiting for parts", key or f"{task_ids}"[:64])
+
+    return ask
