@@ -7,7 +7,7 @@ RUN = $(VENV)/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 export VENV
 
-.PHONY: help demo demo-reset test quick faults mutants lint format setup setup-dev
+.PHONY: help demo demo-reset test quick faults mutants bench lint format setup setup-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +30,9 @@ faults: setup-dev ## seeded chaos over mixed jobs, and three faults at real time
 
 mutants: setup-dev ## take out twelve guards, one by one: each must turn a test red
 	@$(RUN) bin/mutants.py
+
+bench: setup-dev ## compare with others, half an hour; BENCH_ARGS=--quick for three minutes
+	@$(RUN) -m tests.bench $(BENCH_ARGS)
 
 lint: setup-dev ## format, lint and types only
 	$(RUN) -m ruff format --check .

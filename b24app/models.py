@@ -75,6 +75,9 @@ class Portal(models.Model):
     dialect = models.CharField(max_length=6, choices=Dialect, default=Dialect.MODERN)
     defers_directly = models.BooleanField(null=True)  # a task in progress without a pause; None: not known yet
 
+    class Meta:
+        indexes = [models.Index(fields=["status"], condition=~Q(status="active"), name="portals_without_us")]
+
     def __str__(self) -> str:
         return f"portal {self.pk}"
 

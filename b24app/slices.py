@@ -66,9 +66,10 @@ SAVED_FIELDS = [
 def portals_with_work() -> list[int]:
     """The portals that a slice could do something for now, longest neglected first."""
     now = dates.now()
-    has_job = _not_parked(now) & Q(pk__in=Job.objects.runnable(now).values("portal"))
-    has_selection = Q(pk__in=selections.collecting(now).values("person__portal"))
-    waiting = Portal.objects.filter(has_job | has_selection, Lease.free(), status=Portal.Status.ACTIVE)
+    of_jobs = Job.objects.runnable(now).exclude(portal__parked_until__gt=now).values("portal")
+    of_selections = selections.collecting(now).values("person__portal")
+    # Two short lists made one: with an OR the database would look at every portal.
+    waiting = Portal.objects.filter(Lease.free(), pk__in=of_jobs.union(of_selections), status=Portal.Status.ACTIVE)
     return list(waiting.order_by(F("last_slice_at").asc(nulls_first=True)).values_list("pk", flat=True))
 
 
@@ -442,7 +443,8 @@ class JobStep:
         now = dates.now()
         with transaction.atomic():
             self.lease.renew(last_slice_at=now, **self._measured(list((replies or {}).items())))
-            JobItem.objects.bulk_update(items, SAVED_FIELDS)
+            # Not bulk_update: building its CASE WHEN for 50 rows takes longer than all the rest of a step.
+            JobItem.objects.bulk_create(items, update_conflicts=True, update_fields=SAVED_FIELDS, unique_fields=["id"])
             deferrals.record(self.job, slept, now)
             Job.objects.filter(pk=self.job.pk).update(
                 **self._counts_after(items),

@@ -1,5 +1,6 @@
 """What our own work may cost the database. Statements that only begin or end a transaction are not counted."""
 
+import json
 from contextlib import contextmanager
 
 import pytest
@@ -8,8 +9,11 @@ from django.test.utils import CaptureQueriesContext
 
 from b24app import deferrals, selections, slices
 from b24app.models import Job, Portal
+from tests.conftest import SERVERS
+from tests.environment import ROOT
 from tests.web.conftest import Visitor
 
+PATIENCE = 3  # other tests run beside these; `make bench` shows the time on a machine at rest
 TRANSACTION_WORDS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")
 
 
@@ -68,3 +72,15 @@ def test_watching_a_job_takes_at_most_2_queries(at_sandbox, db, at_most):
     with at_most(2):
         progress = visitor.get(f"/jobs/{job.pk}/")
     assert progress.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "stack", [pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])], indirect=True
+)
+def test_a_full_house_is_swept_by_indexes_and_a_job_of_5000_tasks_made_at_once(app):
+    """10,000 portals and what they had done: see bench/full_house.py."""
+    spent = json.loads(app.python((ROOT / "tests" / "bench" / "full_house.py").read_text()).splitlines()[-1])
+    assert spent["scans"] == []
+    assert spent["sweep_ms"] <= 2
+    assert spent["job_queries"] <= 8
+    assert spent["job_ms"] <= 300 * PATIENCE

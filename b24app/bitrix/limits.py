@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 BATCH_SIZE = 50  # commands in one `batch` call, at most
 BATCH_SECONDS = 15.0  # what a full batch should take; the portal cuts a request at 60
-FIRST_BATCH_SECONDS = 3.0  # ... and the first of a job, so that a person sees it move
-FIRST_BATCH_COMMANDS = 10  # while nothing was measured yet
+FIRST_BATCH_SECONDS = 2.0  # ... and the first of a job, so that a person sees it move within three
+FIRST_BATCH_COMMANDS = 6  # while nothing was measured yet
 OPERATING_SECONDS = 480.0
 OPERATING_SHARE = 0.9  # of it, that we plan with
 

@@ -240,6 +240,10 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('portal', 'task_id'), name='one_owed_return_per_task'),
         ),
         migrations.AddIndex(
+            model_name='portal',
+            index=models.Index(condition=models.Q(('status', 'active'), _negated=True), fields=['status'], name='portals_without_us'),
+        ),
+        migrations.AddIndex(
             model_name='job',
             index=models.Index(condition=models.Q(('state', 'finished'), _negated=True), fields=['portal', 'last_slice_at'], name='unfinished_jobs'),
         ),

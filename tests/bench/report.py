@@ -9,6 +9,14 @@ HEAD = (
     "| client CPU, ms / 50 |"
 )
 
+EXPLAINED = """Tasks in progress are deferred at a sandbox with a portal's real limits and answers of real size.
+*t* is what one command costs there. *× time*: costs, limits and waits are divided by this.
+*T_opt* is ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list and the waits that the limits force; r and t_list are measured ahead of each
+contest, t (which holds the sandbox's own work, some milliseconds) meanwhile.
+*wrong*: tasks of which the contestant believes something untrue, or that it left paused.
+*faults*: so many of the requests are executed and their answer is lost or replaced by a proxy's error page.
+*client CPU* is that of the REST client alone; of a library its process."""
+
 
 @dataclass
 class Row:
@@ -41,12 +49,15 @@ class Row:
 
 class Results:
     def __init__(self, machine):
-        self.machine, self.rows = machine, []
+        self.machine, self.rows, self.document = machine, [], None
 
-    def add(self, cell, name, result, arena, wrong):
-        shortest = theory.shortest(cell.tasks, arena.measured, cell.scale, cell.cost)
-        self.rows.append(Row(cell, name, result, shortest, arena.counts(), wrong))
-        print("  ".join(self.rows[-1].cells()), arena.measured, f"{arena.bytes_per_task:.0f} bytes", flush=True)
+    def add(self, cell, contestant, result, arena, wrong):
+        portal = arena.measured_meanwhile() if contestant.is_serial else arena.measured
+        shortest = theory.shortest(cell.tasks, portal, cell.scale, cell.cost)
+        self.rows.append(Row(cell, contestant.name, result, shortest, arena.counts(), wrong))
+        print("  ".join(self.rows[-1].cells()), portal, f"{arena.bytes_per_task:.0f} bytes", flush=True)
+        if self.document:
+            self.write()
         if result.worker is not None:
             print(f"    worker: {result.worker:.0f} ms of CPU per 50 commands", flush=True)
 
@@ -56,5 +67,14 @@ class Results:
         lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
         return "\n".join(lines)
 
-    def document(self):
-        return f"# Benchmarks\n\n{self.machine}\n\n{self.table()}\n"
+    def write(self):
+        """Write the document; after every contest, as a whole run takes long."""
+        self.document.write_text(f"# Benchmarks\n\n{self.machine}\n\n{EXPLAINED}\n\n{self.table()}\n{self._worker()}")
+
+    def _worker(self):
+        spent = [row.result.worker for row in self.rows if row.result.worker is not None and row.cell.tasks >= 500]
+        if not spent:
+            return ""
+        return (
+            f"\nOur whole worker, database and broker included: {max(spent):.0f} ms of CPU per 50 commands at most.\n"
+        )

@@ -20,7 +20,7 @@ def main():
     started, cpu = time.monotonic(), time.process_time()
     try:
         portal.call("tasks.task.pause", tasks)
-        deferred = [int(answer["task"]["id"]) for answer in portal.call("tasks.task.defer", tasks)]
+        deferred = [int(task["id"]) for task in portal.call("tasks.task.defer", tasks)]
     except Exception as error:
         raised = type(error).__name__
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu

@@ -1,6 +1,7 @@
 """Defers tasks through the vendor's Python library with its defaults; run by its own interpreter.
 
-Standard input: {portal, access, refresh, client_id, client_secret, scale, ids}. Standard output:
+Standard input: {portal, access, refresh, client_id, client_secret, scale, allowance, ids}; the allowance is what a
+batch of a scaled portal takes beyond its scaled time, in seconds. Standard output:
 {seconds, cpu, deferred: ids whose defer was answered with success, raised}.
 """
 
@@ -15,7 +16,7 @@ def main():
     wish = json.load(sys.stdin)
     if wish["scale"] > 1:
         connect, read = Config().default_timeout
-        Config().configure(default_timeout=(connect, read / wish["scale"]))
+        Config().configure(default_timeout=(connect, read / wish["scale"] + wish["allowance"]))
     app = BitrixApp(client_id=wish["client_id"], client_secret=wish["client_secret"])
     token = BitrixToken(domain=wish["portal"], auth_token=wish["access"], refresh_token=wish["refresh"], bitrix_app=app)
     methods = {}
