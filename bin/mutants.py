@@ -65,8 +65,8 @@ MUTANTS = [
     Mutant(
         "settle delay",
         "b24app/slices.py",
-        "        silent_since = dates.now() - timedelta(seconds=settings.SETTLE_AFTER)",
-        "        silent_since = dates.now()",
+        "        silent_since = now - timedelta(seconds=settings.SETTLE_AFTER)",
+        "        silent_since = now",
         "tests/faults/test_answers.py::test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading[f15-504]",
     ),
     Mutant(
@@ -114,7 +114,7 @@ MUTANTS = [
     Mutant(
         "sweeper",
         "b24app/jobs.py",
-        "    for portal_id in slices.portals_with_work():\n        run_slice.delay(portal_id)\n",
+        "    for portal_id in slices.portals_with_work():\n        hint_at_work(portal_id)\n",
         "",
         "tests/faults/test_guards.py::test_a_sweep_hints_at_every_portal_with_work",
     ),

@@ -51,7 +51,7 @@ def test_the_application_token_is_compared_in_constant_time(worker, monkeypatch)
 
 def test_a_sweep_hints_at_every_portal_with_work(engine, worker, monkeypatch):
     hinted = []
-    monkeypatch.setattr(jobs.run_slice, "delay", hinted.append)
+    monkeypatch.setattr(jobs, "hint_at_work", hinted.append)
     jobs.sweep()
     assert hinted == []
     engine.defer(worker, engine.tasks(worker, 1))
