@@ -65,8 +65,8 @@ MUTANTS = [
     Mutant(
         "settle delay",
         "b24app/slices.py",
-        "        silent_since = dates.now() - timedelta(seconds=settings.SETTLE_AFTER)",
-        "        silent_since = dates.now()",
+        "        silent_since = now - timedelta(seconds=settings.SETTLE_AFTER)",
+        "        silent_since = now",
         "tests/faults/test_answers.py::test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading[f15-504]",
     ),
     Mutant(
