@@ -3,16 +3,10 @@
 import pytest
 
 from b24app import deferrals, selections, slices
-from b24app.bitrix import limits
 from b24app.models import Job, JobItem, Lease
 from tests.engine.work import outcomes, work
 
 S, Code = JobItem.State, JobItem.Code
-
-
-@pytest.fixture(autouse=True)
-def five_tasks_at_first(monkeypatch):
-    monkeypatch.setattr(limits, "FIRST_BATCH_COMMANDS", 10)
 
 
 def one_step(person):
