@@ -81,6 +81,6 @@ def test_a_full_house_is_swept_by_indexes_and_a_job_of_5000_tasks_made_at_once(a
     """10,000 portals and what they had done: see bench/full_house.py."""
     spent = json.loads(app.python((ROOT / "tests" / "bench" / "full_house.py").read_text()).splitlines()[-1])
     assert spent["scans"] == []
-    assert spent["sweep_ms"] <= 2
+    assert spent["sweep_ms"] <= 2 * PATIENCE
     assert spent["job_queries"] <= 8
     assert spent["job_ms"] <= 300 * PATIENCE

@@ -3,6 +3,7 @@
 import pytest
 
 from b24app import deferrals, selections
+from b24app.bitrix import limits
 
 
 @pytest.fixture(autouse=True)
@@ -10,6 +11,12 @@ def quick(settings):
     """Waits of the engine too short to notice, in the order they really have."""
     settings.SETTLE_AFTER, settings.READ_TIMEOUT = 1.0, 10.0
     settings.TIME_SCALE = 1000.0
+
+
+@pytest.fixture(autouse=True)
+def five_tasks_at_first(monkeypatch):
+    """A job's first batch holds two commands for each of five tasks, whatever the product thinks best."""
+    monkeypatch.setattr(limits, "FIRST_BATCH_COMMANDS", 10)
 
 
 @pytest.fixture
