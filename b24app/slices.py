@@ -44,19 +44,8 @@ JOURNAL_LIFE = timedelta(days=7)
 
 State, Step = JobItem.State, JobItem.Step
 SAVED_FIELDS = [
-    *(
-        "title",
-        "state",
-        "step",
-        "status_seen",
-        "seen_at",
-        "refusal",
-        "code",
-        "vendor_code",
-        "changed_at",
-        "directly",
-        "sends",
-    ),
+    *("title", "state", "step", "status_seen", "seen_at", "status_before", "sends", "directly"),
+    *("refusal", "code", "vendor_code", "changed_at"),
 ]
 
 
@@ -421,6 +410,8 @@ class JobStep:
         mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.SENT)
         with transaction.atomic():
             self.lease.renew()
+            # What a task was before we touched it is known only when we touch it.
+            mine.filter(sends=1, step=Step.NONE, status_before=F("status_seen")).update(status_before=None)
             mine.update(state=State.PENDING, sends=F("sends") - 1)
 
     def _until_reset(self, error: OperatingLimit) -> OperatingLimit:

@@ -59,6 +59,8 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskS
     if _may_run_later(pause) or (_may_run_later(last) and not _is_refused(pause)):
         item.state = State.PENDING  # where the pause did not run, the refusal of the defer means nothing
         item.sends -= 1
+        if not item.sends and item.step == Step.NONE and item.status_before == item.status_seen:
+            item.status_before = None  # nothing was touched yet
     else:
         item.refusal = last.code or "refused"
         item.vendor_code = last.code[:100]

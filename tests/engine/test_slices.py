@@ -279,6 +279,25 @@ def test_the_jobs_of_one_person_run_one_after_the_other(person, tasks, job_for):
     assert list(Job.objects.runnable(dates.now())) == [second]
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_a_task_was_before_is_what_it_was_when_we_touched_it(sandbox, person, tasks, job_for, inside):
+    (task,) = tasks(1)
+    job = job_for([task])
+    if inside:
+        sandbox.fault("batch/*", "error", code="QUERY_LIMIT_EXCEEDED", status=503, times=2, skip=1)
+    else:
+        sandbox.fault("batch", "error", code="QUERY_LIMIT_EXCEEDED", status=503, skip=1)
+    slices.run(person.portal_id)
+    assert job.items.get().status_seen == 3
+    sandbox.change_task("acme", task, status=2)
+    Portal.objects.update(bucket_level=0)
+    Job.objects.update(waiting_until=job.created_at)
+    job.items.update(seen_at=None)  # as after a minute
+    work(person)
+    assert outcomes(job) == {task: (S.DONE, "")}
+    assert Deferral.objects.live().get().previous_status == 2
+
+
 # -- Selections
 
 
