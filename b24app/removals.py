@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell whether the app is still installed
 CONFIRMED_SOON = timedelta(hours=1)  # after a report, mostly; who has not answered by then is asked less often
-FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts to confirm
+FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts; tests divide them
 OWED_LIFE = timedelta(days=90)
 PORTION = 1000  # rows that are deleted at a time
 CREDENTIALS_TRIED = 5  # the newest ones; each is one call to the authorization server
@@ -68,8 +69,12 @@ def unconfirmed() -> list[int]:
     """The portals whose removal somebody could confirm now, or whose tokens are to be erased: each minute at first,
     each hour after CONFIRMED_SOON."""
     now = dates.now()
-    recently = Q(removal_reported_at__gt=now - CONFIRMED_SOON, removal_tried_at__gt=now - FIRST_PAUSE)
-    tried = recently | Q(removal_tried_at__gt=now - LATER_PAUSE, removal_reported_at__lte=now - CONFIRMED_SOON)
+    recently = Q(
+        removal_reported_at__gt=now - CONFIRMED_SOON, removal_tried_at__gt=now - FIRST_PAUSE / settings.TIME_SCALE
+    )
+    tried = recently | Q(
+        removal_tried_at__gt=now - LATER_PAUSE / settings.TIME_SCALE, removal_reported_at__lte=now - CONFIRMED_SOON
+    )
     usable = Q(people__credential__state=Credential.State.USABLE)
     stale = Q(people__credential__isnull=False, removal_reported_at__lt=now - UNCONFIRMED_LIFE)
     waiting = Portal.objects.filter(usable | stale, status=Portal.Status.SUSPENDED).exclude(tried)

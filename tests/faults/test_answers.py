@@ -30,7 +30,7 @@ def state_of(job):
 
 def test_f2_commands_refused_for_an_expired_token_are_sent_again_with_a_new_one(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 20))
-    engine.sandbox.fault("tasks.task.defer", "error", code="expired_token", status=401, skip=2, times=3)
+    engine.sandbox.fault("tasks.task.defer", "error", code="expired_token", status=401, skip=4, times=3)
     engine.work(worker)
     assert outcomes(job) == {("done", ""): 20}
     assert renewals(engine.sandbox) == [""]
