@@ -12,6 +12,7 @@ FIRST_BATCH_SECONDS = 2.0  # ... and the first of a job, so that a person sees i
 FIRST_BATCH_COMMANDS = 6  # while nothing was measured yet
 OPERATING_SECONDS = 480.0
 OPERATING_SHARE = 0.9  # of it, that we plan with
+OPERATING_SHARE_IN_USE = 0.7  # ... while somebody uses the app: people come first
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def commands_that_fit(seconds_per_command: float | None, is_first: bool) -> int:
     return max(2, min(BATCH_SIZE, int(seconds / max(seconds_per_command, 0.001))))
 
 
-def operating_left(used: float, reset_at: float, now: float) -> float:
-    """Seconds of a method's operating time that are left to plan with at `now`."""
-    return OPERATING_SECONDS * OPERATING_SHARE - (used if reset_at > now else 0.0)
+def operating_left(used: float, reset_at: float, now: float, in_use: bool) -> float:
+    """Seconds of a method's operating time that background work may plan with at `now`."""
+    share = OPERATING_SHARE_IN_USE if in_use else OPERATING_SHARE
+    return OPERATING_SECONDS * share - (used if reset_at > now else 0.0)
 
 
 def smoothed(old: float | None, measured: float) -> float:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from b24app import dates, deferrals, slices
+from b24app import batches, dates, deferrals, slices
 from b24app.bitrix import limits
 from b24app.models import Credential, Job, Portal, RestCall
 from tests.faults.engine import outcomes
@@ -301,14 +301,14 @@ def test_f22_a_redirect_to_itself_ends_in_waiting_and_takes_no_token_along(engin
 
 def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine, worker, monkeypatch, caplog):
     poisoned, healthy = engine.defer(worker, engine.tasks(worker, 3)), engine.defer(worker, engine.tasks(worker, 3))
-    run = slices.JobStep.run
+    run = batches.JobStep.run
 
     def fail(step):
         if step.job == poisoned:
             raise ZeroDivisionError
         run(step)
 
-    monkeypatch.setattr(slices.JobStep, "run", fail)
+    monkeypatch.setattr(batches.JobStep, "run", fail)
     engine.slice(worker)
     assert state_of(healthy)[0] == Job.State.FINISHED
     waits = []
@@ -319,6 +319,6 @@ def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine,
         engine.slice(worker)
     assert waits == pytest.approx([60, 120, 240, 480, 960], abs=3)
     assert f"job {poisoned.pk} cannot go on" in caplog.text
-    monkeypatch.setattr(slices.JobStep, "run", run)
+    monkeypatch.setattr(batches.JobStep, "run", run)
     engine.work(worker)
     assert outcomes(poisoned) == {("done", ""): 3}
