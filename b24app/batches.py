@@ -5,24 +5,25 @@ saved under the lease's fence. An answer that was lost is settled by reading, ne
 """
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Exists, F, Min, Q, When
+from django.db.models import Case, Exists, F, Q, When
 from django.db.models.functions import Coalesce
 
 from b24app import dates, deferrals, failpoints, refusals, returns, steps
 from b24app.bitrix import limits, tasks
 from b24app.bitrix.client import Answer, Client
-from b24app.bitrix.errors import AccessLost, BitrixError, Denied, NotRun, OperatingLimit
+from b24app.bitrix.errors import AccessLost, BitrixError, Denied, NotRun, OperatingLimit, Unknown
 from b24app.bitrix.tasks import Act, TaskState
-from b24app.models import Job, JobItem, Lease, LeaseLost, Portal
+from b24app.models import Job, JobItem, Lease, LeaseLost, Portal, shared_now
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +110,8 @@ class JobStep(ABC):
         Refused items are read at once, lost ones when the portal must be through with them; pending ones are sent
         when their status was read recently.
         """
-        now = dates.now()
-        silent_since = now - timedelta(seconds=settings.SETTLE_AFTER)
-        fresh_since = now - timedelta(seconds=self.fresh_for)
+        silent_since = shared_now() - timedelta(seconds=settings.SETTLE_AFTER)
+        fresh_since = shared_now() - timedelta(seconds=self.fresh_for)
         is_due = Q(~Q(refusal="") | Q(sent_at__lte=silent_since), state=State.SENT)
         is_fresh = Q(state=State.PENDING, seen_at__gt=fresh_since)
         turn = Case(When(is_due, then=Turn.SETTLE), When(is_fresh, then=Turn.SEND), default=Turn.READ)
@@ -128,8 +128,9 @@ class JobStep(ABC):
         when the operating time that is left suffices for none.
         """
         is_first = self.job.last_slice_at is None or not self.job.settled
-        places = limits.commands_that_fit(self.portal.seconds_per_command, is_first)
-        cost = self.portal.seconds_per_command or UNMEASURED
+        seconds = settings.FIRST_BATCH_SECONDS if is_first else settings.BATCH_SECONDS
+        places = limits.commands_that_fit(self.portal.seconds_per_command, seconds)
+        cost = (self.portal.seconds_per_command or UNMEASURED) * settings.PORTAL_PACE
         left: dict[Act, float] = {}
         fitting: list[JobItem] = []
         for item in items:
@@ -142,7 +143,7 @@ class JobStep(ABC):
                 places -= len(acts)
                 fitting.append(item)
         if items and not fitting:
-            raise OperatingLimit("own_limit", delay=self._until_reset())
+            raise OperatingLimit("own_limit", delay=self._until_reset({act.method for act in self.acts_for(items[0])}))
         return fitting
 
     def _operating_left(self, act: Act) -> float:
@@ -151,21 +152,21 @@ class JobStep(ABC):
         used, reset_at = self.portal.operating.get(act.method, (0.0, 0.0))
         return limits.operating_left(used, reset_at, now.timestamp(), self.portal.is_in_use(now))
 
-    def _until_reset(self) -> float:
-        """Seconds until the portal counts operating time anew."""
+    def _until_reset(self, methods: Collection[str]) -> float | None:
+        """Seconds until the portal counts the operating time of these methods anew; None where it never said."""
         operating = Portal.objects.values_list("operating", flat=True).get(pk=self.job.portal_id)
-        resets = [reset_at for _, reset_at in operating.values()]
-        return float(max(1.0, max(resets, default=0.0) - dates.now().timestamp() + 1))
+        left = [operating[method][1] - dates.now().timestamp() for method in methods if method in operating]
+        return max(1.0, max(left) + 1) if left and max(left) > -1 else None
 
     # Reading
 
     def _read(self, items: Sequence[JobItem]) -> None:
         """Read what these tasks are now and move their items accordingly."""
-        now = dates.now()
+        started = time.monotonic()
         found = tasks.read_states(self.client, [item.task_id for item in items])
         for item in items:
             item.title = found[item.task_id].title[:300] if item.task_id in found else item.title
-            item.seen_at = now
+            item.seen_at = shared_now() - timedelta(seconds=time.monotonic() - started)
         self.take_readings(items, found)
         self._save(items, found)
 
@@ -177,10 +178,16 @@ class JobStep(ABC):
         if not self._claim(items):
             return  # the person stopped the job at this moment
         failpoints.reach("claimed")
+        started = time.monotonic()
         try:
             replies = tasks.send(self.client, acts)
-        except (NotRun, AccessLost):
+        except (NotRun, AccessLost) as error:
             self._unclaim(items)
+            if isinstance(error, OperatingLimit):
+                raise self._as_long_as_it_lasts(error, acts) from error
+            raise
+        except Unknown:
+            self._learn_slowness((time.monotonic() - started) / len(acts))
             raise
         failpoints.reach("answered")
         shown: dict[int, TaskState] = {}
@@ -189,11 +196,23 @@ class JobStep(ABC):
             if task := self.take_answers(item, answers):
                 shown[item.task_id] = task
         self._save(items, shown, replies)
-        self._raise_what_stops(replies)
+        for reply in replies.values():
+            if isinstance(reply, OperatingLimit):
+                raise self._as_long_as_it_lasts(reply, acts)
+            if isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, Denied):
+                raise reply  # it stopped its command and would stop the next ones too
+
+    def _as_long_as_it_lasts(self, error: OperatingLimit, acts: Iterable[tuple[int, Act]]) -> OperatingLimit:
+        """The same error, with the wait until the portal counts anew, where it has said when that is."""
+        return OperatingLimit(error.code, delay=self._until_reset({act.method for _, act in acts}))
+
+    def _learn_slowness(self, seconds: float) -> None:
+        """A batch that was cut took at least so long for each command: the next one is smaller."""
+        if seconds > (self.portal.seconds_per_command or 0.0):
+            self.lease.renew(seconds_per_command=seconds)
 
     def _claim(self, items: Sequence[JobItem]) -> bool:
         """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""
-        now = dates.now()
         unchanged = Job.objects.unfinished().filter(pk=self.job.pk, stop_asked_at=self.job.stop_asked_at)
         mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.PENDING)
         with transaction.atomic():
@@ -202,14 +221,14 @@ class JobStep(ABC):
                 return False  # stopped at this moment
             claimed = mine.update(
                 state=State.SENT,
-                sent_at=now,
+                sent_at=shared_now(),
                 sends=F("sends") + 1,
                 status_before=Coalesce("status_before", "status_seen"),
             )
             if claimed != len(items):
                 raise LeaseLost(f"job {self.job.pk}: items changed under us")
         for item in items:
-            item.state, item.sent_at, item.sends = State.SENT, now, item.sends + 1
+            item.state, item.sends = State.SENT, item.sends + 1
             item.status_before = item.status_before or item.status_seen
         return True
 
@@ -221,14 +240,6 @@ class JobStep(ABC):
             # What a task was before we touched it is known only when we touch it.
             mine.filter(sends=1, step=Step.NONE, status_before=F("status_seen")).update(status_before=None)
             mine.update(state=State.PENDING, sends=F("sends") - 1)
-
-    def _raise_what_stops(self, replies: Replies) -> None:
-        """Raise the first reply that stopped its command and would stop the next ones too."""
-        for reply in replies.values():
-            if isinstance(reply, OperatingLimit):
-                raise OperatingLimit(reply.code, delay=self._until_reset())
-            if isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, Denied):
-                raise reply
 
     # Saving
 
@@ -274,12 +285,14 @@ class JobStep(ABC):
     def _finish_or_wait(self) -> None:
         """Nothing to send and nothing due: wait for lost answers to become readable, or close the job."""
         now = dates.now()
-        oldest = self.job.items.filter(state=State.SENT).aggregate(at=Min("sent_at"))["at"]
+        lost = self.job.items.filter(state=State.SENT).order_by("sent_at").annotate(at=shared_now())
+        oldest = lost.values_list("sent_at", "at").first()
         with transaction.atomic():
             self.lease.renew()
             mine = Job.objects.unfinished().filter(pk=self.job.pk)
             if oldest:
-                until = oldest + timedelta(seconds=settings.SETTLE_AFTER)
+                sent_at, at = oldest
+                until = now + timedelta(seconds=settings.SETTLE_AFTER) - (at - sent_at)
                 mine.update(state=Job.State.WAITING, waiting_why=Job.Why.PORTAL, waiting_until=until, last_slice_at=now)
             else:
                 mine.update(

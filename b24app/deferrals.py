@@ -9,7 +9,7 @@ from django.db.models import Case, Count, Q, When
 
 from b24app import dates, refusals, selections
 from b24app.bitrix.tasks import TaskState
-from b24app.models import Deferral, Job, JobItem, Lease, Person, Selection
+from b24app.models import Deferral, Job, JobItem, Lease, LeaseLost, Person, Selection
 
 MAX_UNFINISHED = 4  # jobs of one person: one is worked on, the others queue
 
@@ -93,14 +93,16 @@ def _create(
 ) -> Job:
     if not items:
         raise NotReady
-    if Job.objects.unfinished().filter(person=person).count() >= MAX_UNFINISHED:
-        raise TooManyJobs
     job = Job(portal_id=person.portal_id, person=person, kind=kind, key=key, digest=digest, reason=reason)
     job.total, job.created_at = len(items), dates.now()
     for item in items:
         item.job = job
     try:
         with transaction.atomic():
+            # One request of a person at a time: two tabs cannot both be the fourth.
+            Person.objects.select_for_update().get(pk=person.pk)
+            if Job.objects.unfinished().filter(person=person).count() >= MAX_UNFINISHED:
+                raise TooManyJobs
             job.save()
             JobItem.objects.bulk_create(items)
     except IntegrityError:  # the same request, twice at the same moment
@@ -132,6 +134,8 @@ def stop(job: Job) -> bool:
         return True  # whoever works on the portal sees it before its next step
     try:
         return not wind_up(job, lease)
+    except LeaseLost:
+        return True
     finally:
         lease.release()
 

@@ -12,12 +12,17 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
-from b24app import vault
+from b24app import dates, vault
 
 
 def database_now() -> Now:
     """The database's clock, in a query: the one clock that all machines share."""
     return Now()
+
+
+def shared_now() -> models.expressions.Combinable:
+    """The same clock, moved as a demo's is: for what one machine notes and another one measures."""
+    return Now() + dates.offset()
 
 
 class Portal(models.Model):

@@ -21,11 +21,10 @@ from b24app.bitrix.errors import (
     OperatingLimit,
     TooManyRequests,
 )
-from b24app.models import Job, Lease, LeaseLost, PendingOpening, Portal, RestCall, Selection
+from b24app.models import Job, Lease, LeaseLost, PendingOpening, Portal, RestCall, Selection, shared_now
 
 logger = logging.getLogger(__name__)
 
-SLICE_SECONDS = 10.0  # a slice begins no new step after so long
 RENEWALS = 3  # in a row, that the portal did not take; then the person has to come back
 LONGEST_WAIT = 3600.0  # waits double with every setback up to this
 JOURNAL_LIFE = timedelta(days=7)
@@ -71,18 +70,22 @@ def claim_hint(portal_id: int, seconds: float) -> bool:
 
     One that should have been read long ago is taken for lost.
     """
-    now = dates.now()
+    now = shared_now()
     due = now + timedelta(seconds=seconds)
-    lost = Q(hint_due_at__lte=now - timedelta(seconds=settings.HINT_LIFE))
+    lost = Q(hint_due_at__lte=now - timedelta(seconds=settings.HINT_LOST))
     free = Portal.objects.filter(Q(hint_due_at=None) | Q(hint_due_at__gt=due) | lost, pk=portal_id)
     return free.update(hint_due_at=due) == 1
 
 
-def note_hint_read(portal_id: int) -> None:
-    """A message about this portal has been read: the next may be sent. One that is due later stays under way."""
-    early = timedelta(seconds=1)  # clocks differ a little
-    give_up = Portal.objects.filter(pk=portal_id, hint_due_at__lte=dates.now() + early)
-    give_up.update(hint_due_at=None)
+def note_hint_read(portal_id: int) -> bool:
+    """A message about this portal has been read: the next may be sent. Says whether it is time to work.
+
+    It is not when the only message under way is due later: the sender's clock was behind ours.
+    """
+    early = timedelta(seconds=1)  # a broker may be early a little
+    mine = Portal.objects.filter(pk=portal_id)
+    mine.filter(hint_due_at__lte=shared_now() + early).update(hint_due_at=None)
+    return mine.filter(hint_due_at=None).exists()
 
 
 def give_hint_up(portal_id: int) -> None:
@@ -102,7 +105,7 @@ def forget_expired() -> None:
 
 
 def run(portal_id: int) -> bool:
-    """Work on one portal for about SLICE_SECONDS, unless another slice is at it; say whether we were.
+    """Work on one portal for about settings.SLICE_SECONDS, unless another slice is at it; say whether we were.
 
     May be called any number of times, by any number of workers: the lease lets one in. Waiting is written on
     the job and never slept here.
@@ -112,7 +115,7 @@ def run(portal_id: int) -> bool:
         return False
     started = time.monotonic()
     try:
-        while _run_step(lease) and time.monotonic() - started < SLICE_SECONDS:
+        while _run_step(lease) and time.monotonic() - started < settings.SLICE_SECONDS:
             pass
     except LeaseLost:
         logger.warning("portal %s: the lease was lost; another slice goes on", portal_id)

@@ -120,8 +120,7 @@ def take_back(item: JobItem) -> None:
 def note_refusal(item: JobItem, reply: Reply) -> None:
     """Keep what the portal called it; the next reading understands it."""
     code = reply.code if isinstance(reply, BitrixError) else ""
-    item.refusal = code or "refused"
-    item.vendor_code = code[:100]
+    item.refusal, item.vendor_code = code[:100] or "refused", code[:100]
 
 
 def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:

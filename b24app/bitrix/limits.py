@@ -7,8 +7,6 @@ QUERY_LIMIT_EXCEEDED. Each method may execute for about 480 s in ten minutes; mo
 from dataclasses import dataclass
 
 BATCH_SIZE = 50  # commands in one `batch` call, at most
-BATCH_SECONDS = 15.0  # what a full batch should take; the portal cuts a request at 60
-FIRST_BATCH_SECONDS = 2.0  # ... and the first of a job, so that a person sees it move within three
 FIRST_BATCH_COMMANDS = 6  # while nothing was measured yet
 OPERATING_SECONDS = 480.0
 OPERATING_SHARE = 0.9  # of it, that we plan with
@@ -46,11 +44,10 @@ class Bucket:
         return max(0.0, (self.level + 1 - self.capacity * share) / self.drain)
 
 
-def commands_that_fit(seconds_per_command: float | None, is_first: bool) -> int:
-    """How many commands the next batch of a job may hold."""
+def commands_that_fit(seconds_per_command: float | None, seconds: float) -> int:
+    """How many commands a batch may hold that is to take so many seconds."""
     if seconds_per_command is None:
-        return FIRST_BATCH_COMMANDS if is_first else BATCH_SIZE
-    seconds = FIRST_BATCH_SECONDS if is_first else BATCH_SECONDS
+        return FIRST_BATCH_COMMANDS
     return max(2, min(BATCH_SIZE, int(seconds / max(seconds_per_command, 0.001))))
 
 

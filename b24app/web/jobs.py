@@ -102,8 +102,9 @@ def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpR
 def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Stop a job; the answer is its panel, with the result when nothing is left to be settled."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
-    if deferrals.stop(job):
-        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
+    deferrals.stop(job)
+    # Also where nothing of this job is left: a worker that came by meanwhile found the portal leased and went away.
+    transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     job.refresh_from_db()
     response = render(request, "_job.html", {**panel(person, job), "announce": True})
     response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-steered"

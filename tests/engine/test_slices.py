@@ -139,9 +139,9 @@ def test_a_request_cut_in_the_middle_leaves_a_prefix_that_is_kept(sandbox, perso
     assert len(sandbox.truth("acme")) == 60
 
 
-def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, tasks, job_for, monkeypatch):
+def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, tasks, job_for, settings):
     job = job_for(tasks(60))
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 0)
+    settings.SLICE_SECONDS = 0
     while not sandbox.truth("acme"):
         slices.run(person.portal_id)
     Credential.objects.update(expires_at=dates.now())
