@@ -112,6 +112,26 @@ def test_it_works_by_keyboard_alone(desk, tasks, page):
     expect(frame.get_by_role("heading", name="Defer tasks")).to_be_focused()
 
 
+def test_two_tabs_show_the_same_job(desk, tasks, page):
+    tasks(5, title="Call")
+    other = desk.open_above_the_list()
+    other.get_by_role("checkbox", name="Select: Call").first.wait_for()
+    elsewhere = desk.own()
+    desk.page = page.context.new_page()
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Defer…").click()
+    button(frame, "Defer 5 tasks").click()
+    expect(frame.get_by_role("heading", name="5 deferred")).to_be_visible(timeout=30_000)
+    elsewhere.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(other.get_by_role("heading", name="5 deferred")).to_be_visible()
+    expect(other.get_by_role("checkbox", name="Select: Call")).to_have_count(0)
+    button(other, "Back to list").click()
+    expect(other.get_by_role("heading", name="5 deferred")).to_be_hidden()
+    desk.own().evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(frame.get_by_role("heading", name="5 deferred")).to_be_hidden()
+
+
 def test_what_was_deferred_is_taken_back(desk, tasks, sandbox):
     tasks(30, title="Call")
     frame = desk.open_above_the_list()
