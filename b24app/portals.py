@@ -2,7 +2,7 @@
 everything else is a claim."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -47,6 +47,9 @@ TITLE_LANGUAGES = ("en", "ru")
 OPENING_TIMEOUT = 3.0  # seconds; who opens the page then is shown a skeleton while we go on asking
 MODERN_SIGN = "modern"  # batch key: what answers here is no old box any more
 VIEWER = "$result[me][ID]"  # in a page's own command: the user id of whoever opens the page
+
+
+Binding = tuple[str, str]  # the code of a placement or an event, and the handler
 
 
 class NotProven(Exception):
@@ -311,25 +314,26 @@ def _repair_bindings(client: Client) -> None:
 def _binding_repairs(client: Client) -> list[Command]:
     """The commands that turn what the portal lists into what it should list."""
     answers = client.batch([Command("placements", "placement.get"), Command("events", "event.get")])
-    placements = {
-        (str(row.get("placement")).upper(), str(row.get("handler")))
-        for row in _rows(success(answers["placements"]).result)
-    }
-    events = {
-        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(success(answers["events"]).result)
-    }
+    placements = [(str(row.get("placement")).upper(), str(row.get("handler"))) for row in _rows(answers["placements"])]
+    events = [(str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(answers["events"])]
     page, listener = f"{settings.PUBLIC_URL}/placement/", f"{settings.PUBLIC_URL}/events/"
-    wanted_placements = {(code, page) for code in PLACEMENTS}
-    wanted_events = {(code, listener) for code in EVENTS}
+    stale_placements, missing_placements = _differences(placements, {(code, page) for code in PLACEMENTS})
+    stale_events, missing_events = _differences(events, {(code, listener) for code in EVENTS})
     return [
-        *(_unbind("placement", "PLACEMENT", *stale) for stale in sorted(placements - wanted_placements)),
-        *(_unbind("event", "event", *stale) for stale in sorted(events - wanted_events)),
-        *(_bind_placement(*missing) for missing in sorted(wanted_placements - placements)),
+        *(_unbind("placement", "PLACEMENT", *stale) for stale in stale_placements),
+        *(_unbind("event", "event", *stale) for stale in stale_events),
+        *(_bind_placement(*missing) for missing in missing_placements),
         *(
             Command(f"event.bind {code}", "event.bind", {"event": code, "handler": handler})
-            for code, handler in sorted(wanted_events - events)
+            for code, handler in missing_events
         ),
     ]
+
+
+def _differences(listed: Sequence[Binding], wanted: set[Binding]) -> tuple[list[Binding], list[Binding]]:
+    """What to unbind and what to bind then. What is listed twice goes, as all of it does at once, and comes back."""
+    twice = {binding for binding in listed if listed.count(binding) > 1}
+    return sorted({*listed} - wanted | twice), sorted(wanted - {*listed} | wanted & twice)
 
 
 def _unbind(what: str, name: str, code: str, handler: str) -> Command:
@@ -346,7 +350,9 @@ def _bind_placement(code: str, handler: str) -> Command:
     return Command(f"placement.bind {code}", "placement.bind", params)
 
 
-def _rows(result: Any) -> Iterable[dict[str, Any]]:
+def _rows(answer: Answer | BitrixError) -> list[dict[str, Any]]:
+    """The rows of a list that was answered. Raises the error that it is."""
+    result = success(answer).result
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
 
 

@@ -220,6 +220,18 @@ def test_two_admins_installing_at_once_bind_everything_once(sandbox, installing,
     assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
 
 
+def test_what_is_bound_twice_is_bound_once_again(sandbox, installing):
+    person = portals.connect(posted(installing))
+    portals.bind(person)
+    sandbox.turn({"trap.binding_twice_fails": False})
+    address = sandbox.control("installation", portal="acme")["placements"][0]["handler"]
+    twice = {"PLACEMENT": "TASK_VIEW_TAB", "HANDLER": address}
+    sandbox.rest("acme", "placement.bind", twice, token=installing["access"])
+    assert bound(sandbox, installing)[0].count("TASK_VIEW_TAB") == 2
+    portals.bind(person)
+    assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+
+
 def test_an_admins_opening_repairs_what_somebody_unbound_once_an_hour(sandbox, installing):
     person = portals.connect(posted(installing))
     assert portals.needs_bindings_checked(person)
