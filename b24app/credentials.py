@@ -339,7 +339,8 @@ def _with_client(
         except Elsewhere:
             if not follow_move(credential):
                 raise
-            return in_its_dialect(portal, replace(client, endpoint=credential.person.portal.endpoint), use)
+            portal.endpoint = credential.person.portal.endpoint  # the caller's own object: it shows links to there
+            return in_its_dialect(portal, replace(client, endpoint=portal.endpoint), use)
     except Expired:
         mark_expired(credential)
         raise
