@@ -5,8 +5,14 @@ import time
 
 import pytest
 
-from tests.flows.conftest import OPEN
-
+OPEN = """
+import json, sys
+from b24app import portals
+from b24app.bitrix.client import Command
+from b24app.bitrix.payloads import read_opening
+opening = json.loads({opening!r})
+portals.open_page(read_opening(opening["query"], opening["fields"]), Command("a", "user.admin"), timeout=10)
+"""
 ASK = """
 from b24app import credentials
 from b24app.bitrix.errors import BitrixError
@@ -20,6 +26,15 @@ try:
 except BitrixError as error:
     print(type(error).__name__, error.code)
 """
+
+
+@pytest.fixture
+def bob(sandbox, app):
+    """An employee of acme who has opened the app once."""
+    number = sandbox.user("acme", name="Bob")
+    sandbox.install("acme")
+    app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", number))))
+    return number
 
 
 def ask_at_once(app, count, patience=2.0):
