@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from tests.processes import wait_until
+
 OPEN = """
 import json, sys
 from b24app import portals
@@ -82,9 +84,13 @@ def test_a_page_that_waited_long_enough_is_asked_for_patience_and_no_token_is_lo
 def test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair(sandbox, app, bob):
     expire(app)
     sandbox.fault("oauth/token", "delay", seconds=4.0)
+    opening = OPEN.format(opening=json.dumps(sandbox.open("acme", bob)))
+    opener = app.launch_python(f"print('ready', flush=True)\ninput()\n{opening}")
+    assert opener.stdout.readline() == "ready\n"
     processes = ask_at_once(app, 3, patience=9.0)
-    time.sleep(0.5)
-    app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", bob))))
+    wait_until(lambda: refreshes(sandbox), what="the refresh to begin")
+    _, errors = opener.communicate("\n", timeout=30)
+    assert opener.returncode == 0, errors
     assert results(processes) == ["pair 2"] * 3
     assert refreshes(sandbox) == [""]
 
