@@ -24,12 +24,14 @@ def counted(app, *tables):
     return [app.value(f"select count(*) from {table}") for table in tables]
 
 
-def put_to_sleep(app, sandbox, bob, count=3):
-    ids = sandbox.tasks("acme", count=count, status=3, creator=bob)
+def put_to_sleep(app, sandbox, bob):
+    """The job that has deferred three of Bob's tasks, and their numbers."""
+    ids = sandbox.tasks("acme", count=3, status=3, creator=bob)
     page = Page.of_list(app, sandbox, bob)
-    page.wait_for(page.defer(page.select(ids)))
+    job = page.defer(page.select(ids))
+    page.wait_for(job)
     assert set(sandbox.states("acme", ids).values()) == {6}
-    return ids
+    return job, ids
 
 
 def test_installing_anew_starts_clean_with_one_of_everything(sandbox, installed, admin, bob):
@@ -47,7 +49,7 @@ def test_installing_anew_starts_clean_with_one_of_everything(sandbox, installed,
 
 @pytest.mark.parametrize("kept", [True, False], ids=["keeps-bindings", "forgets-bindings"])
 def test_an_update_opens_the_installer_again_and_keeps_what_sleeps(sandbox, installed, admin, bob, kept):
-    ids = put_to_sleep(installed, sandbox, bob)
+    job, ids = put_to_sleep(installed, sandbox, bob)
     sandbox.turn({"update.keeps_bindings": kept})
     old = {"PLACEMENT": "TASK_VIEW_TAB", "HANDLER": "http://127.0.0.1:1/placement/", "TITLE": "Old"}
     sandbox.rest("acme", "placement.bind", old, token=sandbox.access("acme", admin))
@@ -59,6 +61,9 @@ def test_an_update_opens_the_installer_again_and_keeps_what_sleeps(sandbox, inst
     asleep = installed.rows("select task_id from defer_deferral where state = 'sleeping' order by task_id")
     assert asleep == [(id,) for id in ids]
     assert counted(installed, *ONE_OF_EACH, "defer_job") == [1, 2, 2, 1]
+    page = Page.of_list(installed, sandbox, bob)
+    assert "3 returned" in page.wait_for(page.undo(job))
+    assert set(sandbox.states("acme", ids).values()) == {3}
 
 
 def test_an_installer_left_half_done_and_reopened_binds_everything_once(sandbox, running, admin):
