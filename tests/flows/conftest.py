@@ -27,7 +27,8 @@ def deployment(request, running_sandbox, app_port, tmp_path_factory):
 
 @pytest.fixture
 def running(deployment, sandbox):
-    """The running app with nobody in it. The module's other tests need its processes: let them live."""
+    """The running app with nobody in it. What a test has killed runs again for the next one."""
+    deployment.start(*({"web", "worker", "beat"} - deployment.running.keys()))
     deployment.forget_everything()
     return deployment
 
