@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from tests.flows.page import Page, install
+from tests.flows.page import Page, install, post_opening
 from tests.processes import wait_until
 
 PERSONAL = ("Bob", "Ann", "Prepare the budget", "waiting for parts")
@@ -37,7 +37,8 @@ def asleep(sandbox, installed, admin, bob):
     return ids
 
 
-def test_removing_the_app_keeps_what_we_owe_for_90_days_and_nobodys_name(sandbox, installed, asleep):
+def test_removing_the_app_keeps_what_we_owe_for_90_days_and_nobodys_name(sandbox, installed, admin, asleep):
+    opening = sandbox.open("acme", admin)
     sandbox.uninstall("acme", clean=False)
     wait_for_removal(installed)
     assert left_of(installed, *PEOPLE) == dict.fromkeys(PEOPLE, 0)
@@ -45,8 +46,10 @@ def test_removing_the_app_keeps_what_we_owe_for_90_days_and_nobodys_name(sandbox
     assert set(sandbox.states("acme", asleep).values()) == {6}
     kept = str([installed.rows(f"select * from defer_{table}") for table in ("portal", "owedreturn", "restcall")])
     assert not any(word in kept for word in PERSONAL)
+    assert post_opening(installed, opening, AUTH_ID="f" * 70).status_code == 403
     sandbox.move_clock(89 * DAY)
-    wait_until(lambda: left_of(installed, "defer_restcall") == {"defer_restcall": 0}, what="the journal's end")
+    failed_proofs = "defer_failedproof"  # the last thing that the sweep looks at
+    wait_until(lambda: left_of(installed, failed_proofs) == {failed_proofs: 0}, what="a sweep")
     assert len(owed(installed)) == 3
     sandbox.move_clock(91 * DAY)
     wait_until(lambda: not owed(installed) and not status(installed), what="the end of what we kept")
