@@ -149,7 +149,8 @@ def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
         job = deferrals.latest_job(person)
     _look_after_bindings(person)
     context = list_context(person, listing.seen_by(person), opened.answer)
-    return {**context, **panel(person, job), "owed": removals.owed_before(person)}
+    in_care = deferrals.taken_over(person).count() if person.is_admin else 0
+    return {**context, **panel(person, job), "owed": removals.owed_before(person), "in_care": in_care}
 
 
 def _look_after_bindings(person: Person) -> None:
