@@ -95,6 +95,11 @@ if env.bool("STATIC_HASHED", default=False):
 
 # -- Database -------------------------------------------------------------------------------------------------
 
+TIME_SCALE = env.float("TIME_SCALE", default=1.0)  # tests divide the engine's times, in seconds, by it
+IDLE_IN_TRANSACTION = 30 / TIME_SCALE  # a process that froze in a transaction keeps its locks no longer
+LOCK_TIMEOUT = 20 / TIME_SCALE  # nobody waits longer for a row; a slice that gave up is tried again
+STATEMENT_TIMEOUT = 60 / TIME_SCALE
+
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'defer.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Web, worker and beat share the file: readers never wait, writers queue up to 20 s.
@@ -106,6 +111,16 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 60
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        _limits = {
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
+            "lock_timeout": LOCK_TIMEOUT,
+            "statement_timeout": STATEMENT_TIMEOUT,
+        }
+        _options = DATABASES["default"].setdefault("OPTIONS", {})
+        _words = [f"-c {name}={round(seconds * 1000)}" for name, seconds in _limits.items()]
+        # What DATABASE_URL says itself comes last, and wins.
+        _options["options"] = " ".join([*_words, _options.get("options", "")]).strip()
 
 # -- Bitrix24 -------------------------------------------------------------------------------------------------
 
@@ -124,7 +139,6 @@ CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
 ]
 
 # Times of the engine, in seconds. Tests divide all of them by the same number.
-TIME_SCALE = env.float("TIME_SCALE", default=1.0)
 LEASE = 90 / TIME_SCALE  # a slice that fell silent for so long is taken over
 SETTLE_AFTER = 75 / TIME_SCALE  # a portal may work on a request for 60 s after it was cut
 READ_TIMEOUT = 75 / TIME_SCALE
