@@ -184,13 +184,15 @@ def _erase_people(portal: Portal) -> None:
 
 
 def _keep_what_we_owe(portal: Portal) -> None:
-    """Tasks that sleep because of us, and those that we have paused on the way there."""
+    """Tasks that sleep because of us, those that we have paused on the way there, and those that may sleep: what was
+    answered about them was lost with the portal. A return reads first, so one too many does no harm."""
     now = dates.now()
     asleep = Deferral.objects.live().filter(portal=portal)
     owed = list(asleep.values_list("task_id", "previous_status", "status_changed_at", "created_at"))
-    paused = JobItem.objects.filter(job__portal=portal, status_before__isnull=False)
-    paused = paused.exclude(step=JobItem.Step.NONE).exclude(state=JobItem.State.DONE)
-    owed += [(id, before, None, now) for id, before in paused.values_list("task_id", "status_before") if before]
+    half_done = ~Q(step=JobItem.Step.NONE) & ~Q(state=JobItem.State.DONE)
+    unanswered = Q(state=JobItem.State.SENT, job__kind=Job.Kind.DEFER)
+    touched = JobItem.objects.filter(half_done | unanswered, job__portal=portal, status_before__isnull=False)
+    owed += [(id, before, None, now) for id, before in touched.values_list("task_id", "status_before") if before]
     OwedReturn.objects.bulk_create(
         (
             OwedReturn(

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from b24app import credentials, dates, deferrals, portals, removals, selections, slices
+from b24app.bitrix import tasks
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import NotInstalled
 from b24app.bitrix.payloads import Event, read_opening
@@ -296,3 +297,27 @@ def test_an_erasure_that_was_cut_short_is_completed_by_the_next_attempt(sandbox,
     assert list(Portal.objects.values_list("status", flat=True)) == ([] if clean else [Status.UNINSTALLED])
     assert OwedReturn.objects.count() == (0 if clean else 2)
     assert not Person.objects.exists()
+
+
+def test_a_task_whose_answer_was_lost_in_the_uninstall_is_owed_though_nobody_knows_whether_it_sleeps(
+    sandbox, person, event, monkeypatch
+):
+    asleep, returning = sandbox.tasks("acme", count=2, status=2, creator=person.user_id)
+    job = deferrals.start(person, selections.select_ticked(person, [asleep]), "", "k")
+    send = tasks.send
+
+    def uninstalled_meanwhile(client, acts):
+        replies = send(client, acts)
+        removals.report(event())
+        return replies
+
+    monkeypatch.setattr(tasks, "send", uninstalled_meanwhile)
+    slices.run(person.portal_id)
+    assert job.items.values_list("state", "step").get() == ("sent", "none")
+    back = Job.objects.create(
+        portal=person.portal, person=person, kind=Job.Kind.RETURN, key="r", digest="", total=1, created_at=dates.now()
+    )
+    JobItem.objects.create(job=back, task_id=returning, state="sent", status_before=2)
+    sandbox.uninstall("acme")
+    removals.confirm(person.portal_id)
+    assert list(OwedReturn.objects.values_list("task_id", "previous_status")) == [(asleep, 2)]
