@@ -192,11 +192,13 @@ def _credential_of(person: Person) -> Credential:
 
 
 def _unsealed(credential: Credential) -> oauth.TokenPair:
-    """The stored pair. Raises CredentialRefused when its key was lost: only an opening brings another."""
+    """The stored pair. Raises CredentialRefused when its key was lost, and nobody tries that one again: only an
+    opening brings another."""
     try:
         return oauth.TokenPair(credential.access_token, credential.refresh_token, credential.expires_at)
     except vault.NotOurs:
         logger.error("credential %s: cannot be unsealed with CREDENTIAL_KEYS", credential.pk)
+        mark_refused(credential)
         raise CredentialRefused("unreadable") from None
 
 

@@ -1,6 +1,7 @@
 """The engine against the sandbox, slices called as functions."""
 
 import pytest
+from cryptography.fernet import Fernet
 
 from b24app import batches, credentials, dates, deferrals, portals, selections, slices
 from b24app.bitrix.errors import CredentialRefused, Expired
@@ -445,6 +446,17 @@ def test_a_portal_that_never_takes_a_renewed_token_is_not_asked_for_ever(sandbox
     job.refresh_from_db()
     assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.PERSON)
     assert len([r for r in sandbox.requests(None) if r["method"] == "oauth/token"]) <= 4
+
+
+def test_a_pair_whose_key_was_lost_lets_the_job_wait_for_the_person_and_asks_nobody_over_and_over(
+    sandbox, person, tasks, job_for, settings
+):
+    job = job_for(tasks(1))
+    settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+    slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.waiting_why, job.waiting_code, job.setbacks) == (Job.Why.PERSON, "unreadable", 1)
+    assert slices.seconds_until_work(person.portal_id) is None
 
 
 def test_a_selection_that_we_cannot_collect_does_not_stop_the_jobs(person, tasks, job_for, monkeypatch):
