@@ -163,6 +163,9 @@ CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_CONCURRENCY = 8
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+BROKER_PATIENCE = 3.0  # seconds until a broker that says nothing is taken for unreachable
+CELERY_BROKER_CONNECTION_TIMEOUT = BROKER_PATIENCE
+CELERY_TASK_PUBLISH_RETRY = False  # each attempt would wait anew, and the sweep hints again
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     # A sweep that nobody could do is worthless when the next one is due: a night without workers leaves no pile.
@@ -186,6 +189,9 @@ else:
         "visibility_timeout": 300,
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
+        # Somebody waits at a page while a hint is sent. A worker asks for one second at a time, so these suit it too.
+        "socket_timeout": BROKER_PATIENCE,
+        "socket_connect_timeout": BROKER_PATIENCE,
     }
 
 # -- Logs -----------------------------------------------------------------------------------------------------
