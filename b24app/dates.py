@@ -11,12 +11,17 @@ from django.utils import timezone
 def now() -> datetime:
     """The present moment, aware, in UTC. Everything due is compared with this and with nothing else.
 
-    Leases and refresh claims are the exception: they use the database's clock, because they settle which of
-    several machines may act, and two machines' clocks may differ.
+    Leases, refresh claims and the bucket of requests are the exception: they use the database's clock, because they
+    settle which of several machines may act, and two machines' clocks may differ.
 
     In a demo CLOCK_FILE moves it, for us and for the sandbox alike. Raises ValueError when that holds no time.
     """
-    return timezone.now() + _offset(Path(settings.CLOCK_FILE)) if settings.CLOCK_FILE else timezone.now()
+    return timezone.now() + ahead()
+
+
+def ahead() -> timedelta:
+    """How far CLOCK_FILE moves the clock. Raises ValueError when that holds no time."""
+    return _offset(Path(settings.CLOCK_FILE)) if settings.CLOCK_FILE else timedelta()
 
 
 def _offset(file: Path) -> timedelta:

@@ -20,6 +20,20 @@ def database_now() -> Now:
     return Now()
 
 
+class UnixNow(models.Func):
+    """The same clock in unix seconds, at the moment when a row is looked at and not when it was waited for."""
+
+    output_field = models.FloatField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "extract(epoch from clock_timestamp())::double precision"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "((julianday('now') - 2440587.5) * 86400.0)"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
 class Portal(models.Model):
     """A tenant: one Bitrix24, known by its `member_id`; its address may change."""
 
@@ -68,7 +82,7 @@ class Portal(models.Model):
     # The two budgets (bitrix/limits.py), and when a page asked the portal something last: people come first.
     used_at = models.FloatField(default=0, db_default=0)  # unix seconds
     bucket_level = models.FloatField(default=0)  # requests
-    bucket_at = models.FloatField(default=0)  # unix seconds
+    bucket_at = models.FloatField(default=0)  # unix seconds, by the database's clock
     operating = models.JSONField(default=dict)  # method -> [seconds used, unix time of the reset]
     seconds_per_command = models.FloatField(null=True)  # measured, smoothed
 

@@ -1,9 +1,10 @@
 """Who opens us, proven at the sandbox; installing; credentials."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from cryptography.fernet import Fernet
 
 from b24app import credentials, dates, jobs, portals
@@ -302,6 +303,31 @@ def test_background_work_leaves_room_in_the_bucket_for_people(person):
     with pytest.raises(NotRun):
         reserve(person, 40, credentials.BACKGROUND_SHARE)
     reserve(person, 1, credentials.FULL_SHARE)
+
+
+def reserve_elsewhere(person, times, ahead):
+    """The same at a machine whose clock is ahead by so much."""
+    with time_machine.travel(datetime.now(UTC) + ahead, tick=False):
+        reserve(person, times, credentials.FULL_SHARE)
+
+
+def test_two_machines_whose_clocks_differ_do_not_drain_the_same_seconds_twice(person):
+    for _ in range(20):
+        reserve(person, 1, credentials.FULL_SHARE)
+        reserve_elsewhere(person, 1, timedelta(minutes=5))
+    with pytest.raises(NotRun, match="own_limit"):
+        reserve(person, 10, credentials.FULL_SHARE)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=-2)])
+def test_a_machine_whose_clock_is_far_off_neither_fills_nor_empties_the_bucket_for_others(person, ahead):
+    reserve(person, 30, credentials.FULL_SHARE)
+    reserve_elsewhere(person, 1, ahead)
+    before = Portal.objects.get()
+    assert before.bucket_level > 20
+    Portal.objects.update(bucket_at=before.bucket_at - 5)
+    reserve(person, 1, credentials.FULL_SHARE)
+    assert before.bucket_level - 11 < Portal.objects.get().bucket_level < before.bucket_level - 8
 
 
 def test_a_refusal_by_the_portals_own_limit_fills_our_bucket(sandbox, person):
