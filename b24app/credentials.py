@@ -71,9 +71,10 @@ def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Excha
                 status=exchange.status,
                 code=exchange.code[:100],
                 milliseconds=exchange.milliseconds,
+                request_id=exchange.request_id,
             )
         except DatabaseError:
-            logger.exception("journal not written: %s", exchange.method)
+            logger.exception("journal not written: %s (request %s)", exchange.method, exchange.request_id)
         if portal and exchange.code.upper() == "QUERY_LIMIT_EXCEEDED":
             fill_bucket(portal)
 
@@ -81,24 +82,23 @@ def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Excha
 
 
 @contextmanager
-def journaled(method: str, portal: Portal | None) -> Iterator[None]:
+def journaled(method: str, portal: Portal | None) -> Iterator[http.Trace]:
     """Write down an exchange with an authorization server; nothing of what it was sent or said."""
-    started = time.monotonic()
-    code = ""
+    started, code, trace = time.monotonic(), "", http.Trace()
     try:
-        yield
+        yield trace
     except BitrixError as error:
-        code = error.code
+        code, error.request_id = error.code, trace.request_id
         raise
     finally:
         milliseconds = int((time.monotonic() - started) * 1000)
-        journal(portal)(Exchange(method, {}, None, code, milliseconds, {}))
+        journal(portal)(Exchange(method, {}, trace.status, code, milliseconds, {}, trace.request_id))
 
 
 def token_info(server: str, access_token: str, portal: Portal | None) -> oauth.TokenInfo:
     """Ask an authorization server whose token this is; `portal` is the one that it claims. Raises like oauth's."""
-    with journaled("oauth/app.info", portal):
-        return oauth.token_info(reach(), server, access_token)
+    with journaled("oauth/app.info", portal) as trace:
+        return oauth.token_info(reach(), server, access_token, trace)
 
 
 # -- The request bucket -------------------------------------------------------------------------------
@@ -253,8 +253,8 @@ def _renew(credential: Credential) -> Credential:
 def _refreshed(credential: Credential) -> oauth.Renewed:
     portal = credential.person.portal
     refresh_token = _unsealed(credential).refresh
-    with journaled("oauth/token", portal):
-        return oauth.refresh(reach(), portal.oauth_url, registration(), refresh_token, dates.now())
+    with journaled("oauth/token", portal) as trace:
+        return oauth.refresh(reach(), portal.oauth_url, registration(), refresh_token, dates.now(), trace)
 
 
 def _is_for(credential: Credential, renewed: oauth.Renewed) -> bool:
@@ -269,7 +269,7 @@ def _adopt_or_break(credential: Credential, error: CredentialRefused) -> Credent
         state=Credential.State.NEEDS_REOPEN, refreshing_until=None
     )
     if broken:
-        logger.warning("credential %s was refused (%s)", credential.pk, error.code)
+        logger.warning("credential %s was refused (%s, request %s)", credential.pk, error.code, error.request_id)
         raise error
     return _credential_of(credential.person)
 

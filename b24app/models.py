@@ -472,6 +472,7 @@ class RestCall(models.Model):
     status = models.PositiveSmallIntegerField(null=True)  # None: no answer
     code = models.CharField(max_length=100, blank=True)
     milliseconds = models.PositiveIntegerField()
+    request_id = models.UUIDField(null=True)  # sent as X-Request-Id; None in rows of the version before
 
 
 class Lease:

@@ -375,8 +375,8 @@ def connect_by_code(portal: Portal, code: str) -> Person:
     Raises NotProven, CredentialRefused when the code is too old or was used before, or another BitrixError.
     """
     reach = credentials.reach()
-    with credentials.journaled("oauth/token", portal):
-        given = oauth.redeem(reach, portal.oauth_url, credentials.registration(), code, dates.now())
+    with credentials.journaled("oauth/token", portal) as trace:
+        given = oauth.redeem(reach, portal.oauth_url, credentials.registration(), code, dates.now(), trace)
     info = credentials.token_info(portal.oauth_url, given.pair.access, portal)
     if {given.member_id, info.member_id} != {portal.member_id} or info.client_id != settings.B24_CLIENT_ID:
         raise NotProven("another portal's code")

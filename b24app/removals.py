@@ -99,7 +99,9 @@ def confirm(portal_id: int) -> None:
         except CredentialRefused:
             continue  # this one is dead for another reason; somebody else's may still tell
         except BitrixError as error:
-            logger.info("portal %s: removal not confirmed yet (%s)", portal.pk, error.code)
+            logger.info(
+                "portal %s: removal not confirmed yet (%s, request %s)", portal.pk, error.code, error.request_id
+            )
             return _erase_stale_tokens(portal)
         else:
             return _refute(portal)

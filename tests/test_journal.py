@@ -30,6 +30,8 @@ def test_a_tasks_bundle_tells_its_whole_story_and_nobody_elses(capsys, person, t
     assert (item["item"]["state"], item["item"]["status_before"]) == ("done", 3)
     assert deferral["deferral"]["previous_status"] == 3
     assert [call["method"] for call in calls] == ["batch", "tasks.task.list", "batch", "batch"]
+    assert len({call["request_id"] for call in calls}) == len(calls)
+    assert {"tasks.task.pause", "tasks.task.defer"} <= calls[3]["outcome"]["operating"].keys()
     assert len({call["job"] for call in calls if call["job"]}) == 1
 
 

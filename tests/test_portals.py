@@ -464,6 +464,18 @@ def test_a_proof_that_failed_is_journaled_with_its_code(sandbox, bob):
     assert code
 
 
+def test_the_journal_has_the_status_and_the_id_of_what_authorization_servers_answered(sandbox, person):
+    Credential.objects.update(expires_at=dates.now())
+    credentials.usable_credential(person, 0)
+    sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html")
+    Credential.objects.update(expires_at=dates.now())
+    with pytest.raises(NotRun):
+        credentials.usable_credential(person, 0)
+    found = RestCall.objects.filter(method="oauth/token").order_by("pk")
+    assert [call.status for call in found] == [200, 502]
+    assert len({call.request_id for call in found} - {None}) == 2
+
+
 def test_asking_where_a_portal_has_moved_to_is_journaled(person, rename):
     rename()
     RestCall.objects.all().delete()

@@ -335,3 +335,47 @@ def test_rights_are_read_from_the_one_user_inside(client, answering, httpserver)
 def test_no_access_at_all_is_an_empty_list_on_the_wire(client, answering):
     answering(body={"result": {"result": {"a31": {"allowedActions": []}}, "result_error": []}})
     assert tasks.read_access(client, [31]) == {31: frozenset()}
+
+
+# -- Each exchange can be found again
+
+
+@pytest.fixture
+def exchanges():
+    return []
+
+
+@pytest.fixture
+def recorded(httpserver, reach, exchanges):
+    return Client(httpserver.url_for("/rest/"), "the-access-token", reach, after=exchanges.append)
+
+
+def test_every_exchange_goes_under_an_id_of_its_own_in_a_header(recorded, answering, httpserver, exchanges):
+    answering(body={"result": {}})
+    recorded.call("profile")
+    recorded.batch([Command("a1", "app.info")])
+    sent = [request for request, _ in httpserver.log]
+    assert [request.headers["X-Request-Id"] for request in sent] == [str(each.request_id) for each in exchanges]
+    assert len({each.request_id for each in exchanges}) == 2
+    assert not any("request" in request.url.lower() or b"X-Request" in request.data for request in sent)
+
+
+def test_an_error_knows_the_exchange_that_it_came_from(recorded, answering, exchanges):
+    answering("rest_1048582")
+    with pytest.raises(Refused) as refused:
+        recorded.call("tasks.task.defer", {"taskId": 31})
+    assert refused.value.request_id == exchanges[0].request_id
+
+
+def test_the_journal_keeps_the_operating_time_that_a_batch_told_last_of_each_method(recorded, answering, exchanges):
+    def spent(operating):
+        return {"duration": 0.1, "operating": operating, "operating_reset_at": 1795500000}
+
+    times = {"p1": spent(1.5), "d1": spent(2.5), "p2": spent(3.5), "d2": {"duration": 0.1}}
+    answering(body={"result": {"result": dict.fromkeys(times, True), "result_error": [], "result_time": times}})
+    acts = [("p1", "pause"), ("d1", "defer"), ("p2", "pause"), ("d2", "defer")]
+    recorded.batch([Command(key, f"tasks.task.{act}", {"taskId": key[1]}) for key, act in acts])
+    assert exchanges[0].outcome["operating"] == {
+        "tasks.task.pause": [3.5, 1795500000.0],
+        "tasks.task.defer": [2.5, 1795500000.0],
+    }

@@ -60,6 +60,7 @@ def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
         if task is None or names(call.params, task):
             yield {
                 "at": call.at,
+                "request_id": call.request_id,
                 "job": call.job_id,
                 "method": call.method,
                 "status": call.status,
