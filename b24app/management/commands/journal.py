@@ -106,6 +106,7 @@ def names(params: Any, task: int) -> bool:
 
 
 def names_here(key: str, value: Any, task: int) -> bool:
-    if key in ("taskId", "ID") or key.startswith("filter[ID]"):
+    key = key.lower()  # the old dialect writes all of it in capitals
+    if key in ("taskid", "id") or key.startswith("filter[id]"):
         return str(task) in map(str, value if isinstance(value, list) else [value])
     return False
