@@ -290,8 +290,12 @@ def mark_refused(credential: Credential) -> bool:
 
 
 def give_up(person: Person) -> None:
-    """However often this person's pair was renewed, the portal did not take it: wait for an opening."""
-    Credential.objects.filter(person=person).update(state=Credential.State.NEEDS_REOPEN)
+    """However often this person's pair was renewed, the portal did not take it: wait for an opening.
+
+    The pair that was refused counts as expired by now (mark_expired); one that an opening brought meanwhile does not.
+    """
+    refused = Credential.objects.filter(person=person, expires_at__lte=dates.now() + RENEW_MARGIN)
+    refused.update(state=Credential.State.NEEDS_REOPEN)
 
 
 # -- Clients ------------------------------------------------------------------------------------------
