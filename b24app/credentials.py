@@ -140,25 +140,30 @@ def _bucket_clock() -> Combinable:
 # -- Credentials --------------------------------------------------------------------------------------
 
 
-def store_pair(person: Person, pair: oauth.TokenPair) -> None:
-    """Keep a pair that an opening brought; it replaces whatever was there, a refresh in flight included."""
+def store_pair(person: Person, pair: oauth.TokenPair, received_at: datetime) -> None:
+    """Keep a pair that an opening brought at that moment.
+
+    It replaces whatever was there, a refresh in flight included, unless that came later and is still used: a portal
+    may take a minute to confirm an opening.
+    """
     owner = f"{person.portal.member_id}:{person.user_id}"
     fresh = {
         "sealed_access": vault.seal(pair.access, owner),
         "sealed_refresh": vault.seal(pair.refresh, owner),
         "expires_at": pair.expires_at,
-        "obtained_at": dates.now(),
+        "obtained_at": received_at,
         "state": Credential.State.USABLE,
         "refreshing_until": None,
     }
     mine = Credential.objects.filter(person=person)
-    if mine.update(version=F("version") + 1, **fresh):
+    older = mine.filter(Q(obtained_at__lte=received_at) | ~Q(state=Credential.State.USABLE))
+    if older.update(version=F("version") + 1, **fresh) or mine.exists():
         return
     try:
         with transaction.atomic():
             Credential.objects.create(person=person, **fresh)
     except IntegrityError:  # another opening was faster with the first one
-        mine.update(version=F("version") + 1, **fresh)
+        older.update(version=F("version") + 1, **fresh)
 
 
 def usable_credential(person: Person, patience: float) -> Credential:

@@ -262,7 +262,7 @@ def test_a_proven_opening_after_an_uninstall_brings_the_portal_back(sandbox, bob
 def test_a_pair_for_somebody_else_is_not_taken(sandbox, person, monkeypatch):
     eve = sandbox.user("acme", name="Eve")
     theirs = sandbox.open("acme", eve)
-    credentials.store_pair(person, oauth.TokenPair("x" * 20, theirs["fields"]["REFRESH_ID"], dates.now()))
+    credentials.store_pair(person, oauth.TokenPair("x" * 20, theirs["fields"]["REFRESH_ID"], dates.now()), dates.now())
     with pytest.raises(CredentialRefused, match="foreign_answer"):
         credentials.usable_credential(person, 0)
     assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN

@@ -106,6 +106,34 @@ def test_a_slow_portal_gets_a_skeleton_first_and_the_rest_once(bob, tasks, sandb
     assert Client().post("/opening/", {"code": code}).status_code == 401
 
 
+def test_a_slow_opening_does_not_replace_the_pair_of_one_that_came_after_it(bob, tasks, sandbox, monkeypatch):
+    monkeypatch.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
+    tasks(title="Mine")
+    bob.open()
+    sandbox.fault("batch", "late", seconds=1, times=1)
+    page = bob.post_opening("/placement/", bob.opening())
+    newer = bob.opening()
+    bob.post_opening("/placement/", newer)
+    code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    assert "Select: Mine" in Client().post("/opening/", {"code": code}).text
+    assert Credential.objects.get().access_token == newer["fields"]["AUTH_ID"]
+
+
+def test_a_slow_opening_brings_back_who_has_nothing_better(bob, tasks, sandbox, monkeypatch):
+    monkeypatch.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
+    tasks(title="Mine")
+    bob.open()
+    sandbox.fault("batch", "late", seconds=1, times=1)
+    slow = bob.opening()
+    page = bob.post_opening("/placement/", slow)
+    bob.open()
+    Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
+    code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    Client().post("/opening/", {"code": code})
+    credential = Credential.objects.get()
+    assert (credential.state, credential.access_token) == (Credential.State.USABLE, slow["fields"]["AUTH_ID"])
+
+
 def test_the_code_of_a_slow_opening_ends_after_a_minute(bob, sandbox):
     sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
     page = bob.post_opening("/placement/", bob.opening())
