@@ -475,6 +475,12 @@ class RestCall(models.Model):
     request_id = models.UUIDField(null=True)  # sent as X-Request-Id; None in rows of the version before
 
 
+class LastSweep(models.Model):
+    """One row: when a worker began the last sweep, by the database's clock."""
+
+    at = models.DateTimeField()
+
+
 class Lease:
     """The right to run one portal's slice, held for settings.LEASE seconds at a time."""
 

@@ -146,6 +146,8 @@ STATUS_IS_FRESH = 60 / TIME_SCALE  # a status read longer ago is read again befo
 SLEEP_IS_FRESH = 20 / TIME_SCALE  # the same for a task to be renewed: that would reopen one completed meanwhile
 IN_USE = 300 / TIME_SCALE  # a portal that a page asked so lately has somebody at the app
 SWEEP_EVERY = 20 / TIME_SCALE
+CANARY_EVERY = 20 / TIME_SCALE  # each worker's message to itself
+WORKER_SILENCE = 120 / TIME_SCALE  # a worker that has read no message for so long has stopped working
 HINT_LIFE = 120 / TIME_SCALE  # a message that nobody has read by then is taken for lost
 REFRESH_CLAIM = 30 / TIME_SCALE  # a refresh that takes longer was cut; another may try
 
@@ -161,6 +163,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # Threads: slices wait for portals nearly all of their time, and a killed worker leaves no children behind.
 CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_CONCURRENCY = 8
+CELERY_WORKER_DIRECT = True  # a queue of its own for each, for its messages to itself (canary.py)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 BROKER_PATIENCE = 3.0  # seconds until a broker that says nothing is taken for unreachable

@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from b24app import attempts, credentials, dates, deferrals, jobs, portals, removals, vault
+from b24app import attempts, canary, credentials, dates, deferrals, jobs, portals, removals, vault
 from b24app.attempts import TooManyAttempts
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import AccessLost, BitrixError
@@ -350,8 +350,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """The database answers too, and its tables are those that this code expects."""
+    """The database answers too, its tables are those that this code expects, and some worker does what is due."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return HttpResponse("migrations are missing", status=503, content_type="text/plain")
+    if not canary.is_anybody_working():
+        return HttpResponse("no worker has read a message lately", status=503, content_type="text/plain")
     return HttpResponse("ok", content_type="text/plain")

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.test import Client
+from django.utils import timezone
 
 from b24app import dates
-from b24app.models import Credential, FailedProof, Job, PendingOpening, Person, Portal
+from b24app.models import Credential, FailedProof, Job, LastSweep, PendingOpening, Person, Portal
 
 pytestmark = pytest.mark.django_db
 
@@ -359,10 +360,20 @@ def test_the_registered_addresses_answer_by_hand_too(path, method):
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_signs_of_life(path):
+    LastSweep.objects.create(at=timezone.now())
     assert Client().get(path).text == "ok"
 
 
+@pytest.mark.parametrize("sweeps", [[], [timedelta(seconds=121)]])
+def test_it_is_not_ready_when_no_worker_has_read_a_sweep_for_two_minutes(sweeps):
+    for ago in sweeps:
+        LastSweep.objects.create(at=timezone.now() - ago)
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "no worker has read a message lately")
+
+
 def test_it_is_not_ready_while_migrations_are_missing(monkeypatch):
+    LastSweep.objects.create(at=timezone.now())
     monkeypatch.setattr("django.db.migrations.executor.MigrationExecutor.migration_plan", lambda *args: ["one"])
     assert Client().get("/readyz").status_code == 503
 
