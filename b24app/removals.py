@@ -6,6 +6,7 @@ a report stops the work at once, and is confirmed at the authorization server be
     active --report, or a dead token--> suspended --"not installed"--> uninstalled (erased)
                                         suspended --a refresh works--> active (forged reports ignored a while)
                                         suspended --no answer for a day--> suspended (tokens erased)
+                                        suspended --nor for a week--> uninstalled (erased)
 """
 
 import logging
@@ -37,6 +38,7 @@ from b24app.models import (
 logger = logging.getLogger(__name__)
 
 UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell whether the app is still installed
+BELIEVED_AFTER = timedelta(days=7)  # somebody would have opened the app again by then
 CONFIRMED_SOON = timedelta(hours=1)  # after a report, mostly; who has not answered by then is asked less often
 FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts; tests divide them
 OWED_LIFE = timedelta(days=90)
@@ -66,8 +68,8 @@ def report(event: Event) -> Portal | None:
 
 
 def unconfirmed() -> list[int]:
-    """The portals whose removal somebody could confirm now, or whose tokens are to be erased: each minute at first,
-    each hour after CONFIRMED_SOON."""
+    """The portals whose removal somebody could confirm now, or of which something is to be erased: each minute at
+    first, each hour after CONFIRMED_SOON."""
     now = dates.now()
     recently = Q(
         removal_reported_at__gt=now - CONFIRMED_SOON, removal_tried_at__gt=now - FIRST_PAUSE / settings.TIME_SCALE
@@ -77,7 +79,8 @@ def unconfirmed() -> list[int]:
     )
     usable = Q(people__credential__state=Credential.State.USABLE)
     stale = Q(people__credential__isnull=False, removal_reported_at__lt=now - UNCONFIRMED_LIFE)
-    waiting = Portal.objects.filter(usable | stale, status=Portal.Status.SUSPENDED).exclude(tried)
+    believed = Q(removal_reported_at__lt=now - BELIEVED_AFTER)
+    waiting = Portal.objects.filter(usable | stale | believed, status=Portal.Status.SUSPENDED).exclude(tried)
     return list(waiting.values_list("pk", flat=True).distinct())
 
 
@@ -102,10 +105,10 @@ def confirm(portal_id: int) -> None:
             logger.info(
                 "portal %s: removal not confirmed yet (%s, request %s)", portal.pk, error.code, error.request_id
             )
-            return _erase_stale_tokens(portal)
+            return _go_without_answer(portal)
         else:
             return _refute(portal)
-    return _erase_stale_tokens(portal)
+    return _go_without_answer(portal)
 
 
 def _refute(portal: Portal) -> None:
@@ -116,9 +119,14 @@ def _refute(portal: Portal) -> None:
     logger.warning("security: portal %s: the reported uninstall was forged", portal.pk)
 
 
-def _erase_stale_tokens(portal: Portal) -> None:
-    """After a day without an answer we keep no key to a portal that has probably thrown us out."""
-    if portal.removal_reported_at and dates.now() - portal.removal_reported_at > UNCONFIRMED_LIFE:
+def _go_without_answer(portal: Portal) -> None:
+    """After a day without an answer we keep no key to a portal that has probably thrown us out; after a week without
+    anybody who opened the app, nothing of its people."""
+    unanswered = dates.now() - portal.removal_reported_at if portal.removal_reported_at else timedelta()
+    if unanswered > BELIEVED_AFTER:
+        logger.info("portal %s: removal never confirmed; taken for real", portal.pk)
+        erase(portal)
+    elif unanswered > UNCONFIRMED_LIFE:
         deleted, _ = Credential.objects.filter(person__portal=portal).delete()
         if deleted:
             logger.info("portal %s: removal never confirmed; its tokens are erased", portal.pk)

@@ -122,6 +122,46 @@ def test_without_an_answer_the_portal_stays_suspended_and_its_tokens_go_after_a_
     assert Deferral.objects.live().count() == 2
 
 
+@pytest.fixture
+def nobody_answers(sandbox, asleep, event):
+    """Suspended by a report, and the authorization server has no answer: `nobody_answers(clean)` is the portal."""
+
+    def report(clean=False):
+        sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
+        portal = removals.report(event(clean=clean))
+        for hours in (1, 25):
+            with time_machine.travel(dates.now() + timedelta(hours=hours)):
+                removals.confirm(portal.pk)
+        return portal
+
+    return report
+
+
+def sweep_after(days):
+    with time_machine.travel(dates.now() + timedelta(days=days)):
+        found = removals.unconfirmed()
+        for portal_id in found:
+            removals.confirm(portal_id)
+    return found
+
+
+def test_a_removal_that_nobody_confirms_is_taken_for_real_after_a_week(sandbox, nobody_answers, asleep, admin):
+    nobody_answers()
+    assert sweep_after(6.9) == []
+    assert Person.objects.exists()
+    assert sweep_after(7.1)
+    assert status() == Status.UNINSTALLED
+    assert not any(model.objects.exists() for model in (Person, Job, Deferral))
+    assert set(OwedReturn.objects.values_list("task_id", flat=True)) == set(asleep)
+    assert removals.owed_before(reinstall(sandbox, admin.user_id)) == 2
+
+
+def test_a_removal_that_nobody_confirms_leaves_nothing_after_a_week_when_that_was_asked_for(nobody_answers):
+    nobody_answers(clean=True)
+    assert sweep_after(7.1)
+    assert not any(model.objects.exists() for model in (Portal, Person, OwedReturn))
+
+
 def test_without_any_event_the_first_dead_token_leads_to_the_same_place(sandbox, asleep, person):
     sandbox.turn({"events.never": True})
     sandbox.uninstall("acme")
