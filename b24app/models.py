@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from b24app import vault
 
@@ -63,6 +64,8 @@ class Portal(models.Model):
     removal_refuted_at = models.DateTimeField(null=True)  # the last report was a forgery
     removal_tried_at = models.DateTimeField(null=True)  # to be confirmed, last
     removed_at = models.DateTimeField(null=True)
+    # Recognises the application token after it was erased: a late event may still ask for nothing to be kept.
+    removed_token_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
     bindings_checked_at = models.DateTimeField(null=True)
 
     # It refuses the app to everybody (refusals.py): no job asks before then, unless somebody was let in.
@@ -125,6 +128,19 @@ class Portal(models.Model):
             known.append(self.sealed_previous_token)
         secrets = [self._unsealed(sealed) for sealed in known]
         return any(compare_digest(secret.encode(), token.encode()) for secret in secrets if secret)
+
+    def knew_application_token(self, token: str) -> bool:
+        """Whether `token` was the portal's application token when that was erased. Constant time."""
+        known = self.removed_token_digest
+        return bool(known) and constant_time_compare(known, self._digest_of(token))
+
+    def digest_of_application_token(self) -> str:
+        """What to keep of the application token when it is erased; "" when there is none."""
+        token = self._unsealed(self.sealed_application_token)
+        return self._digest_of(token) if token else ""
+
+    def _digest_of(self, token: str) -> str:
+        return salted_hmac("b24app.removed", f"{self.member_id}:{token}", algorithm="sha256").hexdigest()
 
     def learn_application_token(self, token: str, now: datetime) -> None:
         """Keep `token` as the current one, and the one before it for a day. Changes the object only."""

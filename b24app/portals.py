@@ -156,6 +156,7 @@ def keep_portal(info: oauth.TokenInfo) -> Portal:
             "status": Portal.Status.ACTIVE,
             "removal_reported_at": None,
             "removed_at": None,
+            "removed_token_digest": "",
         },
     )
     return portal

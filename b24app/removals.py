@@ -52,7 +52,10 @@ def report(event: Event) -> Portal | None:
     Returns the portal whose removal is to be confirmed, None when the event is not to be believed.
     """
     now = dates.now()
-    portal = Portal.objects.filter(member_id=event.member_id).exclude(status=Portal.Status.UNINSTALLED).first()
+    portal = Portal.objects.filter(member_id=event.member_id).first()
+    if portal and portal.status == Portal.Status.UNINSTALLED:
+        _report_late(portal, event)
+        return None
     if not portal or not portal.knows_application_token(event.application_token, now):
         logger.warning("security: uninstall reported with a wrong token, or for nobody")
         return None
@@ -60,11 +63,28 @@ def report(event: Event) -> Portal | None:
         logger.warning("security: portal %s: another uninstall reported right after a forged one", portal.pk)
         return None
     credentials.suspend(portal, now)
-    if event.data.get("CLEAN") == "1":  # also when a dead token was faster than this event
+    if _asks_for_nothing_to_be_kept(event):  # also when a dead token was faster than this event
         Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED).update(removal_is_clean=True)
     logger.info("portal %s: uninstall reported; suspended until it is confirmed", portal.pk)
     portal.refresh_from_db()
     return portal
+
+
+def _asks_for_nothing_to_be_kept(event: Event) -> bool:
+    return event.data.get("CLEAN") == "1"
+
+
+def _report_late(portal: Portal, event: Event) -> None:
+    """A dead token was faster than the event, and all but what we owed is erased: that goes if the event says so."""
+    if not portal.knew_application_token(event.application_token):
+        logger.warning("security: portal %s: uninstall reported with a wrong token after it was removed", portal.pk)
+        return
+    gone = Portal.objects.filter(pk=portal.pk, status=Portal.Status.UNINSTALLED)
+    with transaction.atomic():
+        # Nobody can install the app again while its row is locked by this.
+        if _asks_for_nothing_to_be_kept(event) and gone.update(removed_token_digest=""):
+            logger.info("portal %s: removed before; now nothing is kept", portal.pk)
+            portal.delete()
 
 
 def unconfirmed() -> list[int]:
@@ -186,6 +206,7 @@ def _erase_people(portal: Portal) -> None:
     Portal.objects.filter(pk=portal.pk).update(
         status=Portal.Status.UNINSTALLED,
         removed_at=dates.now(),
+        removed_token_digest=portal.digest_of_application_token(),
         sealed_application_token="",
         sealed_previous_token="",
         operating={},

@@ -260,6 +260,40 @@ def test_a_clean_removal_is_clean_also_when_a_dead_token_was_faster(sandbox, asl
     assert not Portal.objects.exists()
 
 
+@pytest.fixture
+def erased(sandbox, asleep, event, person):
+    """Erased because of a dead token, before any event came; the event that comes then: `erased(clean=True)`."""
+    late = event
+    sandbox.uninstall("acme")
+    with pytest.raises(NotInstalled):
+        credentials.ask(person, lambda client: client.call("profile"))
+    removals.confirm(person.portal_id)
+    assert status() == Status.UNINSTALLED
+    assert OwedReturn.objects.count() == 2
+    return late
+
+
+def test_a_clean_removal_is_clean_also_when_everything_was_erased_before_its_event_came(erased):
+    assert removals.report(erased(clean=True)) is None
+    assert not any(model.objects.exists() for model in (Portal, OwedReturn))
+
+
+@pytest.mark.parametrize("late", [{"clean": False}, {"clean": True, "token": "f" * 32}, {"clean": True, "token": ""}])
+def test_other_events_after_the_erasure_change_nothing(erased, late):
+    assert removals.report(erased(**late)) is None
+    assert (status(), OwedReturn.objects.count()) == (Status.UNINSTALLED, 2)
+
+
+def test_an_erased_portal_keeps_no_token_and_one_installed_again_no_digest(sandbox, erased, admin):
+    token = erased().application_token
+    portal = Portal.objects.get()
+    assert portal.removed_token_digest
+    assert token not in str(Portal.objects.values())
+    assert not portal.sealed_application_token
+    reinstall(sandbox, admin.user_id)
+    assert Portal.objects.get().removed_token_digest == ""
+
+
 def test_tasks_that_we_had_paused_are_owed_too(sandbox, person, admin, event):
     (task,) = sandbox.tasks("acme", count=1, status=3, creator=person.user_id)
     sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=9)
