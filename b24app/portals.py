@@ -40,7 +40,6 @@ PLACEMENTS = (
     "REST_APP_URI",
 )
 EVENTS = ("ONAPPUNINSTALL",)
-BINDINGS_LIFE = timedelta(hours=1)  # an admin's opening looks after them this often
 # Bitrix24's language codes, for titles in its menus. Ours are the same where both have one.
 TITLE_LANGUAGES = ("en", "ru")
 
@@ -301,9 +300,9 @@ def bind(person: Person) -> None:
 
 
 def needs_bindings_checked(person: Person) -> bool:
-    """Whether this opening should look after the portal's bindings: an admin's, once an hour."""
-    checked = person.portal.bindings_checked_at
-    return person.is_admin and (checked is None or dates.now() - checked > BINDINGS_LIFE)
+    """Whether this opening should look after the portal's bindings: each one by an admin. Where nothing is missing
+    that is one request, in the background."""
+    return person.is_admin
 
 
 def _repair_bindings(client: Client) -> None:

@@ -221,16 +221,17 @@ def test_two_admins_installing_at_once_bind_everything_once(sandbox, installing,
     assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
 
 
-def test_an_admins_opening_repairs_what_somebody_unbound_once_an_hour(sandbox, installing):
+def test_each_opening_by_an_admin_repairs_what_somebody_unbound_and_costs_one_request_where_nothing_is_missing(
+    sandbox, installing
+):
     person = portals.connect(posted(installing))
-    assert portals.needs_bindings_checked(person)
     jobs.check_bindings(person.pk)
     sandbox.rest("acme", "placement.unbind", {"PLACEMENT": "TASK_VIEW_TAB"}, token=installing["access"])
     jobs.check_bindings(person.pk)
-    assert "TASK_VIEW_TAB" not in bound(sandbox, installing)[0]
-    Portal.objects.update(bindings_checked_at=dates.now() - timedelta(hours=2))
-    jobs.check_bindings(person.pk)
     assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+    asked = len(sandbox.requests("acme"))
+    jobs.check_bindings(person.pk)
+    assert len(sandbox.requests("acme")) == asked + 1
 
 
 def test_an_ordinary_persons_opening_leaves_the_bindings_alone(person):

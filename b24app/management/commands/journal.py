@@ -50,6 +50,7 @@ def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
         "status": portal.status,
         "plan": portal.plan,
         "endpoint": portal.endpoint,
+        "bindings_checked_at": portal.bindings_checked_at,
     }
     if task is not None:
         items = JobItem.objects.filter(job__portal=portal, task_id=task)
