@@ -163,12 +163,20 @@ class JobStep(ABC):
     def _read(self, items: Sequence[JobItem]) -> None:
         """Read what these tasks are now and move their items accordingly."""
         started = time.monotonic()
-        found = tasks.read_states(self.client, [item.task_id for item in items])
-        for item in items:
+        shown = tasks.read_states(self.client, [item.task_id for item in items])
+        seen_at = shared_now() - timedelta(seconds=time.monotonic() - started)
+        found = {id: task for id, task in shown.items() if isinstance(task, TaskState)}
+        nonsense = [item for item in items if shown.get(item.task_id) is tasks.UNREADABLE]
+        for item in nonsense:
+            steps.take_nonsense(item)
+        legible = [item for item in items if item not in nonsense]
+        for item in legible:
             item.title = found[item.task_id].title[:300] if item.task_id in found else item.title
-            item.seen_at = shared_now() - timedelta(seconds=time.monotonic() - started)
-        self.take_readings(items, found)
+            item.seen_at = seen_at
+        self.take_readings(legible, found)
         self._save(items, found)
+        if any(item.state not in JobItem.ENDED for item in nonsense):
+            raise Unknown("garbled_task")
 
     # Sending
 
@@ -349,7 +357,9 @@ class DeferStep(JobStep):
             self._learn_from_access(access.values())
             self._choose_paths(pending)
         for id in foreign:
-            if Act.PAUSE in steps.acts_for(to_pause[id]) and not {"PAUSE", "EDIT"} <= access[id]:
+            if Act.PAUSE in steps.acts_for(to_pause[id]) and id not in access:
+                steps.take_nonsense(to_pause[id])
+            elif Act.PAUSE in steps.acts_for(to_pause[id]) and not {"PAUSE", "EDIT"} <= access[id]:
                 self._forbid(to_pause[id], found)
 
     def _forbid(self, item: JobItem, found: Mapping[int, TaskState]) -> None:

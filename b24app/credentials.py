@@ -112,7 +112,7 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
     whose clocks differ each would drain the same seconds again. Raises TooManyRequests with the seconds to wait, or
     LeaseLost.
     """
-    bucket = Bucket(0, portal.is_enterprise)
+    bucket = Bucket(0, portal.is_enterprise, settings.PORTAL_PACE)
     now = _bucket_clock()
     level = Greatest(F("bucket_level") - Greatest(now - F("bucket_at"), 0.0) * bucket.drain, 0.0)
     fits = Q(LessThanOrEqual(level, bucket.capacity * share - 1))
@@ -123,7 +123,7 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
     if lease:
         lease.renew()
     left = Portal.objects.annotate(level=level).values_list("level", flat=True).get(pk=portal.pk)
-    raise TooManyRequests("own_limit", delay=Bucket(left, portal.is_enterprise).wait(share))
+    raise TooManyRequests("own_limit", delay=replace(bucket, level=left).wait(share))
 
 
 def fill_bucket(portal: Portal) -> None:

@@ -56,6 +56,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "b24app.web.access.SecurityHeaders",
+    "b24app.web.access.DatabaseOutage",
 ]
 ROOT_URLCONF = "b24app.urls"
 WSGI_APPLICATION = "b24app.wsgi.application"
@@ -148,7 +149,7 @@ IN_USE = 300 / TIME_SCALE  # a portal that a page asked so lately has somebody a
 SLICE_SECONDS = 10 / TIME_SCALE  # a slice begins no new step after so long
 BATCH_SECONDS = 15 / TIME_SCALE  # what a full batch should take; the portal cuts a request at 60
 FIRST_BATCH_SECONDS = 2 / TIME_SCALE  # ... and the first of a job, so that a person sees it move within three
-PORTAL_PACE = TIME_SCALE  # seconds that a portal counts in a second of ours
+PORTAL_PACE = TIME_SCALE  # seconds that a portal's budgets count in a second of ours
 SWEEP_EVERY = 20 / TIME_SCALE
 HINT_LOST = 35 / TIME_SCALE  # a message that nobody has read by then is sent anew by the next sweep: within a minute
 # A night without workers leaves no pile. Celery compares two machines' clocks here, so this is longer than they differ.

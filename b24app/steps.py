@@ -200,6 +200,17 @@ def refusal_of(item: JobItem) -> JobItem.Code:
     return Code.NOT_PERMITTED if item.vendor_code.upper() in NOT_ALLOWED else Code.REFUSED
 
 
+def take_nonsense(item: JobItem) -> None:
+    """The portal showed the task, and what it showed makes no sense. Who is not finished is to be read again later."""
+    if item.state == State.PENDING and item.step == Step.NONE:
+        end(item, State.FAILED, Code.REFUSED)  # it was not touched
+    elif item.sends > MAX_SENDS:
+        _lose_sight(item, was_lost=True)
+    else:
+        item.sends += 1
+    item.vendor_code = "garbled_task"
+
+
 def has_refusal(item: JobItem) -> bool:
     """Whether the answer to what was sent last was a refusal that is still to be understood."""
     return item.refusal not in ("", UNSEEN)

@@ -211,6 +211,7 @@ def app(sandbox, empty_database, empty_broker, app_port, tmp_path):
     """The app, known to the sandbox, with nothing running yet: see tests/processes.py."""
     own = {"CELERY_BROKER_URL": empty_broker, "TIME_SCALE": str(TIME_SCALE)}
     app = App(tmp_path, app_port, empty_database, settings_for(sandbox) | own)
+    sandbox.keep_pace(TIME_SCALE)
     yield app
     app.kill_all()
 

@@ -226,6 +226,10 @@ class Sandbox:
         """Turn knobs by their plain names, e.g. {"acme/cost.tasks.task.defer": 0.33}."""
         return self.control("settings", **knobs)
 
+    def keep_pace(self, scale: float) -> None:
+        """Let the buckets of requests drain so many times faster than life, as an app with this TIME_SCALE expects."""
+        self.turn({"limits.bucket_drain": 2 * scale})
+
     def move_clock(self, to: float | str) -> None:
         """Let it be an ISO instant from now on, or so many seconds later than it is; for all who read CLOCK_FILE."""
         self.control("time", to=to)

@@ -19,11 +19,12 @@ class Bucket:
 
     level: float
     enterprise: bool = False
+    pace: float = 1.0  # how many times faster than life the portal is; only pretend ones are
 
     @property
     def drain(self) -> float:
         """Requests per second, that leave it by themselves."""
-        return 5.0 if self.enterprise else 2.0
+        return (5.0 if self.enterprise else 2.0) * self.pace
 
     @property
     def capacity(self) -> float:

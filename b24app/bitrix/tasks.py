@@ -158,7 +158,7 @@ class Unreadable(Enum):
 UNREADABLE = Unreadable.UNREADABLE
 
 
-def read_each(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState | Unreadable]:
+def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState | Unreadable]:
     """What the tasks are now, by id; one that is missing is deleted or not visible to this person.
 
     One that cannot be read is UNREADABLE, and stops no other. Of a row that does not even say which task it is, each
@@ -179,16 +179,6 @@ def read_each(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState | 
     if is_any_unnamed:
         found |= {id: UNREADABLE for id in task_ids if id not in found}
     return found
-
-
-def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState]:
-    """The same where all have to be readable. Raises Unknown when one is not."""
-    states: dict[int, TaskState] = {}
-    for id, state in read_each(client, task_ids).items():
-        if isinstance(state, Unreadable):
-            raise Unknown("garbled_task")
-        states[id] = state
-    return states
 
 
 def read_listed(client: Client, task_ids: Sequence[int]) -> list[TaskRow]:
@@ -234,12 +224,14 @@ def collect_after(client: Client, wanted: TaskFilter, after_id: int) -> tuple[li
 def read_access(client: Client, task_ids: Sequence[int]) -> dict[int, frozenset[str]]:
     """What the client's person may do with each task, as upper-case words ("PAUSE", "EDIT"). One request.
 
+    A task whose answer was lost is missing: nothing is known of it.
     The legacy dialect has no such question: nothing is known to be allowed there, and nothing is asked.
     """
     if client.dialect is Dialect.LEGACY:
         return {id: frozenset() for id in task_ids}
     answers = client.batch([Command(f"a{id}", "tasks.task.getaccess", {"taskId": id}) for id in task_ids])
-    return {id: _allowed(answers[f"a{id}"]) for id in task_ids}
+    known = {id: answers[f"a{id}"] for id in task_ids if not isinstance(answers[f"a{id}"], Unknown)}
+    return {id: _allowed(answer) for id, answer in known.items()}
 
 
 def send(client: Client, acts: Iterable[tuple[int, Act]]) -> dict[tuple[int, Act], Answer | BitrixError]:
@@ -356,8 +348,8 @@ def _tasks(answer: Answer) -> list[Any]:
 
 
 def _allowed(answer: Answer | BitrixError) -> frozenset[str]:
-    """What one answer of getaccess allows; where a portal does not tell of one task, nothing is allowed with it."""
-    if isinstance(answer, (Refused, NoSuchMethod, Unknown)):
+    """What one answer of getaccess allows; a portal that refuses to tell of one task allows nothing with it."""
+    if isinstance(answer, (Refused, NoSuchMethod)):
         return frozenset()
     result = success(answer).result
     actions = result.get("allowedActions") if isinstance(result, dict) else None

@@ -5,6 +5,7 @@ and sends it as a header. That also stands in for the CSRF token: no other site 
 """
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,16 +16,22 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.conf import settings
 from django.core import signing
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone, translation
+from django.utils.translation import gettext
 
 from b24app import portals
 from b24app.models import Person
+
+logger = logging.getLogger(__name__)
 
 TICKET_HEADER = "X-Ticket"
 TICKET_SALT = "defer.ticket"
 TICKET_LIFE = 15 * 60.0  # seconds
 SITTING = 8 * 3600.0  # seconds after the opening; then the portal has to confirm the person again
+
+RETRY_AFTER = 5  # seconds, while our database is away
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'none'; "
@@ -152,6 +159,24 @@ def allow_frame(response: HttpResponse, origin: str) -> HttpResponse:
     """Let exactly this portal show the answer in its frame."""
     response["Content-Security-Policy"] = CONTENT_POLICY.format(ancestors=origin or "'none'")
     return response
+
+
+class DatabaseOutage:
+    """Middleware: while our database is away or overburdened, whoever asks is told to ask again. Our pages do."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, (OperationalError, InterfaceError)):
+            return None
+        logger.exception("the database is away")
+        sentence = gettext("Something went wrong on our side.")
+        headers = {"Retry-After": str(RETRY_AFTER)}
+        return HttpResponse(sentence, status=503, content_type="text/plain; charset=utf-8", headers=headers)
 
 
 class SecurityHeaders:

@@ -135,7 +135,7 @@ def test_a_missing_method_says_that_nothing_ran(client, answering):
 
 def test_a_row_of_an_old_box_that_is_no_task_does_not_make_a_task_look_gone(legacy, answering):
     answering(body={"result": ["oops"]})
-    assert tasks.read_each(legacy, [31]) == {31: tasks.UNREADABLE}
+    assert tasks.read_states(legacy, [31]) == {31: tasks.UNREADABLE}
 
 
 def test_nobody_is_asked_what_is_allowed_where_there_is_no_such_question(legacy, httpserver):

@@ -72,6 +72,7 @@ class Bench:
         self.revive()
         self.sandbox.reset()
         self.sandbox.settings(limits__request_seconds=60 / self.scale)
+        self.sandbox.keep_pace(self.scale)
         self.app.rows_changed("truncate defer_portal, defer_pendingopening cascade")
 
     def revive(self):

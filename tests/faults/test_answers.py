@@ -1,8 +1,11 @@
 """What a portal or the authorization server may answer instead of what was expected."""
 
+import json
+
 import pytest
 
 from b24app import batches, dates, deferrals, slices
+from b24app.bitrix import tasks
 from b24app.models import Credential, Job, Portal, RestCall
 from tests.faults.engine import outcomes
 
@@ -306,6 +309,38 @@ def test_f22_a_redirect_to_itself_ends_in_waiting_and_takes_no_token_along(engin
 
 
 # -- Our own failures --------------------------------------------------------------------------------------------
+
+
+def garbled(engine, bob, ids, broken):
+    """What the portal answers to a reading of these tasks, with one of them broken."""
+    fields = {"filter": {"ID": ids}, "select": tasks.STATE_FIELDS, "start": -1}
+    answer = engine.sandbox.rest("acme", "tasks.task.list", fields, engine.sandbox.access("acme", bob)).json()
+    for row in answer["result"]["tasks"]:
+        row["status"] = "?" if row["id"] == str(broken) else row["status"]
+    return {"kind": "respond", "body": json.dumps(answer), "type": "application/json"}
+
+
+def test_f43_a_task_that_makes_no_sense_is_put_aside_and_the_others_flow(engine, worker):
+    ids = engine.tasks(worker, 5)
+    job = engine.defer(worker, ids)
+    engine.sandbox.fault("tasks.task.list", times=-1, **garbled(engine, worker.user_id, ids, ids[2]))
+    engine.work(worker, until=lambda: job.items.filter(state="done").exists())
+    engine.sandbox.clear_faults()
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 4, ("failed", "refused"): 1}
+    assert engine.sandbox.states("acme", [ids[2]]) == {ids[2]: 3}
+
+
+def test_f43_a_task_that_makes_no_sense_after_its_answer_was_lost_is_read_again_until_it_does(engine, worker):
+    ids = engine.tasks(worker, 3)
+    job = engine.defer(worker, ids)
+    Portal.objects.update(defers_directly=False)
+    engine.work(worker, until=lambda: job.items.filter(seen_at__isnull=False).exists())
+    engine.sandbox.fault("batch", "drop")
+    engine.work(worker, until=lambda: job.items.filter(state="sent").count() == 3)
+    engine.sandbox.fault("tasks.task.list", times=2, **garbled(engine, worker.user_id, ids, ids[0]))
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 3}
 
 
 def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine, worker, monkeypatch, caplog):

@@ -30,6 +30,7 @@ def running(deployment, sandbox):
     """The running app with nobody in it. What a test has killed runs again for the next one."""
     deployment.start(*({"web", "worker", "beat"} - deployment.running.keys()))
     deployment.forget_everything()
+    sandbox.keep_pace(TIME_SCALE)
     return deployment
 
 

@@ -20,6 +20,7 @@ reserve(60)
 
 
 def test_a_full_bucket_lets_a_request_pass_when_it_has_drained(app):
+    app.settings["TIME_SCALE"] = "1"
     (none, wait), (some, _) = (line.split() for line in app.python(RESERVE).splitlines())
     assert (none, 0 < float(wait) <= 0.5) == ("0", True)
     assert 20 <= int(some) < 30  # two a second, and what drained while they were taken

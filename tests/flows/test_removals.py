@@ -95,6 +95,19 @@ def test_a_removal_that_nobody_confirms_stops_all_and_after_a_day_we_keep_no_key
     assert (status(installed), left_of(installed, "defer_deferral")) == (["active"], {"defer_deferral": 3})
 
 
+def test_a_removal_that_nobody_confirms_for_a_week_is_taken_for_real(sandbox, installed, bob, asleep):
+    sandbox.fault("oauth/token", "cut", times=-1)
+    sandbox.uninstall("acme", clean=False)
+    wait_until(lambda: questions(sandbox), what="the question")
+    sandbox.move_clock(167 * HOUR)
+    wait_until(lambda: left_of(installed, "defer_credential") == {"defer_credential": 0}, what="the tokens' end")
+    assert (status(installed), left_of(installed, "defer_deferral")) == (["suspended"], {"defer_deferral": 3})
+    sandbox.move_clock(169 * HOUR)
+    wait_until(lambda: status(installed) == ["uninstalled"], what="the erasure")
+    assert left_of(installed, "defer_person", "defer_jobitem") == {"defer_person": 0, "defer_jobitem": 0}
+    assert [id for id, _ in owed(installed)] == asleep
+
+
 def questions(sandbox):
     """How often the authorization server was asked for a new pair."""
     return sum(request["method"] == "oauth/token" for request in sandbox.requests(None))
@@ -197,3 +210,14 @@ def test_what_we_owed_is_handed_to_an_admin_after_a_reinstall_or_forgotten(sandb
     assert (owed(installed), asleep_for(installed)) == ([], [])
     assert "still sleep" not in Page(installed, sandbox.open("acme", admin)).text
     assert set(sandbox.states("acme", asleep).values()) == {6}
+
+
+def test_an_admin_returns_what_was_taken_over(sandbox, installed, admin, asleep):
+    page = removed_and_installed_anew(installed, sandbox, admin)
+    page.call("POST", "/owed/take-over/")
+    page.call("POST", "/owed/return/")
+    wait_until(lambda: set(sandbox.states("acme", asleep).values()) == {3}, what="the return")
+    assert {change["person"] for change in sandbox.truth("acme")[-6:]} == {admin}
+    sleeping = "select count(*) from defer_deferral where state = 'sleeping'"
+    wait_until(lambda: not installed.value(sleeping), what="the records")
+    assert "in your care" not in Page(installed, sandbox.open("acme", admin)).text

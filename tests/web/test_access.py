@@ -4,8 +4,10 @@ import time
 
 import pytest
 import time_machine
+from django.db import OperationalError
 from django.test import Client
 
+from b24app import portals
 from b24app.models import Portal
 from b24app.web.access import TICKET_LIFE, Ticket
 
@@ -141,3 +143,15 @@ def test_a_portal_that_we_know_is_not_framed_by_whoever_uses_its_name(bob, sandb
 def test_browsers_are_told_to_stay_with_tls_also_behind_a_proxy_that_ends_it(client, settings, seconds, header):
     settings.SECURE_HSTS_SECONDS = seconds
     assert client.get("/healthz").headers.get("Strict-Transport-Security") == header
+
+
+def test_while_our_database_is_away_a_page_is_asked_to_come_back(bob, monkeypatch):
+    bob.open()
+
+    def fail(*args, **kwargs):
+        raise OperationalError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr(portals, "person_of", fail)
+    answer = bob.get("/tasks/")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "lock timeout" not in answer.text
