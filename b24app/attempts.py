@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from django.db.models import Exists
+
 from b24app import dates
-from b24app.models import FailedProof
-from b24app.portals import NotProven
+from b24app.models import FailedProof, Portal
+from b24app.portals import NotProven, installed
 
 logger = logging.getLogger(__name__)
 
@@ -22,21 +24,32 @@ class TooManyAttempts(Exception):
 
 
 @contextmanager
-def counted(member_id: str, address: str) -> Iterator[None]:
+def counted(member_id: str, address: str) -> Iterator[Portal | None]:
     """Let an opening of this portal be proven, and remember when that fails. `address` is the client's.
 
-    The address counts, so that nobody can shut a portal's own people out. Raises TooManyAttempts.
+    Yields the portal, if the app is installed there: both are asked for in one query. The address counts, so that
+    nobody can shut a portal's own people out. Raises TooManyAttempts.
     """
     network = network_of(address)
-    recent = FailedProof.objects.filter(network=network, at__gt=dates.now() - MEMORY)
-    failed = list(recent.values_list("member_id", flat=True)[:FAILURES_IN_ALL])
-    if len(failed) >= FAILURES_IN_ALL or failed.count(member_id) >= FAILURES_PER_PORTAL:
+    portal, has_failed_often = _look_up(member_id, network)
+    if has_failed_often:
         raise TooManyAttempts(member_id)
     try:
-        yield
+        yield portal
     except NotProven:
         FailedProof.objects.create(member_id=member_id, network=network, at=dates.now())
         raise
+
+
+def _look_up(member_id: str, network: str) -> tuple[Portal | None, bool]:
+    """The portal, if the app is installed there, and whether too many openings from this network have failed."""
+    recent = FailedProof.objects.filter(network=network, at__gt=dates.now() - MEMORY)
+    last_of_all = recent[FAILURES_IN_ALL - 1 :]
+    last_of_portal = recent.filter(member_id=member_id)[FAILURES_PER_PORTAL - 1 :]
+    portal = installed(member_id).annotate(has_failed=Exists(last_of_all) | Exists(last_of_portal)).first()
+    if portal:
+        return portal, portal.has_failed
+    return None, last_of_all.exists() or last_of_portal.exists()
 
 
 def network_of(address: str) -> str:

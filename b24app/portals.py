@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext
 
@@ -82,8 +83,17 @@ class Opened:
 # -- Proving an opening -------------------------------------------------------------------------------
 
 
-def open_page(opening: Opening, command: Command, timeout: float = OPENING_TIMEOUT) -> Opened:
+def installed(member_id: str) -> QuerySet[Portal]:
+    """The portal of this member id, where it has the app and nobody says that it was removed."""
+    return Portal.objects.filter(member_id=member_id, status=Portal.Status.ACTIVE)
+
+
+def open_page(
+    opening: Opening, command: Command, timeout: float = OPENING_TIMEOUT, known: Portal | None = None
+) -> Opened:
     """Prove an opening and ask the page's own `command`, in one round trip for a portal that we know.
+
+    `known` is that portal, where the caller has looked it up already.
 
     The token is shown to the portal's *stored* address: a stranger's token is refused there, and another app's
     token names another app. Only when that does not prove it, or the opening comes from another address, is the
@@ -91,7 +101,7 @@ def open_page(opening: Opening, command: Command, timeout: float = OPENING_TIMEO
     Raises NotProven; NotRun or Unknown when the portal did not answer in time (nothing was stored then);
     AccessLost when the portal refuses the app as such.
     """
-    portal = Portal.objects.filter(member_id=opening.member_id, status=Portal.Status.ACTIVE).first()
+    portal = known or installed(opening.member_id).first()
     refused = False
     if portal and _comes_from(portal, opening):
         try:
@@ -241,8 +251,10 @@ def _keep_visitor(portal: Portal, profile: Profile, opening: Opening) -> Person:
     person = keep_person(portal, profile, pair, language=opening.language or "en")
     if profile.is_admin and opening.application_token:
         # Every user can read this token in their browser, so only an admin's opening may change it.
+        before = portal.sealed_application_token
         portal.learn_application_token(opening.application_token, now)
-        portal.save(update_fields=["sealed_application_token", "sealed_previous_token", "token_learned_at"])
+        if portal.sealed_application_token != before:
+            portal.save(update_fields=["sealed_application_token", "sealed_previous_token", "token_learned_at"])
     return person
 
 

@@ -225,8 +225,12 @@ def forget_expired() -> None:
 
 
 def owed_before(person: Person) -> int:
-    """How many tasks still sleep from before the app was installed anew; only admins are told."""
-    return OwedReturn.objects.filter(portal=person.portal_id).count() if person.is_admin else 0
+    """How many tasks still sleep from before the app was installed anew; only admins are told.
+
+    The epoch has risen with every removal: where it never did, nothing can be owed, and nobody is asked.
+    """
+    was_removed = person.portal.epoch > 1
+    return OwedReturn.objects.filter(portal=person.portal_id).count() if person.is_admin and was_removed else 0
 
 
 def take_over(admin: Person) -> int:

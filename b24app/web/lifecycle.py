@@ -136,8 +136,8 @@ def ticket(request: HttpRequest) -> HttpResponse:
 
 def _proven(request: HttpRequest, opening: Opening, command: Command, timeout: float) -> Opened:
     """Prove the opening, unless too many from there have failed lately. Raises TooManyAttempts."""
-    with attempts.counted(opening.member_id, client_address(request)):
-        return portals.open_page(opening, command, timeout)
+    with attempts.counted(opening.member_id, client_address(request)) as portal:
+        return portals.open_page(opening, command, timeout, portal)
 
 
 def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
