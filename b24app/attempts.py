@@ -27,29 +27,21 @@ class TooManyAttempts(Exception):
 def counted(member_id: str, address: str) -> Iterator[Portal | None]:
     """Let an opening of this portal be proven, and remember when that fails. `address` is the client's.
 
-    Yields the portal, if the app is installed there: both are asked for in one query. The address counts, so that
-    nobody can shut a portal's own people out. Raises TooManyAttempts.
+    Yields the portal, if the app is installed there; one query finds it and that nothing has failed. The address
+    counts, so that nobody can shut a portal's own people out. Raises TooManyAttempts.
     """
     network = network_of(address)
-    portal, has_failed_often = _look_up(member_id, network)
-    if has_failed_often:
-        raise TooManyAttempts(member_id)
+    recent = FailedProof.objects.filter(network=network, at__gt=dates.now() - MEMORY)
+    portal = installed(member_id).annotate(somebody_failed=Exists(recent)).first()
+    if portal is None or portal.somebody_failed:
+        failed = list(recent.values_list("member_id", flat=True)[:FAILURES_IN_ALL])
+        if len(failed) >= FAILURES_IN_ALL or failed.count(member_id) >= FAILURES_PER_PORTAL:
+            raise TooManyAttempts(member_id)
     try:
         yield portal
     except NotProven:
         FailedProof.objects.create(member_id=member_id, network=network, at=dates.now())
         raise
-
-
-def _look_up(member_id: str, network: str) -> tuple[Portal | None, bool]:
-    """The portal, if the app is installed there, and whether too many openings from this network have failed."""
-    recent = FailedProof.objects.filter(network=network, at__gt=dates.now() - MEMORY)
-    last_of_all = recent[FAILURES_IN_ALL - 1 :]
-    last_of_portal = recent.filter(member_id=member_id)[FAILURES_PER_PORTAL - 1 :]
-    portal = installed(member_id).annotate(has_failed=Exists(last_of_all) | Exists(last_of_portal)).first()
-    if portal:
-        return portal, portal.has_failed
-    return None, last_of_all.exists() or last_of_portal.exists()
 
 
 def network_of(address: str) -> str:

@@ -31,7 +31,7 @@ from b24app.bitrix.errors import (
     Unknown,
 )
 from b24app.bitrix.limits import Bucket
-from b24app.models import Credential, Lease, Person, Portal, RestCall, database_now
+from b24app.models import Credential, Lease, LeaseLost, Person, Portal, RestCall, database_now
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +116,10 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
     taken = {"bucket_level": level + 1, "bucket_at": now}
     if lease.try_renew(fits, **taken) if lease else Portal.objects.filter(fits, pk=portal.pk).update(**taken):
         return
-    if lease:
-        lease.renew()
-    left = Portal.objects.values_list("bucket_level", "bucket_at").get(pk=portal.pk)
+    rows = lease.held() if lease else Portal.objects.filter(pk=portal.pk)
+    left = rows.values_list("bucket_level", "bucket_at").first()
+    if left is None:
+        raise LeaseLost(f"portal {portal.pk}")
     raise TooManyRequests("own_limit", delay=Bucket(*left, portal.is_enterprise).at_time(now).wait(share))
 
 

@@ -460,7 +460,8 @@ class Lease:
         """Portals that no slice holds, as a condition on Portal."""
         return Q(lease_until=None) | Q(lease_until__lte=database_now())
 
-    def _held(self) -> models.QuerySet[Portal]:
+    def held(self) -> models.QuerySet[Portal]:
+        """The portal, in a query, for as long as the lease is held."""
         return Portal.objects.filter(
             pk=self.portal_id,
             lease_owner=self.owner,
@@ -482,7 +483,7 @@ class Lease:
 
     def try_renew(self, condition: Q, **saved: Any) -> bool:
         """The same where the portal meets a condition; says whether that was so, and the lease is still held."""
-        return self._held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
+        return self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
 
     def release(self) -> None:
         Portal.objects.filter(pk=self.portal_id, lease_owner=self.owner).update(lease_until=None, lease_owner=None)
