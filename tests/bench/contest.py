@@ -97,7 +97,7 @@ class Rig:
         if all(results.has(cell, self.ours.name) for cell in cells):
             return
         if self.ours.cpu is None:
-            self.arena.prepare(Cell(200, 0.0))
+            self.arena.prepare(Cell(1000, 0.0))
             self.ours.open(self.arena)
             self.ours.measure_client(self.arena)
         self.contest(cells, results, self.ours, self.arena)
