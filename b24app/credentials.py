@@ -106,6 +106,7 @@ def token_info(server: str, access_token: str, portal: Portal | None) -> oauth.T
 def reserve_request(portal: Portal, share: float, lease: Lease | None = None) -> None:
     """Take one place in the portal's bucket of requests, and renew the `lease` under which the request is made.
 
+    A request without a lease is a page's: the portal is in use.
     One query, so that nobody can come between looking and taking. Raises TooManyRequests with the seconds to wait,
     or LeaseLost.
     """
@@ -113,7 +114,7 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
     bucket = Bucket(0, now, portal.is_enterprise)
     level = Greatest(F("bucket_level") - Greatest(now - F("bucket_at"), 0.0) * bucket.drain, 0.0)
     fits = Q(LessThanOrEqual(level, bucket.capacity * share - 1))
-    taken = {"bucket_level": level + 1, "bucket_at": now}
+    taken = {"bucket_level": level + 1, "bucket_at": now, **({} if lease else {"used_at": now})}
     if lease.try_renew(fits, **taken) if lease else Portal.objects.filter(fits, pk=portal.pk).update(**taken):
         return
     rows = lease.held() if lease else Portal.objects.filter(pk=portal.pk)

@@ -11,16 +11,20 @@ from django.utils import timezone
 def now() -> datetime:
     """The present moment, aware, in UTC. Everything due is compared with this and with nothing else.
 
-    Leases and refresh claims are the exception: they use the database's clock, because they settle which of
-    several machines may act, and two machines' clocks may differ.
-
-    In a demo CLOCK_FILE moves it, for us and for the sandbox alike. Raises ValueError when that holds no time.
+    What one machine writes and another one measures is the exception, because two machines' clocks may differ: leases
+    and claims, and how long ago a task was read or sent, use the database's clock (models.database_now, shared_now).
     """
-    return timezone.now() + _offset(Path(settings.CLOCK_FILE)) if settings.CLOCK_FILE else timezone.now()
+    return timezone.now() + offset()
 
 
-def _offset(file: Path) -> timedelta:
-    """How far `file` moves the clock; not at all when there is none."""
+def offset() -> timedelta:
+    """How far CLOCK_FILE moves the clock in a demo, for us and for the sandbox alike; not at all elsewhere.
+
+    Raises ValueError when it holds no time.
+    """
+    if not settings.CLOCK_FILE:
+        return timedelta()
+    file = Path(settings.CLOCK_FILE)
     try:
         written = file.stat()
         return _offset_written(file, written.st_mtime_ns, written.st_size)

@@ -9,7 +9,7 @@ from django.db.models import Case, Count, Q, When
 
 from b24app import dates, refusals, selections
 from b24app.bitrix.tasks import TaskState
-from b24app.models import Deferral, Job, JobItem, Lease, Person, Selection
+from b24app.models import Deferral, Job, JobItem, Lease, LeaseLost, Person, Selection
 
 MAX_UNFINISHED = 4  # jobs of one person: one is worked on, the others queue
 
@@ -24,6 +24,29 @@ class NotReady(Exception):
 
 class TooManyJobs(Exception):
     """This person's earlier jobs have to end first."""
+
+
+def undo(job: Job, key: str) -> Job:
+    """A new job that returns what a finished one has deferred and what still sleeps of it.
+
+    The same `key` again returns the same job. Raises as `start`; NotReady when nothing sleeps any more.
+    """
+    digest = _digest(f"undo {job.pk}")
+    if existing := Job.objects.filter(person=job.person_id, key=key).first():
+        return _same(existing, digest)
+    asleep = Deferral.objects.live().filter(item__job=job, item__job__state=Job.State.FINISHED)
+    items = [_way_back(deferral) for deferral in asleep.select_related("item").order_by("task_id")]
+    return _create(job.person, items, "", key, digest, Job.Kind.RETURN)
+
+
+def _way_back(deferral: Deferral) -> JobItem:
+    title = deferral.item.title if deferral.item else ""
+    return JobItem(task_id=deferral.task_id, title=title, status_before=deferral.previous_status, wakes=deferral)
+
+
+def may_undo(job: Job) -> bool:
+    """Whether a finished job has tasks that still sleep because of it. One query."""
+    return Deferral.objects.live().filter(item__job=job).exists()
 
 
 def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
@@ -50,26 +73,36 @@ def start_again(job: Job, states: Collection[JobItem.State], key: str) -> Job:
     if existing := Job.objects.filter(person=job.person_id, key=key).first():
         return _same(existing, digest)
     left = job.items.filter(state__in=states, job__state=Job.State.FINISHED).order_by("id")
-    return _create(job.person, [_item_again(item) for item in left], job.reason, key, digest)
+    return _create(job.person, [_item_again(item) for item in left], job.reason, key, digest, Job.Kind(job.kind))
 
 
 def _item_again(item: JobItem) -> JobItem:
-    """The same task for another job; one that we left paused is still owed what it was before."""
-    is_paused = item.step != JobItem.Step.NONE
-    return JobItem(task_id=item.task_id, title=item.title, status_before=item.status_before if is_paused else None)
+    """The same task for another job; one that we left paused, or put to sleep, is still owed what it was before."""
+    is_owed = item.step != JobItem.Step.NONE or item.wakes_id is not None
+    before = item.status_before if is_owed else None
+    return JobItem(task_id=item.task_id, title=item.title, status_before=before, wakes_id=item.wakes_id)
 
 
-def _create(person: Person, items: Sequence[JobItem], reason: str, key: str, digest: str) -> Job:
+def _create(
+    person: Person,
+    items: Sequence[JobItem],
+    reason: str,
+    key: str,
+    digest: str,
+    kind: Job.Kind = Job.Kind.DEFER,
+) -> Job:
     if not items:
         raise NotReady
-    if Job.objects.unfinished().filter(person=person).count() >= MAX_UNFINISHED:
-        raise TooManyJobs
-    job = Job(portal_id=person.portal_id, person=person, key=key, digest=digest, reason=reason)
+    job = Job(portal_id=person.portal_id, person=person, kind=kind, key=key, digest=digest, reason=reason)
     job.total, job.created_at = len(items), dates.now()
     for item in items:
         item.job = job
     try:
         with transaction.atomic():
+            # One request of a person at a time: two tabs cannot both be the fourth.
+            Person.objects.select_for_update().get(pk=person.pk)
+            if Job.objects.unfinished().filter(person=person).count() >= MAX_UNFINISHED:
+                raise TooManyJobs
             job.save()
             JobItem.objects.bulk_create(items)
     except IntegrityError:  # the same request, twice at the same moment
@@ -101,6 +134,8 @@ def stop(job: Job) -> bool:
         return True  # whoever works on the portal sees it before its next step
     try:
         return not wind_up(job, lease)
+    except LeaseLost:
+        return True
     finally:
         lease.release()
 
@@ -194,3 +229,19 @@ def record(job: Job, slept: Iterable[tuple[JobItem, TaskState | None]], now: dat
     earlier = Deferral.objects.live().filter(portal=job.portal_id, task_id__in=ids)
     earlier.update(state=Deferral.State.OVERTAKEN)
     Deferral.objects.bulk_create(owed)
+
+
+def record_ends(items: Iterable[JobItem]) -> None:
+    """Close what we owed for items of a return that have ended, in the transaction that saves their outcome.
+
+    A return that failed is still owed.
+    """
+    live = Deferral.objects.live()
+    ended: dict[str, list[int]] = {}
+    for item in items:
+        if item.wakes_id:
+            ended.setdefault(item.state, []).append(item.wakes_id)
+    if woken := ended.get(JobItem.State.DONE):
+        live.filter(pk__in=woken).update(state=Deferral.State.RETURNED)
+    if overtaken := ended.get(JobItem.State.SKIPPED):
+        live.filter(pk__in=overtaken).update(state=Deferral.State.OVERTAKEN)

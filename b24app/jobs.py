@@ -18,8 +18,7 @@ SOON = 60.0  # seconds; what is due later is left to the sweep
 @app.task
 def run_slice(portal_id: int) -> None:
     """Work on a portal for a while, then go to the end of the queue, so that others get their turn."""
-    slices.note_hint_read(portal_id)
-    if not slices.run(portal_id):
+    if not slices.note_hint_read(portal_id) or not slices.run(portal_id):
         return
     seconds = slices.seconds_until_work(portal_id)
     if seconds is not None and seconds < SOON:
@@ -65,7 +64,7 @@ def hint_at_work(portal_id: int, seconds: float = 0.0) -> None:
 def hint(job: "Task[[int], None]", subject_id: int, seconds: float = 0.0) -> bool:
     """Tell a worker what to look at, and say whether the broker took it. Losing the hint costs only time."""
     try:
-        job.apply_async((subject_id,), countdown=seconds, expires=seconds + settings.HINT_LIFE)
+        job.apply_async((subject_id,), countdown=seconds, expires=seconds + settings.MESSAGE_LIFE)
     except (OperationalError, OSError):
         logger.warning("broker not reachable; %s %s waits for the sweep", job.name, subject_id)
         return False

@@ -12,12 +12,17 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
-from b24app import vault
+from b24app import dates, vault
 
 
 def database_now() -> Now:
     """The database's clock, in a query: the one clock that all machines share."""
     return Now()
+
+
+def shared_now() -> models.expressions.Combinable:
+    """The same clock, moved as a demo's is: for what one machine notes and another one measures."""
+    return Now() + dates.offset()
 
 
 class Portal(models.Model):
@@ -65,7 +70,8 @@ class Portal(models.Model):
     last_slice_at = models.DateTimeField(null=True)
     hint_due_at = models.DateTimeField(null=True)  # when a message about it that is under way will be read
 
-    # The two budgets (bitrix/limits.py).
+    # The two budgets (bitrix/limits.py), and when a page asked the portal something last: people come first.
+    used_at = models.FloatField(default=0, db_default=0)  # unix seconds
     bucket_level = models.FloatField(default=0)  # requests
     bucket_at = models.FloatField(default=0)  # unix seconds
     operating = models.JSONField(default=dict)  # method -> [seconds used, unix time of the reset]
@@ -89,6 +95,10 @@ class Portal(models.Model):
     @property
     def is_enterprise(self) -> bool:
         return self.plan == "ent"
+
+    def is_in_use(self, now: datetime) -> bool:
+        """Whether somebody uses the app there, as far as its pages have asked the portal something lately."""
+        return bool(now.timestamp() - self.used_at < settings.IN_USE)
 
     def is_left_alone(self, due: datetime, now: datetime) -> bool:
         """Whether no worker is at it by `now`, for longer than any healthy one would let work wait since `due`."""
@@ -243,7 +253,11 @@ class JobQuerySet(models.QuerySet["Job"]):
 
 
 class Job(models.Model):
-    """One request of one person: defer these tasks."""
+    """One request of one person over a frozen list of tasks: defer them, or return them to what they were."""
+
+    class Kind(models.TextChoices):
+        DEFER = "defer"
+        RETURN = "return"
 
     class State(models.TextChoices):
         QUEUED = "queued"
@@ -271,6 +285,7 @@ class Job(models.Model):
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="jobs")
     person = models.ForeignKey(Person, models.CASCADE, related_name="jobs")
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.DEFER, db_default=Kind.DEFER)
     key = models.CharField(max_length=64)  # made by the page: the same request twice is one job
     digest = models.CharField(max_length=64)  # of what was asked: the same key for something else is refused
     reason = models.CharField(max_length=500, blank=True)
@@ -328,9 +343,10 @@ class JobItem(models.Model):
         NONE = "none"
         PAUSED = "paused"  # by us; still to be deferred
         RESTORING = "restoring"  # by us, and deferring was refused: to be started again
+        RENEWED = "renewed"  # by us; still to be started
 
     class Code(models.TextChoices):
-        """Why an item was skipped or failed."""
+        """Why an item was skipped or failed, or is not wholly what it was asked to be."""
 
         ALREADY_DEFERRED = "already_deferred"
         COMPLETED = "completed"
@@ -342,6 +358,9 @@ class JobItem(models.Model):
         REFUSED = "refused"  # for a reason that we do not know
         LEFT_PAUSED = "left_paused"  # neither deferred nor started again
         STOPPED = "stopped"  # by the person who asked for the job
+        AWAKE = "awake"  # somebody else has taken it up again
+        DEFERRED_ANEW = "deferred_anew"  # by somebody else, since we deferred it
+        NOT_STARTED = "not_started"  # it is back, and was in progress before, and may not be started
 
     ENDED = (State.DONE, State.SKIPPED, State.FAILED, State.CANCELLED)
 
@@ -352,7 +371,10 @@ class JobItem(models.Model):
     step = models.CharField(max_length=10, choices=Step, default=Step.NONE)
     status_seen = models.PositiveSmallIntegerField(null=True)  # the real status at the last reading
     seen_at = models.DateTimeField(null=True)
-    status_before = models.PositiveSmallIntegerField(null=True)  # what the task was when we first touched it
+    # What the task was when we first touched it; of a task to be returned, before it was deferred.
+    status_before = models.PositiveSmallIntegerField(null=True)
+    # What a return is to end.
+    wakes = models.ForeignKey("Deferral", models.SET_NULL, null=True, related_name="+", db_index=False)
     directly = models.BooleanField(default=False)  # from in progress without a pause: last sent, or next
     sends = models.PositiveSmallIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
@@ -360,10 +382,15 @@ class JobItem(models.Model):
     code = models.CharField(max_length=20, choices=Code, blank=True)
     vendor_code = models.CharField(max_length=100, blank=True)  # what the portal called it, for support
     changed_at = models.DateTimeField(null=True)  # when somebody else changed the status, by the portal's clock
+    # Who changed it, or may change it where our person may not.
+    who = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "task_id"], name="one_item_per_task")]
-        indexes = [models.Index(fields=["job", "state", "id"], name="items_by_state")]
+        indexes = [
+            models.Index(fields=["job", "state", "id"], name="items_by_state"),
+            models.Index(fields=["wakes"], condition=Q(wakes__isnull=False), name="items_that_wake"),
+        ]
 
     def __str__(self) -> str:
         return f"item {self.pk}"
@@ -379,6 +406,7 @@ class Deferral(models.Model):
 
     class State(models.TextChoices):
         SLEEPING = "sleeping"
+        RETURNED = "returned"
         OVERTAKEN = "overtaken"  # somebody else has changed the task since
 
     LIVE = [State.SLEEPING]

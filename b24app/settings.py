@@ -129,8 +129,16 @@ LEASE = 90 / TIME_SCALE  # a slice that fell silent for so long is taken over
 SETTLE_AFTER = 75 / TIME_SCALE  # a portal may work on a request for 60 s after it was cut
 READ_TIMEOUT = 75 / TIME_SCALE
 STATUS_IS_FRESH = 60 / TIME_SCALE  # a status read longer ago is read again before anything is sent
+SLEEP_IS_FRESH = 20 / TIME_SCALE  # the same for a task to be renewed: that would reopen one completed meanwhile
+IN_USE = 300 / TIME_SCALE  # a portal that a page asked so lately has somebody at the app
+SLICE_SECONDS = 10 / TIME_SCALE  # a slice begins no new step after so long
+BATCH_SECONDS = 15 / TIME_SCALE  # what a full batch should take; the portal cuts a request at 60
+FIRST_BATCH_SECONDS = 2 / TIME_SCALE  # ... and the first of a job, so that a person sees it move within three
+PORTAL_PACE = TIME_SCALE  # seconds that a portal counts in a second of ours
 SWEEP_EVERY = 20 / TIME_SCALE
-HINT_LIFE = 120 / TIME_SCALE  # a message that nobody has read by then is taken for lost
+HINT_LOST = 35 / TIME_SCALE  # a message that nobody has read by then is sent anew by the next sweep: within a minute
+# A night without workers leaves no pile. Celery compares two machines' clocks here, so this is longer than they differ.
+MESSAGE_LIFE = 600 / TIME_SCALE
 REFRESH_CLAIM = 30 / TIME_SCALE  # a refresh that takes longer was cut; another may try
 
 # -- Celery ---------------------------------------------------------------------------------------------------
@@ -149,8 +157,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
-    # A sweep that nobody could do is worthless when the next one is due: a night without workers leaves no pile.
-    "sweep": {"task": "b24app.jobs.sweep", "schedule": SWEEP_EVERY, "options": {"expires": SWEEP_EVERY}}
+    "sweep": {"task": "b24app.jobs.sweep", "schedule": SWEEP_EVERY, "options": {"expires": MESSAGE_LIFE}}
 }
 if CELERY_BROKER_URL.startswith("filesystem://"):
     # An embedded broker that needs no server. It may lose a message: the sweep sends it again.

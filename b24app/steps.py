@@ -8,6 +8,8 @@ matter is followed by a reading.
     to be read, lost --reading--> done | skipped | failed | pending (again, or to be started again)
 """
 
+from enum import Enum, auto
+
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer
 from b24app.bitrix.errors import AccessLost, BitrixError, Denied, NotRun, Unknown
@@ -52,19 +54,37 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskS
     if isinstance(pause, Answer):
         item.step = Step.PAUSED
         item.status_seen = tasks.PENDING
-    if isinstance(last, Answer):
-        return _take_success(item, last, user_id)
-    if isinstance(last, Unknown) or isinstance(pause, Unknown):
-        return None  # lost: read it later
-    if _may_run_later(pause) or (_may_run_later(last) and not _is_refused(pause)):
-        item.state = State.PENDING  # where the pause did not run, the refusal of the defer means nothing
-        item.sends -= 1
-        if not item.sends and item.step == Step.NONE and item.status_before == item.status_seen:
-            item.status_before = None  # nothing was touched yet
-    else:
-        item.refusal = last.code or "refused"
-        item.vendor_code = last.code[:100]
+    match upshot(pause, last):
+        case Upshot.APPLIED if item.step == Step.RESTORING:
+            _fail(item, Code(item.code))
+        case Upshot.APPLIED if is_shown(item, last, tasks.DEFERRED, user_id):
+            item.state = State.DONE
+            return tasks.state_in(last)
+        case Upshot.NOT_RUN:
+            take_back(item)
+        case Upshot.REFUSED:
+            note_refusal(item, last)
     return None
+
+
+class Upshot(Enum):
+    """What the answers to one or two acts in a row come to."""
+
+    APPLIED = auto()  # the last one succeeded
+    NOT_RUN = auto()  # it may be sent again
+    REFUSED = auto()
+    LOST = auto()  # only a reading tells
+
+
+def upshot(first: Reply | None, last: Reply) -> Upshot:
+    """What `last` comes to, and the act before it, if it takes one."""
+    if isinstance(last, Answer):
+        return Upshot.APPLIED
+    if isinstance(last, Unknown) or isinstance(first, Unknown):
+        return Upshot.LOST
+    if _may_run_later(first) or (_may_run_later(last) and not _is_refused(first)):
+        return Upshot.NOT_RUN  # where the first act did not run, the refusal of the last one means nothing
+    return Upshot.REFUSED
 
 
 def _may_run_later(reply: Reply | None) -> bool:
@@ -75,19 +95,32 @@ def _is_refused(reply: Reply | None) -> bool:
     return isinstance(reply, BitrixError) and not _may_run_later(reply)
 
 
-def _take_success(item: JobItem, answer: Answer, user_id: int) -> TaskState | None:
-    if item.step == Step.RESTORING:
-        _fail(item, Code(item.code))
-        return None
+def is_shown(item: JobItem, answer: Reply, status: int, user_id: int) -> bool:
+    """Whether a success shows its task with this status, by our doing, or no task at all; else it is to be read."""
+    if not isinstance(answer, Answer):
+        return False
     if answer.result is None:  # the legacy dialect says no more than that: whose doing it was, a reading tells
         item.refusal = UNSEEN
-        return None
+        return False
     found = tasks.state_in(answer)
-    if found and (found.status != tasks.DEFERRED or found.status_changed_by not in (None, user_id)):
+    if found and (found.status != status or found.status_changed_by not in (None, user_id)):
         item.refusal = "not_ours"  # a success that changed nothing: somebody else was there first
-        return None
-    item.state = State.DONE
-    return found
+        return False
+    return True
+
+
+def take_back(item: JobItem) -> None:
+    """What was sent did not run: the item was never sent."""
+    item.state = State.PENDING
+    item.sends -= 1
+    if not item.sends and item.step == Step.NONE and item.status_before == item.status_seen:
+        item.status_before = None  # nothing was touched yet
+
+
+def note_refusal(item: JobItem, reply: Reply) -> None:
+    """Keep what the portal called it; the next reading understands it."""
+    code = reply.code if isinstance(reply, BitrixError) else ""
+    item.refusal, item.vendor_code = code[:100] or "refused", code[:100]
 
 
 def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
@@ -95,8 +128,8 @@ def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
 
     The status is kept for the next send; a terminal state is final. Safe to repeat.
     """
-    was_lost = item.state == State.SENT and item.refusal in ("", UNSEEN)
-    refused, item.refusal = has_refusal(item), ""
+    was_lost, refused = may_be_lost(item), has_refusal(item)
+    item.refusal = ""
     if found is None:
         _lose_sight(item, was_lost)
         return
@@ -106,22 +139,23 @@ def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
         if was_lost and ours and item.step != Step.RESTORING:
             item.state = State.DONE
         else:
-            _skip(item, Code.ALREADY_DEFERRED, found)
+            end(item, State.SKIPPED, Code.ALREADY_DEFERRED)
     elif found.status in ENDED:
-        _skip(item, ENDED[found.status], found)
+        end(item, State.SKIPPED, ENDED[found.status])
     elif found.status == tasks.IN_PROGRESS:
         _take_in_progress(item, refused and seen == tasks.IN_PROGRESS, changed=seen != found.status)
     else:
         if was_lost and ours and seen == tasks.IN_PROGRESS and item.step == Step.NONE and not item.directly:
             item.step = Step.PAUSED  # the first half was applied
         _take_paused_or_pending(item, refused and seen != tasks.IN_PROGRESS, changed=seen != found.status)
+    note_who(item, found)
 
 
 def _take_in_progress(item: JobItem, refused: bool, changed: bool) -> None:
     if item.step == Step.RESTORING:
         _fail(item, Code(item.code))  # it is in progress again, which was the point
     elif refused and not item.directly:
-        _fail(item, _refusal_of(item))
+        _fail(item, refusal_of(item))
     else:
         # Whoever started it, and whether or not it could not be deferred directly: it takes both steps.
         item.step, item.directly = Step.NONE, False
@@ -138,12 +172,12 @@ def _take_paused_or_pending(item: JobItem, defer_refused: bool, changed: bool) -
         # One batch is one PHP process: what it remembered from before the pause may have refused the defer. So
         # a second, fresh request decides.
         if item.sends >= 2 and defer_refused:
-            item.step, item.code = Step.RESTORING, _refusal_of(item)
+            item.step, item.code = Step.RESTORING, refusal_of(item)
             item.state = State.PENDING
         else:
             _try_again(item, changed)
     elif defer_refused:
-        _fail(item, _refusal_of(item))
+        _fail(item, refusal_of(item))
     else:
         _try_again(item, changed)
 
@@ -159,7 +193,8 @@ def _try_again(item: JobItem, changed: bool) -> None:
         _fail(item, why)
 
 
-def _refusal_of(item: JobItem) -> JobItem.Code:
+def refusal_of(item: JobItem) -> JobItem.Code:
+    """What a refusal that a reading could not explain means."""
     return Code.NOT_PERMITTED if item.vendor_code.upper() in NOT_ALLOWED else Code.REFUSED
 
 
@@ -174,6 +209,11 @@ def is_refused_directly(item: JobItem, found: TaskState | None) -> bool:
     return item.directly and has_refusal(item) and both == {tasks.IN_PROGRESS}
 
 
+def may_be_lost(item: JobItem) -> bool:
+    """Whether an item was sent and nothing is known of what came of it."""
+    return item.state == State.SENT and item.refusal in ("", UNSEEN)
+
+
 def _lose_sight(item: JobItem, was_lost: bool) -> None:
     """The task is deleted, or the person may not see it any more."""
     if item.step != Step.NONE:
@@ -184,9 +224,17 @@ def _lose_sight(item: JobItem, was_lost: bool) -> None:
         item.state, item.code = State.SKIPPED, Code.GONE
 
 
-def _skip(item: JobItem, code: JobItem.Code, found: TaskState) -> None:
-    item.state, item.step, item.code = State.SKIPPED, Step.NONE, code
-    item.changed_at = found.status_changed_at
+def end(item: JobItem, state: JobItem.State, code: JobItem.Code) -> None:
+    """The item's outcome, and why; nothing of it is half done."""
+    item.state, item.step, item.code = state, Step.NONE, code
+
+
+def note_who(item: JobItem, found: TaskState) -> None:
+    """Who changed the task and when, or who may where our person may not, for the sentence that the item gets."""
+    if item.code == Code.NOT_PERMITTED:
+        item.who = found.creator[:200]
+    elif item.code:
+        item.changed_at, item.who = found.status_changed_at, found.changed_by[:200]
 
 
 def _fail(item: JobItem, code: JobItem.Code) -> None:

@@ -24,6 +24,7 @@ urlpatterns = [
     path("jobs/<int:job_id>/", jobs.watch, name="job"),
     path("jobs/<int:job_id>/dismiss/", jobs.dismiss, name="job-dismiss"),
     path("jobs/<int:job_id>/stop/", jobs.stop, name="job-stop"),
+    path("jobs/<int:job_id>/undo/", jobs.undo, name="job-undo"),
     re_path(r"^jobs/(?P<job_id>\d{1,18})/again/(?P<what>failed|cancelled)/$", jobs.again, name="job-again"),
     path("owed/take-over/", owed.take_over, name="owed-take-over"),
     path("owed/forget/", owed.forget, name="owed-forget"),

@@ -35,7 +35,7 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "write-ahead commit",
-        "b24app/slices.py",
+        "b24app/batches.py",
         "                state=State.SENT,\n                sent_at=now,",
         "                sent_at=now,",
         "tests/faults/test_guards.py::test_the_intent_is_written_before_the_first_byte_leaves",
@@ -57,14 +57,14 @@ MUTANTS = [
     ),
     Mutant(
         "status re-read",
-        "b24app/slices.py",
+        "b24app/batches.py",
         "state=State.PENDING, seen_at__gt=fresh_since)",
         "state=State.PENDING, seen_at__isnull=False)",
         "tests/faults/test_guards.py::test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent",
     ),
     Mutant(
         "settle delay",
-        "b24app/slices.py",
+        "b24app/batches.py",
         "        silent_since = now - timedelta(seconds=settings.SETTLE_AFTER)",
         "        silent_since = now",
         "tests/faults/test_answers.py::test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading[f15-504]",

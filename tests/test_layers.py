@@ -12,8 +12,10 @@ PACKAGE = Path(__file__).parent.parent / "b24app"
 ROWS = [
     [{"settings"}, {"celery", "broker", "wsgi", "urls", "apps", "checks", "web", "jobs", "management"}],
     [{"slices"}],
+    [{"batches"}],
     [{"deferrals"}],
     [{"selections"}],
+    [{"returns"}],
     [{"steps"}],
     [{"attempts"}],
     [{"portals"}, {"removals"}],

@@ -18,6 +18,7 @@ from b24app.bitrix.limits import BATCH_SIZE
 Params = Mapping[str, Any]
 
 SECTIONS = ("result", "result_error", "result_total", "result_next", "result_time")  # of a batch's answer
+ERROR_BODY = 4096  # characters of an error's answer that the journal keeps
 
 
 @dataclass(frozen=True)
@@ -115,20 +116,25 @@ class Client:
     def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """One HTTP request; the whole answer as a map without `error`."""
         self.before()
-        started, status, failure = time.monotonic(), None, None
-        body: dict[str, Any] = {}
+        started, code, status = time.monotonic(), "", None
+        outcome: dict[str, Any] = {}
         try:
             reply = http.post(self.reach, self.endpoint + method, {**params, "auth": self.access_token}, self.timeout)
-            status = reply.status
+            status, outcome = reply.status, {"body": self._legible(reply.body)}
             body = parse(reply)
+            outcome = _noteworthy(body)
             return body
         except BitrixError as error:
-            failure = error
+            code = error.code
             raise
         finally:
             milliseconds = int((time.monotonic() - started) * 1000)
-            code = failure.code if failure else ""
-            self.after(Exchange(method, params, status, code, milliseconds, _noteworthy(body)))
+            self.after(Exchange(method, params, status, code, milliseconds, outcome))
+
+    def _legible(self, body: bytes) -> str:
+        """The beginning of an answer that is an error, for the journal; it may quote the token that it was sent."""
+        text = body[: ERROR_BODY + len(self.access_token)].decode(errors="replace").replace("\0", "")
+        return text.replace(self.access_token, "***")[:ERROR_BODY]
 
 
 def parse(reply: http.Reply) -> dict[str, Any]:

@@ -33,6 +33,8 @@ MODERN_NAMES = {
     "STATUS_CHANGED_BY": "statusChangedBy",
     "STATUS_CHANGED_DATE": "statusChangedDate",
 }
+# People, by the beginning of the names of their fields.
+COMPANIONS = {"responsible": "RESPONSIBLE", "creator": "CREATED_BY"}
 
 
 class Dialect(StrEnum):
@@ -79,6 +81,12 @@ def _legacy_reference(value: Any) -> Any:
 
 
 def _modern_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    responsible = f"{row.get('RESPONSIBLE_NAME') or ''} {row.get('RESPONSIBLE_LAST_NAME') or ''}".strip()
     renamed = {modern: row[legacy] for legacy, modern in MODERN_NAMES.items() if legacy in row}
-    return {**renamed, "responsible": {"name": responsible}, "group": {"name": row.get("GROUP_NAME") or ""}}
+    people = {modern: _companion(row, legacy) for modern, legacy in COMPANIONS.items()}
+    return {**renamed, **people, "group": {"name": row.get("GROUP_NAME") or ""}}
+
+
+def _companion(row: Mapping[str, Any], legacy: str) -> dict[str, Any]:
+    """A person as the modern dialect shows them beside their id."""
+    name = f"{row.get(f'{legacy}_NAME') or ''} {row.get(f'{legacy}_LAST_NAME') or ''}".strip()
+    return {"id": row.get(f"{legacy}_ID", row.get(legacy)), "name": name}

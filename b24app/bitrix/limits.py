@@ -7,11 +7,10 @@ QUERY_LIMIT_EXCEEDED. Each method may execute for about 480 s in ten minutes; mo
 from dataclasses import dataclass
 
 BATCH_SIZE = 50  # commands in one `batch` call, at most
-BATCH_SECONDS = 15.0  # what a full batch should take; the portal cuts a request at 60
-FIRST_BATCH_SECONDS = 2.0  # ... and the first of a job, so that a person sees it move within three
 FIRST_BATCH_COMMANDS = 6  # while nothing was measured yet
 OPERATING_SECONDS = 480.0
 OPERATING_SHARE = 0.9  # of it, that we plan with
+OPERATING_SHARE_IN_USE = 0.7  # ... while somebody uses the app: people come first
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,17 @@ class Bucket:
         return max(0.0, (self.level + 1 - self.capacity * share) / self.drain)
 
 
-def commands_that_fit(seconds_per_command: float | None, is_first: bool) -> int:
-    """How many commands the next batch of a job may hold."""
+def commands_that_fit(seconds_per_command: float | None, seconds: float) -> int:
+    """How many commands a batch may hold that is to take so many seconds."""
     if seconds_per_command is None:
-        return FIRST_BATCH_COMMANDS if is_first else BATCH_SIZE
-    seconds = FIRST_BATCH_SECONDS if is_first else BATCH_SECONDS
+        return FIRST_BATCH_COMMANDS
     return max(2, min(BATCH_SIZE, int(seconds / max(seconds_per_command, 0.001))))
 
 
-def operating_left(used: float, reset_at: float, now: float) -> float:
-    """Seconds of a method's operating time that are left to plan with at `now`."""
-    return OPERATING_SECONDS * OPERATING_SHARE - (used if reset_at > now else 0.0)
+def operating_left(used: float, reset_at: float, now: float, in_use: bool) -> float:
+    """Seconds of a method's operating time that background work may plan with at `now`."""
+    share = OPERATING_SHARE_IN_USE if in_use else OPERATING_SHARE
+    return OPERATING_SECONDS * share - (used if reset_at > now else 0.0)
 
 
 def smoothed(old: float | None, measured: float) -> float:

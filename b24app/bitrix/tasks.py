@@ -26,11 +26,12 @@ MAY_BE_DEFERRED = (NEW, PENDING, IN_PROGRESS)
 
 
 class Act(StrEnum):
-    """A change of status, by the name of its method. Its first letter marks its batch key: p31, d31, s31."""
+    """A change of status, by the name of its method. Its first letter marks its batch key: p31, d31."""
 
     PAUSE = "pause"
     DEFER = "defer"
     START = "start"
+    RENEW = "renew"
 
     @property
     def method(self) -> str:
@@ -116,6 +117,8 @@ class TaskState:
     participants: frozenset[int]  # creator, responsible and accomplices, by user id
     status_changed_by: int | None
     status_changed_at: datetime | None
+    creator: str = ""  # names, where the answer has them
+    changed_by: str = ""
     may_defer: bool = False  # whether it may be deferred as it is; only a change of status answers with that
 
 
@@ -218,9 +221,9 @@ def send(client: Client, acts: Iterable[tuple[int, Act]]) -> dict[tuple[int, Act
     return {(id, act): answers[act.key(id)] for id, act in wanted}
 
 
-def state_in(answer: Answer) -> TaskState | None:
-    """The task that a change of status answered with; None when the person cannot read it any more."""
-    task = answer.result.get("task") if isinstance(answer.result, dict) else None
+def state_in(answer: Answer | BitrixError) -> TaskState | None:
+    """The task that a change of status answered with; None when it failed, or the person cannot read it any more."""
+    task = answer.result.get("task") if isinstance(answer, Answer) and isinstance(answer.result, dict) else None
     return state_of(task) if isinstance(task, dict) else None
 
 
@@ -241,13 +244,17 @@ def state_of(raw: dict[str, Any]) -> TaskState:
 def _state_of(raw: dict[str, Any]) -> TaskState:
     accomplices = raw.get("accomplices")
     people = [raw.get("createdBy"), raw.get("responsibleId"), *_values(accomplices)]
+    names = {_id(companion): _name(companion) for companion in (raw.get("creator"), raw.get("responsible"))}
+    changed_by = int(raw["statusChangedBy"]) if raw.get("statusChangedBy") else None
     return TaskState(
         id=int(raw["id"]),
         title=_text(raw.get("title")),
         status=int(raw["status"]),
         participants=frozenset(int(person) for person in people if person),
-        status_changed_by=int(raw["statusChangedBy"]) if raw.get("statusChangedBy") else None,
+        status_changed_by=changed_by,
         status_changed_at=_moment(raw.get("statusChangedDate")),
+        creator=_name(raw.get("creator")),
+        changed_by=names.get(changed_by, ""),
         may_defer=isinstance(raw.get("action"), dict) and raw["action"].get("defer") is True,
     )
 
@@ -286,6 +293,11 @@ def _text(value: Any) -> str:
 def _name(companion: Any) -> str:
     """The name in a companion object; [] stands for none."""
     return str(companion.get("name") or "") if isinstance(companion, dict) else ""
+
+
+def _id(companion: Any) -> int | None:
+    """The user id in a companion object."""
+    return int(companion["id"]) if isinstance(companion, dict) and str(companion.get("id", "")).isdigit() else None
 
 
 def _moment(value: Any) -> datetime | None:

@@ -1,12 +1,13 @@
-"""Starting a job, watching it, and closing its result."""
+"""Starting a job, watching it, undoing it, and closing its result."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.core.exceptions import SuspiciousOperation
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext
@@ -16,7 +17,7 @@ from b24app import dates, deferrals, jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.access import ticketed
 from b24app.web.reconnect import start_url
-from b24app.web.words import task_links, too_many_jobs, what_it_waits_for
+from b24app.web.words import reason_and_remedy, task_links, too_many_jobs, what_it_waits_for
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
 # How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
@@ -24,7 +25,13 @@ DELAYS = ((2, 500), (30, 1000), (120, 2000))
 LONGEST_DELAY = 5000
 WAITING_DELAY = 3000
 # The worst first: a task left paused needs a person at once.
-WORST_FIRST = [JobItem.Code.LEFT_PAUSED, JobItem.Code.NOT_PERMITTED, JobItem.Code.CHANGING, JobItem.Code.REFUSED]
+WORST_FIRST = [
+    JobItem.Code.LEFT_PAUSED,
+    JobItem.Code.NOT_PERMITTED,
+    JobItem.Code.CHANGING,
+    JobItem.Code.REFUSED,
+    JobItem.Code.NOT_STARTED,
+]
 
 # What a finished job may have left, by the word in the address.
 AGAIN = {"failed": [JobItem.State.FAILED], "cancelled": [JobItem.State.CANCELLED]}
@@ -40,8 +47,9 @@ class JobForm(forms.Form):
 class Group:
     """Tasks that met the same fate."""
 
-    code: str
-    is_failure: bool
+    title: str
+    remedy: str
+    state: str
     count: int
     items: list[JobItem]
 
@@ -49,6 +57,10 @@ class Group:
     def unnamed(self) -> int:
         """How many more there are than the screen lists."""
         return self.count - len(self.items)
+
+    @property
+    def is_failure(self) -> bool:
+        return self.state == JobItem.State.FAILED
 
 
 @require_POST
@@ -90,8 +102,9 @@ def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpR
 def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Stop a job; the answer is its panel, with the result when nothing is left to be settled."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
-    if deferrals.stop(job):
-        transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
+    deferrals.stop(job)
+    # Also where nothing of this job is left: a worker that came by meanwhile found the portal leased and went away.
+    transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     job.refresh_from_db()
     response = render(request, "_job.html", {**panel(person, job), "announce": True})
     response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-steered"
@@ -103,14 +116,27 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpResponse:
     """Go on with what a finished job left, "cancelled" or "failed", as a new job; pressed twice, it is one."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
+    return _follow(request, person, job, lambda: deferrals.start_again(job, AGAIN[what], f"{what} of {job.pk}"))
+
+
+def _follow(request: HttpRequest, person: Person, job: Job, start: Callable[[], Job]) -> HttpResponse:
+    """The panel of the job that `start` makes of a finished one, which is closed by that; or why there is none."""
     try:
-        following = deferrals.start_again(job, AGAIN[what], f"{what} of {job.pk}")
+        following = start()
     except deferrals.NotReady:
         return render(request, "_job.html", {**panel(person, job), "refusal": gettext("Nothing of this job is left.")})
     except deferrals.TooManyJobs:
         return render(request, "_job.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
     deferrals.dismiss(job)
     return _started(request, person, following, "job-steered")
+
+
+@require_POST
+@ticketed
+def undo(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
+    """Return what a finished job has deferred, as a new job; pressed twice, it is one."""
+    job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
+    return _follow(request, person, job, lambda: deferrals.undo(job, f"undo of {job.pk}"))
 
 
 @require_GET
@@ -143,7 +169,7 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
     if job is None:
         return {"job": None}
     if job.state == Job.State.FINISHED:
-        return {**task_links(person), "job": job, "groups": _groups(job)}
+        return {**task_links(person), "job": job, "groups": _groups(job), "may_undo": deferrals.may_undo(job)}
     milestone = job.settled * 4 // job.total * 25
     reconnect_url = start_url(person.portal) if job.waiting_why == Job.Why.PERSON else ""
     waits = what_it_waits_for(job)
@@ -166,14 +192,14 @@ def _delay(job: Job) -> int:
 
 
 def _groups(job: Job) -> list[Group]:
-    """What was not deferred, by what became of it: failures first, the worst of them on top."""
-    missed = job.items.filter(state__in=[JobItem.State.FAILED, JobItem.State.SKIPPED])
-    counts = missed.values_list("state", "code").annotate(number=Count("id"))
-    groups = [
+    """What did not go as it was asked for, by what became of it: the worst on top."""
+    half_done = Q(state=JobItem.State.DONE) & ~Q(code="")
+    missed = job.items.filter(half_done | Q(state__in=[JobItem.State.FAILED, JobItem.State.SKIPPED]))
+    counts = missed.values_list("state", "code").annotate(number=Count("id")).order_by("state", "code")
+    worst = {code.value: place for place, code in enumerate(WORST_FIRST)}
+    return [
         Group(
-            code, state == JobItem.State.FAILED, number, list(missed.filter(state=state, code=code)[:SHOWN_PER_REASON])
+            *reason_and_remedy(job, code), state, number, list(missed.filter(state=state, code=code)[:SHOWN_PER_REASON])
         )
-        for state, code, number in counts.order_by("state", "code")
+        for state, code, number in sorted(counts, key=lambda count: worst.get(count[1], len(worst)))
     ]
-    worst = [code.value for code in WORST_FIRST]
-    return sorted(groups, key=lambda group: worst.index(group.code) if group.code in worst else len(worst))

@@ -1,7 +1,7 @@
 """What the screens say: numbers, deadlines and reasons in plain words. Also the templates' filters."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django import template
 from django.utils import formats, timezone
@@ -37,6 +37,9 @@ REASONS = {
     Code.REFUSED: gettext_lazy("Bitrix24 refused"),
     Code.LEFT_PAUSED: gettext_lazy("Paused, but neither deferred nor started again"),
     Code.STOPPED: gettext_lazy("Not started, because you stopped the job"),
+    Code.AWAKE: gettext_lazy("Taken up again already"),
+    Code.DEFERRED_ANEW: gettext_lazy("Deferred again by somebody else"),
+    Code.NOT_STARTED: gettext_lazy("Back, but not in progress"),
 }
 # What to do about it, where that is not plain.
 REMEDIES = {
@@ -44,6 +47,13 @@ REMEDIES = {
     Code.CHANGING: gettext_lazy("They are as others left them. Try again later."),
     Code.REFUSED: gettext_lazy("They are as they were. Try again later."),
     Code.LEFT_PAUSED: gettext_lazy("Please open each one and start it again."),
+}
+# The same where tasks were to be returned, as far as it is another thing there.
+REASONS_OF_RETURNS = {Code.NOT_PERMITTED: gettext_lazy("You may not return these tasks")}
+REMEDIES_OF_RETURNS = {
+    Code.NOT_PERMITTED: gettext_lazy("They are still deferred. Ask their creator or an administrator."),
+    Code.REFUSED: gettext_lazy("They are still deferred. Try again later."),
+    Code.NOT_STARTED: gettext_lazy("They are pending now. Please start them in Bitrix24."),
 }
 # What a job waits for.
 WAITS = {
@@ -63,6 +73,12 @@ WAITS = {
     Job.Why.DELETED: gettext_lazy("This Bitrix24 is said to be deleted; looking again every day."),
     Job.Why.ACCESS: gettext_lazy("Bitrix24 does not let the app in at the moment. Ask your administrator."),
 }
+# The same where it is known for how long.
+WAITS_UNTIL = {
+    Job.Why.PORTAL: gettext_lazy("Bitrix24 does not answer at the moment; trying again at %(time)s."),
+    Job.Why.LIMIT: gettext_lazy("Bitrix24 asks us to slow down; going on by itself at %(time)s."),
+}
+LONG_WAIT = timedelta(minutes=1)  # shorter ones are over before anybody has looked at the clock
 # What a page says when the portal refuses the app: a title, and what to do about it.
 REFUSALS = {
     Job.Why.ERROR: (
@@ -119,9 +135,21 @@ def reason(code: str) -> str:
     return str(REASONS[Code(code)])
 
 
+def reason_and_remedy(job: Job, code: str) -> tuple[str, str]:
+    """Why tasks of a job were not deferred, or not returned, and what to do about it."""
+    reasons, remedies = REASONS, REMEDIES
+    if job.kind == Job.Kind.RETURN:
+        reasons, remedies = REASONS | REASONS_OF_RETURNS, REMEDIES | REMEDIES_OF_RETURNS
+    return str(reasons[Code(code)]), str(remedies.get(Code(code), ""))
+
+
 @register.filter
-def remedy(code: str) -> str:
-    return str(REMEDIES.get(Code(code), ""))
+def who_and_when(item: JobItem) -> str:
+    """Who changed the task and when, or whom to ask, as far as it is known: "Ann Lee, Nov 23, 18:00"."""
+    if item.code == Code.NOT_PERMITTED:
+        return gettext("ask %(name)s") % {"name": item.who} if item.who else ""
+    when = moment_words(item.changed_at) if item.changed_at else ""
+    return ", ".join(filter(None, [item.who, when]))
 
 
 @register.filter
@@ -159,6 +187,9 @@ def what_it_waits_for(job: Job) -> str:
     if deferrals.is_stalled(job):
         return no_worker()
     why = deferrals.waits_for(job)
+    if why in WAITS_UNTIL and job.waiting_until and job.waiting_until - dates.now() > LONG_WAIT:
+        time = formats.time_format(timezone.localtime(job.waiting_until), "H:i")
+        return str(WAITS_UNTIL[why]) % {"time": time}
     return str(WAITS[why]) if why else ""
 
 
@@ -169,7 +200,8 @@ def no_worker() -> str:
 @register.filter
 def outcome(job: Job) -> str:
     """ "120 deferred · 3 failed · 1 skipped · 7 not started", as far as there is something to say."""
-    parts = [gettext("%(n)s deferred") % {"n": grouped(job.done)}]
+    done = gettext("%(n)s returned") if job.kind == Job.Kind.RETURN else gettext("%(n)s deferred")
+    parts = [done % {"n": grouped(job.done)}]
     if job.failed:
         parts.append(gettext("%(n)s failed") % {"n": grouped(job.failed)})
     if job.skipped:

@@ -11,7 +11,7 @@ PORTAL = "acme"
 DESCRIPTION = "Once upon a time somebody had to do something by Friday. " * 14  # a full task is about 6 KB
 METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start")
 PROBED = 25  # tasks that the measuring changes
-SCALE = 20  # by which that runs faster which would take hours in real time
+SCALE = 20  # by which that runs faster where only outcomes count
 FAULTS = 0.05  # of the requests, where some go wrong
 
 
@@ -103,7 +103,7 @@ def set_limits(sandbox, portal, cell, slept):
     `slept` are the seconds that a command sleeps: what is missing to its cost beside the sandbox's own work.
     """
     sandbox.turn({f"{portal}/cost.{method}": cell.cost for method in METHODS})
-    sandbox.turn({"cost.sleep": slept / cell.cost if cell.cost else 0})
+    sandbox.turn({"cost.sleep": slept / cell.cost if cell.cost else 0, "cost.told": 1 / cell.scale})
     sandbox.turn(
         {f"{portal}/limits.operating_window": 600 / cell.scale, f"{portal}/limits.bucket_drain": 2 * cell.scale}
     )

@@ -2,13 +2,14 @@
 
 from contextlib import contextmanager
 
+from tests import machine
 from tests.bench.arena import DESCRIPTION, Cell, set_limits
 from tests.bench.contestants import open_app, start_job
 from tests.processes import wait_until
 from tests.sandbox_client import Sandbox
 
 BUSY, LARGE, SMALL = 8, 5_000, 20  # portals, and tasks of their jobs
-COST, SCALE = 0.33, 5  # the slices' own length is not scaled
+COST, SCALE = 0.33, 5  # nine portals are one process: faster, it would be its processor that is waited for
 PATIENCE = 300  # seconds
 PORTALS = [f"p{number}" for number in range(BUSY + 1)]
 
@@ -33,7 +34,7 @@ def crowded(rig):
     directory = rig.directory / "crowd"
     directory.mkdir()
     sandbox = Sandbox.start(directory, PORTALS, app_origin=f"http://127.0.0.1:{rig.port}")
-    app = rig.app_at(sandbox, directory)
+    app = rig.app_at(sandbox, directory, rig.databases[0], machine.REDIS_URL)
     app.settings["TIME_SCALE"] = str(SCALE)
     try:
         app.rows_changed("truncate defer_portal cascade")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from b24app import portals, selections, slices
+from b24app import batches, portals, selections
 from b24app.bitrix.errors import NoSuchMethod
 from b24app.bitrix.payloads import read_opening
 from b24app.bitrix.tasks import TaskFilter
@@ -184,14 +184,14 @@ def test_a_success_of_somebody_else_in_the_oldest_box_is_not_ours(sandbox, oldes
     (task,) = tasks(1, accomplices=[ann])
     job = job_for([task])
     token = sandbox.access("acme", ann)
-    claim = slices.JobStep._claim
+    claim = batches.JobStep._claim
 
     def overtaken(step, items):
         sandbox.rest("acme", "task.item.defer", {"TASKID": task}, token)
         return claim(step, items)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slices.JobStep, "_claim", overtaken)
+        patch.setattr(batches.JobStep, "_claim", overtaken)
         work(person)
     assert outcomes(job) == {task: (S.SKIPPED, Code.ALREADY_DEFERRED)}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from b24app import credentials, dates, deferrals, portals, selections, slices
+from b24app import batches, credentials, dates, deferrals, portals, selections, slices
 from b24app.bitrix.errors import CredentialRefused, Expired
 from b24app.bitrix.tasks import PENDING, TaskFilter
 from b24app.models import Credential, Deferral, Job, JobItem, Lease, LeaseLost, Person, Portal, RestCall, Selection
@@ -139,9 +139,9 @@ def test_a_request_cut_in_the_middle_leaves_a_prefix_that_is_kept(sandbox, perso
     assert len(sandbox.truth("acme")) == 60
 
 
-def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, tasks, job_for, monkeypatch):
+def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, tasks, job_for, settings):
     job = job_for(tasks(60))
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 0)
+    settings.SLICE_SECONDS = 0
     while not sandbox.truth("acme"):
         slices.run(person.portal_id)
     Credential.objects.update(expires_at=dates.now())
@@ -243,14 +243,14 @@ def test_the_sweep_finds_a_portal_with_work_and_no_other(person, tasks, job_for)
 
 def test_a_job_that_we_cannot_work_on_is_put_aside_and_the_next_one_goes_on(person, tasks, job_for, monkeypatch):
     poisoned, healthy = job_for(tasks(1), "k1"), job_for(tasks(1), "k2")
-    run = slices.JobStep.run
+    run = batches.JobStep.run
 
     def fail(step):
         if step.job == poisoned:
             raise ZeroDivisionError
         run(step)
 
-    monkeypatch.setattr(slices.JobStep, "run", fail)
+    monkeypatch.setattr(batches.JobStep, "run", fail)
     slices.run(person.portal_id)
     poisoned.refresh_from_db()
     healthy.refresh_from_db()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from b24app import deferrals, selections, slices
+from b24app import batches, deferrals, selections, slices
 from b24app.models import Job, JobItem, Lease
 from tests.engine.work import outcomes, work
 
@@ -67,13 +67,13 @@ def test_what_we_paused_is_started_again_and_not_deferred(sandbox, person, tasks
 
 
 def test_a_batch_that_was_about_to_be_sent_is_not_sent_after_the_stop(sandbox, person, half_done, monkeypatch):
-    claim = slices.JobStep._claim
+    claim = batches.JobStep._claim
 
     def stop_first(step, items):
         deferrals.stop(step.job)
         return claim(step, items)
 
-    monkeypatch.setattr(slices.JobStep, "_claim", stop_first)
+    monkeypatch.setattr(batches.JobStep, "_claim", stop_first)
     work(person)
     half_done.refresh_from_db()
     assert (half_done.state, half_done.done, half_done.cancelled) == (Job.State.FINISHED, 5, 7)

@@ -192,3 +192,20 @@ class Bench:
 def is_stopped(pid):
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0] == "T"
+
+
+def is_lost(request, seconds=60.0):
+    """Whether a batch's answer never arrived, or took longer than these seconds."""
+    return request["method"] == "batch" and (request["status"] is None or request["milliseconds"] > seconds * 1000)
+
+
+def tasks_of(batch):
+    """The tasks that a batch of changes was about, whether or not the portal came to them."""
+    return {int(key[1:]) for key in batch["params"]["cmd"]}
+
+
+def touches(request, tasks):
+    """Whether a request reads or changes one of these tasks."""
+    if request["method"] == "batch":
+        return bool(tasks_of(request) & tasks)
+    return bool(set(map(int, request["params"]["filter"]["ID"])) & tasks)

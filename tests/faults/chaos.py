@@ -24,7 +24,7 @@ from tests.faults.bench import PORTALS, WORKERS, Bench
 from tests.processes import App
 
 SECONDS = 30  # of bad weather per seed
-MOST_JOBS = 4  # of one person, unfinished
+MOST_JOBS = 4  # of one person: so many may be unfinished
 REAL_TIME = [
     "test_f16_a_batch_that_timed_out_is_settled_by_reading_when_the_portal_must_be_through[everything]",
     "test_f26_a_worker_killed_at_any_point_loses_and_doubles_nothing[claimed]",
@@ -45,6 +45,12 @@ ANSWERS = [
     ("tasks.task.pause", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
     ("oauth/token", {"kind": "delay", "seconds": 1.0}),
 ]
+FINISHED = """
+    select job.id, portal.member_id, person.user_id
+    from defer_job job join defer_person person on person.id = job.person_id
+    join defer_portal portal on portal.id = job.portal_id
+    where job.state = 'finished' and job.kind = 'defer' and job.done > 0 order by job.id
+"""
 
 
 class Weather:
@@ -54,7 +60,7 @@ class Weather:
         self.bench, self.dice = bench, random.Random(seed)
         self.people = [(portal, bench.person(portal, name=f"P{n}")) for portal in PORTALS[:3] for n in range(2)]
         self.known, self.asked = {}, Counter()
-        self.happened = 0
+        self.happened = self.undone = 0
 
     def ask(self):
         """Let somebody ask for a mixed selection, unless they have enough jobs already."""
@@ -69,6 +75,19 @@ class Weather:
         mine.extend(tasks)
         older = self.dice.sample(mine, min(5, len(mine)))
         self.bench.defer(portal, person, list(dict.fromkeys(tasks + older)))
+
+    def undo(self):
+        """Let somebody take a finished job back, unless they have enough jobs already."""
+        finished = self.bench.app.rows(FINISHED)
+        if not finished:
+            return
+        job, member_id, person = self.dice.choice(finished)
+        portals = {portal["member_id"]: portal["key"] for portal in self.bench.sandbox.control("portals")}
+        somebody = (portals[member_id], person)
+        if self.asked[somebody] < MOST_JOBS:
+            self.asked[somebody] += 1
+            self.undone += 1
+            self.bench.page(*somebody).call("POST", f"/jobs/{job}/undo/")
 
     def strike(self):
         """One thing goes wrong."""
@@ -128,6 +147,7 @@ def endure(bench, seed):
             bench.revive()
             bench.sandbox.clear_faults()  # a person gets through sooner or later; the jobs are what is tried here
             weather.ask()
+            weather.undo()
     bench.sandbox.clear_faults()
     for plan in bench.plans.iterdir():
         plan.unlink(missing_ok=True)
@@ -139,7 +159,7 @@ def endure(bench, seed):
     bench.finish(180)
     items = bench.app.value("select count(*) from defer_jobitem")
     took = time.monotonic() - started
-    story = f"{weather.asked.total()} jobs, {items} items, {weather.happened} faults"
+    story = f"{weather.asked.total()} jobs, {weather.undone} undone, {items} items, {weather.happened} faults"
     return f"seed {seed}: {story}, all true after {took:.0f} s"
 
 

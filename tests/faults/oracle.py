@@ -8,29 +8,40 @@ import base64
 import json
 import re
 import sqlite3
-from collections import Counter
+from collections import Counter, namedtuple
 from contextlib import closing
 
 ITEMS = """
-    select item.id, portal.member_id, person.user_id, item.task_id, item.state, item.step, item.code, item.job_id
+    select item.id, portal.member_id, person.user_id, item.task_id, item.state, item.code, item.status_before, job.kind
     from defer_jobitem item join defer_job job on job.id = item.job_id
     join defer_person person on person.id = job.person_id join defer_portal portal on portal.id = job.portal_id
+    order by item.id
 """
+Item = namedtuple("Item", "id portal person task state code before kind")
 COUNTED = ("done", "skipped", "failed")
 TERMINAL = (*COUNTED, "cancelled")
-STATUS_OF = {"already_deferred": 6, "completed": 5, "awaiting_control": 4, "declined": 7, "left_paused": 2}
-APP_METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start")
+STATUS_OF = {
+    **{"already_deferred": 6, "completed": 5, "awaiting_control": 4, "declined": 7, "left_paused": 2},
+    **{"deferred_anew": 6, "not_started": 2},
+}
+APP_METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start", "tasks.task.renew")
 
 
 def violations(sandbox, rows):
     """Everything that is lost, doubled or misreported; `rows(sql)` asks the app's database."""
     found = leftovers(rows)
     keys = {portal["member_id"]: portal["key"] for portal in sandbox.control("portals")}
-    items = rows(ITEMS)
-    for member_id in {item[1] for item in items}:
-        mine = [item for item in items if item[1] == member_id]
+    items = [Item(*row) for row in rows(ITEMS)]
+    for member_id in {item.portal for item in items}:
+        mine = [item for item in items if item.portal == member_id]
         found += of_portal(sandbox, keys[member_id], mine)
     return found
+
+
+DONE = "select item.id from defer_jobitem item join defer_job job on job.id = item.job_id where item.state = 'done'"
+STILL_OWED = (
+    f"{DONE} and job.kind = 'return' and item.wakes_id in (select id from defer_deferral where state = 'sleeping')"
+)
 
 
 def leftovers(rows):
@@ -45,9 +56,10 @@ def leftovers(rows):
         if total != sum(counts.values()) or (done, skipped, failed) != tuple(counts.get(name, 0) for name in COUNTED):
             found.append(f"job {job} counts {(total, done, skipped, failed)}, its items {counts}")
     owed = Counter(item for (item,) in rows("select item_id from defer_deferral where item_id is not null"))
-    done = {item for (item,) in rows("select id from defer_jobitem where state = 'done'")}
+    done = {item for (item,) in rows(f"{DONE} and job.kind = 'defer'")}
     found += [f"item {item} is done without a deferral" for item in done - set(owed)]
     found += [f"item {item} has a deferral and is not done" for item in set(owed) - done]
+    found += [f"item {item} is returned and still owed" for (item,) in rows(STILL_OWED)]
     live = rows("select portal_id, task_id from defer_deferral where state = 'sleeping'")
     return found + [f"task {task}: {number} live deferrals" for task, number in Counter(live).items() if number > 1]
 
@@ -57,8 +69,8 @@ def of_portal(sandbox, key, items):
     found = []
     changes, statuses = sandbox.truth(key), sandbox.states(key)
     ran = successes(sandbox, key)
-    for task in sorted({item[3] for item in items}):
-        own = [item for item in items if item[3] == task]
+    for task in sorted({item.task for item in items}):
+        own = [item for item in items if item.task == task]
         history = [change for change in changes if change["task"] == task]
         found += of_task(key, task, statuses.get(task), own, history, ran)
     return found
@@ -69,42 +81,66 @@ def of_task(key, task, status, items, history, ran):
     ours = [change for change in history if change["method"] in APP_METHODS]
     others = len(history) - len(ours)
     deferred = [change for change in ours if change["after"] == 6]
-    done = [item for item in items if item[4] == "done"]
+    renewed = [change for change in ours if change["method"] == "tasks.task.renew"]
+    done = [item for item in items if item.state == "done" and item.kind == "defer"]
+    returned = [item for item in items if item.state == "done" and item.kind == "return"]
     name = f"{key} task {task}"
-    found = [f"{name}: item {item[0]} ended as {item[4]}" for item in items if item[4] not in TERMINAL]
+    found = [f"{name}: item {item.id} ended as {item.state}" for item in items if item.state not in TERMINAL]
     if len(done) > len(deferred):
         found.append(f"{name}: {len(done)} items say done, it was deferred {len(deferred)} times")
+    if len(returned) > len(renewed):
+        found.append(f"{name}: {len(returned)} items say returned, it was renewed {len(renewed)} times")
     # What somebody changed right after us, before we could read it, is reported as what they made of it.
     standing = deferred if not others else [change for change in deferred if change is history[-1]]
     if len(standing) > len(done):
         found.append(f"{name}: deferred {len(standing)} times, {len(done)} items say so")
-    if len(deferred) > 1 + others:
+    if len(deferred) > 1 + others + len(renewed):
         found.append(f"{name}: deferred {len(deferred)} times")
+    found += [f"{name}: a task in status {c['before']} was renewed" for c in renewed if c["before"] != 6]
     # Two items may both have been read before either of them acted.
     often = [(method, ran[method, task]) for method in APP_METHODS[:2]]
     found += [f"{name}: {method} ran {number} times" for method, number in often if number > len(items) + others]
-    people = {item[2] for item in items}
+    people = {item.person for item in items}
     found += [f"{name}: {c['method']} with the token of {c['person']}" for c in ours if c["person"] not in people]
-    last = items[-1]
     if not history or history[-1] in ours:
-        found += misreported(name, status, last, bool(done))
-    was_in_progress = bool(history) and history[0]["before"] == 3
-    if status == 2 and was_in_progress and history[-1] in ours and last[6] != "left_paused":
-        found.append(f"{name}: left paused, reported as {last[4]} {last[6]}")
+        found += misreported(name, status, last_to_act(items, history), bool(done))
     return found
 
 
-def misreported(name, status, item, was_deferred):
-    """Whether the last item's outcome is what the task is; nobody else has touched it since."""
-    state, code = item[4], item[6]
-    expected = 6 if state == "done" else STATUS_OF.get(code)
-    if code == "gone":
+def last_to_act(items, history):
+    """The item that the last change belongs to: jobs end in any order, and a return may come before a deferral."""
+    kinds = {item.kind for item in items}
+    if len(kinds) == 1 or not history:
+        return items[-1]
+    methods = [change["method"].rpartition(".")[2] for change in history[-2:]]
+    kind = "return" if "renew" in methods else "defer"
+    return [item for item in items if item.kind == kind][-1]
+
+
+def misreported(name, status, last, was_deferred):
+    """Whether the last outcome is what the task is; nobody else has touched it since."""
+    if last.code == "gone":
         return [] if status is None else [f"{name}: reported gone, is {status}"]
+    expected = expected_status(last)
     if expected is not None and status not in (expected, None):
-        return [f"{name}: reported {state} {code}, is {status}"]
-    if state == "failed" and status == 6 and not was_deferred:
-        return [f"{name}: reported failed {code}, is deferred"]
+        return [f"{name}: reported {last.state} {last.code} by a {last.kind}, is {status}"]
+    if last.kind == "defer" and last.state == "failed" and status == 6 and not was_deferred:
+        return [f"{name}: reported failed {last.code}, is deferred"]
+    was_paused = last.kind == "defer" and last.before == 3 and last.state in ("failed", "skipped", "cancelled")
+    if was_paused and status == 2 and last.code != "left_paused":
+        return [f"{name}: left paused, reported as {last.state} {last.code}"]
     return []
+
+
+def expected_status(item):
+    """What a task is when an item ended so; None where that says nothing."""
+    if item.code in STATUS_OF:
+        return STATUS_OF[item.code]
+    if item.kind == "defer":
+        return 6 if item.state == "done" else None
+    if item.state == "done":
+        return 3 if item.before == 3 else 2
+    return 6 if item.state in ("failed", "cancelled") else None
 
 
 def successes(sandbox, key):

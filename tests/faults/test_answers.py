@@ -2,8 +2,7 @@
 
 import pytest
 
-from b24app import dates, deferrals, slices
-from b24app.bitrix import limits
+from b24app import batches, dates, deferrals, slices
 from b24app.models import Credential, Job, Portal, RestCall
 from tests.faults.engine import outcomes
 
@@ -180,10 +179,9 @@ def test_f14_an_operating_limit_inside_a_batch_burns_no_attempt(engine, worker):
     assert job.items.filter(sends__gt=3).count() == 0
 
 
-def test_f18_batches_shrink_to_what_a_slow_portal_can_do(engine, worker, settings, monkeypatch):
+def test_f18_batches_shrink_to_what_a_slow_portal_can_do(engine, worker, settings):
     settings.TIME_SCALE, settings.READ_TIMEOUT, settings.SETTLE_AFTER = 20, 3.75, 3.75
-    monkeypatch.setattr(limits, "BATCH_SECONDS", 15 / 20)
-    monkeypatch.setattr(limits, "FIRST_BATCH_SECONDS", 3 / 20)
+    settings.BATCH_SECONDS, settings.FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
     engine.sandbox.turn({"limits.request_seconds": 3, "cost.tasks.task.defer": 0.1, "cost.tasks.task.pause": 0.1})
     job = engine.defer(worker, engine.tasks(worker, 16))
     engine.work(worker)
@@ -191,6 +189,17 @@ def test_f18_batches_shrink_to_what_a_slow_portal_can_do(engine, worker, setting
     sizes = [len(request["commands"]) for request in engine.sandbox.requests("acme") if is_change(request)]
     assert max(sizes[2:]) <= 8
     assert not RestCall.objects.filter(job=job, code__in=["timeout", "not_json_504"]).exists()
+
+
+def test_f18_a_portal_that_becomes_slow_cuts_two_batches_at_most(engine, worker, settings):
+    settings.TIME_SCALE, settings.READ_TIMEOUT, settings.SETTLE_AFTER = 20, 3.75, 3.75
+    settings.BATCH_SECONDS, settings.FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
+    job = engine.defer(worker, engine.tasks(worker, 60))
+    Portal.objects.update(seconds_per_command=0.002, defers_directly=False)
+    engine.sandbox.turn({"limits.request_seconds": 3, "cost.tasks.task.defer": 0.1, "cost.tasks.task.pause": 0.1})
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 60}
+    assert 1 <= RestCall.objects.filter(job=job, code__in=["timeout", "not_json_504"]).count() <= 2
 
 
 def is_change(request):
@@ -274,8 +283,8 @@ def rename(engine):
     engine.sandbox.reset()
 
 
-def test_f21_a_portal_renamed_in_the_middle_of_a_job_is_followed(engine, worker, rename, monkeypatch):
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 0)
+def test_f21_a_portal_renamed_in_the_middle_of_a_job_is_followed(engine, worker, rename, settings):
+    settings.SLICE_SECONDS = 0
     job = engine.defer(worker, engine.tasks(worker, 30))
     engine.work(worker, until=lambda: job.items.filter(state="done").exists())
     new = rename()
@@ -301,14 +310,14 @@ def test_f22_a_redirect_to_itself_ends_in_waiting_and_takes_no_token_along(engin
 
 def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine, worker, monkeypatch, caplog):
     poisoned, healthy = engine.defer(worker, engine.tasks(worker, 3)), engine.defer(worker, engine.tasks(worker, 3))
-    run = slices.JobStep.run
+    run = batches.JobStep.run
 
     def fail(step):
         if step.job == poisoned:
             raise ZeroDivisionError
         run(step)
 
-    monkeypatch.setattr(slices.JobStep, "run", fail)
+    monkeypatch.setattr(batches.JobStep, "run", fail)
     engine.slice(worker)
     assert state_of(healthy)[0] == Job.State.FINISHED
     waits = []
@@ -319,6 +328,6 @@ def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine,
         engine.slice(worker)
     assert waits == pytest.approx([60, 120, 240, 480, 960], abs=3)
     assert f"job {poisoned.pk} cannot go on" in caplog.text
-    monkeypatch.setattr(slices.JobStep, "run", run)
+    monkeypatch.setattr(batches.JobStep, "run", run)
     engine.work(worker)
     assert outcomes(poisoned) == {("done", ""): 3}

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.faults.bench import WORKERS
+from tests.faults.bench import WORKERS, is_lost, tasks_of, touches
 from tests.processes import wait_until
 
 pytestmark = [
@@ -67,22 +67,6 @@ def test_f16_a_batch_that_timed_out_is_settled_by_reading_when_the_portal_must_b
     assert again["at"] - lost["at"] >= 75 / bench.scale
 
 
-def is_lost(request, seconds):
-    return request["method"] == "batch" and (request["status"] is None or request["milliseconds"] > seconds * 1000)
-
-
-def tasks_of(batch):
-    """The tasks that a batch of changes was about, whether or not the portal came to them."""
-    return {int(key[1:]) for key in batch["params"]["cmd"]}
-
-
-def touches(request, tasks):
-    """Whether a request reads or changes one of these tasks."""
-    if request["method"] == "batch":
-        return bool(tasks_of(request) & tasks)
-    return bool(set(map(int, request["params"]["filter"]["ID"])) & tasks)
-
-
 def test_f17_a_connection_that_breaks_at_any_moment_costs_only_time(bench, bob):
     confirm = bench.ask("acme", bob, bench.tasks("acme", bob, 60))
     bench.sandbox.fault("batch", "drop")
@@ -134,6 +118,21 @@ def test_f29_a_flushed_and_unreachable_redis_costs_only_time(bench, bob):
     took = bench.finish()
     assert took < 60 / bench.scale + RECONNECT
     assert bench.outcomes(job) == {("done", ""): 20}
+
+
+def test_f29_a_hint_that_was_wiped_with_its_queue_costs_a_minute_at_most(bench, bob):
+    confirm = bench.ask("acme", bob, bench.tasks("acme", bob, 10))
+    for name in WORKERS:
+        bench.signal(name, signal.SIGSTOP)
+    job = confirm()
+    bench.redis.flushdb()
+    for name in WORKERS:
+        bench.signal(name, signal.SIGCONT)
+    started = time.monotonic()
+    wait_until(lambda: bench.batches(), 90 / bench.scale, "the first batch")
+    assert time.monotonic() - started < 65 / bench.scale + 0.5
+    bench.finish()
+    assert bench.outcomes(job) == {("done", ""): 10}
 
 
 def test_f29_a_broker_emptied_in_the_middle_of_a_job_costs_only_time(bench, bob):

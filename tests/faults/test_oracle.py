@@ -12,12 +12,24 @@ DEFERRED = [
 ]
 PAUSED = DEFERRED[:1]
 RESTORED = [*PAUSED, {"task": 1, "before": 2, "after": 3, "method": "tasks.task.start", "person": 7}]
+BACK = [
+    *DEFERRED,
+    {"task": 1, "before": 6, "after": 2, "method": "tasks.task.renew", "person": 7},
+    {"task": 1, "before": 2, "after": 3, "method": "tasks.task.start", "person": 7},
+]
+REOPENED = [*BACK[:2], {"task": 1, "before": 5, "after": 2, "method": "tasks.task.renew", "person": 7}]
 BY_HAND = [{"task": 1, "before": 3, "after": 5, "method": "control", "person": None}]
 
 
 def verdict(state, code, status, history, ran=None, user=7):
-    item = (11, "member", user, 1, state, "none", code, 3)
+    item = oracle.Item(11, "member", user, 1, state, code, 3, "defer")
     return oracle.of_task("acme", 1, status, [item], history, ran or oracle.Counter())
+
+
+def verdict_of_return(state, code, status, history):
+    items = [oracle.Item(11, "member", 7, 1, "done", "", 3, "defer")]
+    items.append(oracle.Item(12, "member", 7, 1, state, code, 3, "return"))
+    return oracle.of_task("acme", 1, status, items, history, oracle.Counter())
 
 
 @pytest.mark.parametrize(
@@ -52,6 +64,33 @@ def test_what_is_true_passes(state, code, status, history):
 )
 def test_what_is_lost_doubled_or_misreported_is_seen(state, code, status, history):
     assert verdict(state, code, status, history)
+
+
+@pytest.mark.parametrize(
+    "state, code, status, history",
+    [
+        ("done", "", 3, BACK),
+        ("done", "not_started", 2, BACK[:3]),
+        ("failed", "not_permitted", 6, DEFERRED),
+        ("skipped", "completed", 5, [*DEFERRED, *BY_HAND]),
+    ],
+)
+def test_what_is_true_of_a_return_passes(state, code, status, history):
+    assert verdict_of_return(state, code, status, history) == []
+
+
+@pytest.mark.parametrize(
+    "state, code, status, history",
+    [
+        ("done", "", 6, DEFERRED),
+        ("done", "", 2, BACK[:3]),
+        ("failed", "not_permitted", 3, BACK),
+        ("done", "", 2, REOPENED),
+        ("sent", "", 3, BACK),
+    ],
+)
+def test_what_is_lost_or_misreported_of_a_return_is_seen(state, code, status, history):
+    assert verdict_of_return(state, code, status, history)
 
 
 def test_an_act_that_ran_twice_is_seen_even_where_it_changed_nothing():

@@ -8,6 +8,7 @@ import pytest
 
 from b24app import dates, slices
 from b24app.models import Job, JobItem, Lease, Portal, Selection
+from tests.web.conftest import Visitor
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +24,7 @@ def at_list(bob):
 def work(visitor):
     for _ in range(20):
         slices.run(visitor.person.portal_id)
-        if Job.objects.get(person=visitor.person).state == Job.State.FINISHED:
+        if not Job.objects.unfinished().filter(person=visitor.person).exists():
             return
     raise AssertionError("the job does not end")
 
@@ -205,12 +206,69 @@ def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks
     assert ">Hers</a>" in text
 
 
-def test_what_was_deferred_already_says_since_when(at_list, tasks):
-    at_list.start(tasks(1, status=6) + tasks(1, status=5))
+def test_what_others_did_says_who_and_when_and_what_is_not_permitted_whom_to_ask(at_list, bob, tasks, sandbox):
+    eve = sandbox.user("acme", name="Eve", last_name="Stone")
+    (changed,) = tasks(1, accomplices=[eve])
+    hers = sandbox.tasks("acme", count=1, status=3, creator=eve, auditors=[bob.user])
+    at_list.start([changed, *hers])
+    sandbox.change_task("acme", changed, status=5)
     work(at_list)
-    JobItem.objects.update(changed_at="2020-01-02T20:00:00Z")
+    JobItem.objects.filter(task_id=changed).update(changed_at="2020-01-02T20:00:00Z")
     text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
-    assert text.count("since Jan 2, 2020, 20:00") == 1
+    assert "Bob Worker, Jan 2, 2020, 20:00" in text
+    assert "ask Eve Stone" in text
+
+
+def test_a_long_wait_says_until_when(at_list, tasks):
+    at_list.start(tasks(1))
+    until = dates.now() + timedelta(minutes=5)
+    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.LIMIT, waiting_until=until)
+    assert f"going on by itself at {until:%H:%M}." in progress(at_list)
+    Job.objects.update(waiting_until=dates.now() + timedelta(seconds=20))
+    assert "going on by itself." in progress(at_list)
+
+
+def progress(at_list):
+    return at_list.get(f"/jobs/{Job.objects.get().pk}/").text
+
+
+def test_a_result_can_be_undone_and_the_undone_one_cannot(at_list, bob, tasks, sandbox):
+    ids = tasks(3)
+    at_list.start(ids)
+    work(at_list)
+    job = Job.objects.get()
+    assert ">Undo</button>" in progress(at_list)
+    panel = at_list.post(f"/jobs/{job.pk}/undo/").text
+    assert "Returning 3 tasks" in panel
+    back = Job.objects.latest("pk")
+    assert at_list.post(f"/jobs/{job.pk}/undo/").text.count("Returning 3 tasks") == 1
+    work(at_list)
+    text = at_list.get(f"/jobs/{back.pk}/").text
+    assert "3 returned" in text
+    assert "Undo" not in text
+    assert set(sandbox.states("acme", ids).values()) == {3}
+    assert Job.objects.count() == 2
+
+
+def test_what_is_back_without_being_in_progress_is_named(at_list, tasks, sandbox):
+    at_list.start(tasks(2))
+    work(at_list)
+    sandbox.fault("tasks.task.start", "error", code="1048582", status=400, times=-1)
+    at_list.post(f"/jobs/{Job.objects.get().pk}/undo/")
+    work(at_list)
+    text = at_list.get(f"/jobs/{Job.objects.latest('pk').pk}/").text
+    assert "2 returned" in text
+    assert "Back, but not in progress (2)" in text
+    assert "Please start them" in text
+
+
+def test_nobody_undoes_another_persons_job(at_list, tasks, sandbox, at_sandbox):
+    at_list.start(tasks(1))
+    work(at_list)
+    other = Visitor(at_sandbox, "acme", sandbox.user("acme", name="Eve"))
+    other.open()
+    assert other.post(f"/jobs/{Job.objects.get().pk}/undo/").status_code == 404
+    assert Job.objects.count() == 1
 
 
 def test_a_task_left_paused_comes_first(at_list, tasks):

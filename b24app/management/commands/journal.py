@@ -1,7 +1,7 @@
 """`manage.py journal --portal ‹member id or number› [--task N] [--job N]`: what we asked a portal and what it said.
 
 A support bundle as one JSON object per line: the portal, what we know of the task, then every exchange of the last
-days that named it, oldest first. It holds no credential, no title and nobody's name.
+days that named it, oldest first. It holds no credential, and no title and nobody's name unless an error's own words do.
 """
 
 import json
@@ -72,7 +72,7 @@ def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
 
 ITEM_FIELDS = [
     *("job", "state", "step", "status_before", "status_seen", "seen_at", "sends", "sent_at"),
-    *("code", "vendor_code", "changed_at"),
+    *("code", "vendor_code", "changed_at", "wakes"),
 ]
 MASK = "***"
 TITLE_IN_COMMAND = re.compile(r"(?<=\[%25TITLE\]=)[^&]*")  # as Client.batch writes it

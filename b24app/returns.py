@@ -1,0 +1,115 @@
+"""One task's way back: which acts come next, and what an answer or a reading means for it.
+
+Pure decisions over one item, without database or network, as steps.py makes them for the way to Deferred. A task is
+renewed, and started where it was in progress before; both acts are sent together.
+
+    6 --renew--> 2 --start--> 3
+
+Renewing would reopen a completed task too, so that only a task is touched that is asleep, and by our act: its status
+changed last when we deferred it. Whatever else is found means that somebody has overtaken us.
+"""
+
+from b24app.bitrix import tasks
+from b24app.bitrix.client import Answer
+from b24app.bitrix.tasks import Act, TaskState
+from b24app.models import JobItem
+from b24app.steps import (
+    ENDED,
+    MAX_SENDS,
+    Reply,
+    Upshot,
+    end,
+    has_refusal,
+    is_shown,
+    may_be_lost,
+    note_refusal,
+    note_who,
+    refusal_of,
+    take_back,
+    upshot,
+)
+
+State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
+
+
+def acts_for(item: JobItem) -> list[Act]:
+    """What to send next for an item whose task was read."""
+    if item.step == Step.RENEWED:
+        return [Act.START]
+    return [Act.RENEW, Act.START] if _was_in_progress(item) else [Act.RENEW]
+
+
+def _was_in_progress(item: JobItem) -> bool:
+    return item.status_before == tasks.IN_PROGRESS
+
+
+def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None:
+    """Move a sent item according to what its acts were answered; `user_id` is the acting person.
+
+    An item that stays sent is to be read: at once when it carries a refusal, else after SETTLE_AFTER.
+    """
+    renew, start = replies.get(Act.RENEW), replies.get(Act.START)
+    if isinstance(renew, Answer) and _may_be_ours(renew, user_id):
+        item.step, item.status_seen = Step.RENEWED, tasks.PENDING
+    wanted = tasks.IN_PROGRESS if _was_in_progress(item) else tasks.PENDING
+    last = start or replies[Act.RENEW]
+    match upshot(renew if start else None, last):
+        case Upshot.APPLIED if is_shown(item, last, wanted, user_id):
+            item.state = State.DONE
+        case Upshot.NOT_RUN:
+            take_back(item)
+        case Upshot.REFUSED:
+            note_refusal(item, last)
+
+
+def _may_be_ours(answer: Answer, user_id: int) -> bool:
+    """Whether a success does not show that somebody else has changed the status: renewing twice succeeds too."""
+    shown = tasks.state_in(answer)
+    return shown is None or shown.status_changed_by in (None, user_id)
+
+
+def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
+    """Move an item according to what its task is now. Works for pending items and for sent ones that are due.
+
+    Safe to repeat; a terminal state is final.
+    """
+    was_lost, refused = may_be_lost(item), has_refusal(item)
+    item.refusal = ""
+    if found is None:
+        end(item, State.SKIPPED, Code.GONE)
+        return
+    item.status_seen = found.status
+    ours = found.status_changed_by == user_id if was_lost else item.step == Step.RENEWED
+    if found.status == tasks.DEFERRED:
+        _take_asleep(item, found, refused)
+    elif found.status in ENDED:
+        end(item, State.SKIPPED, ENDED[found.status])
+    elif not ours:
+        end(item, State.SKIPPED, Code.AWAKE)
+    elif found.status == tasks.IN_PROGRESS or not _was_in_progress(item):
+        item.state = State.DONE
+    else:
+        _start_again(item, refused)
+    note_who(item, found)
+
+
+def _take_asleep(item: JobItem, found: TaskState, refused: bool) -> None:
+    since = item.wakes.status_changed_at if item.wakes else None
+    is_another_sleep = bool(since and found.status_changed_at and since != found.status_changed_at)
+    if is_another_sleep or item.step == Step.RENEWED:
+        end(item, State.SKIPPED, Code.DEFERRED_ANEW)
+    elif refused:
+        end(item, State.FAILED, refusal_of(item))
+    elif item.sends >= MAX_SENDS:
+        end(item, State.FAILED, Code.REFUSED)
+    else:
+        item.state = State.PENDING
+
+
+def _start_again(item: JobItem, refused: bool) -> None:
+    """It is back and not in progress yet. A second, fresh request decides: see steps.py."""
+    item.step = Step.RENEWED
+    if (refused and item.sends >= 2) or item.sends >= MAX_SENDS:
+        item.state, item.code = State.DONE, Code.NOT_STARTED
+    else:
+        item.state = State.PENDING

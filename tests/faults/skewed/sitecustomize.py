@@ -1,0 +1,8 @@
+"""On the PYTHONPATH of a process of the fault bench: its clock is SKEW seconds ahead of everybody else's."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import time_machine
+
+time_machine.travel(datetime.now(UTC) + timedelta(seconds=float(os.environ["SKEW"])), tick=True).start()
