@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
@@ -54,6 +55,8 @@ def main():
 def look_at(arguments, rig, results):
     """A part of the whole, for a first impression."""
     cells = [cell_of(words) for words in arguments.only or []] or (QUICK if arguments.quick else [])
+    if cells:
+        rig.measure_client()
     rig.ours_contest(cells, results)
     for other in [] if arguments.alone else [*rig.libraries, rig.naive]:
         rig.contest(cells, results, other, rig.new_arena(f"aside-{len(rig.arenas)}"))
@@ -63,8 +66,10 @@ def look_at(arguments, rig, results):
 
 def machine_line():
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    python = f"Python {platform.python_version()}, PostgreSQL and Redis"
-    return f"{today}, {os.cpu_count()} × {platform.machine()}, {python}"
+    known = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", known.read_text()) if known.exists() else None
+    processor = model.group(1) if model else platform.machine()
+    return f"{today}, {os.cpu_count()} × {processor}, Python {platform.python_version()}, PostgreSQL and Redis"
 
 
 def version():

@@ -45,9 +45,9 @@ class Arena:
         probed = sandbox.tasks(PORTAL, count=PROBED, **full)
         self.ids = sandbox.tasks(PORTAL, count=cell.tasks, **full)
         self.opening = sandbox.open(PORTAL, self.bob, "TASK_USER_LIST_TOOLBAR", {"USER_ID": str(self.bob)})
-        own = self._measure(probed)
-        self.measured = replace(own, command=max(own.command, cell.cost / cell.scale))
-        set_limits(sandbox, PORTAL, cell, self.measured.command - own.command)
+        self.bare = self._measure(probed)
+        self.measured = replace(self.bare, command=max(self.bare.command, cell.cost / cell.scale))
+        set_limits(sandbox, PORTAL, cell, self.measured.command - self.bare.command)
 
     def begin(self, cell):
         """From here on requests count, and answers may get lost."""

@@ -199,7 +199,7 @@ class Library:
             "client_id": arena.sandbox.client_id,
             "client_secret": arena.sandbox.client_secret,
             "scale": cell.scale,
-            "allowance": 50 * max(0.0, arena.measured.command - cell.cost / cell.scale),
+            "allowance": 50 * arena.bare.command,
             "ids": arena.ids,
         }
 
