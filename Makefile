@@ -5,8 +5,8 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 # Both cores; tests that start the app's processes stay on one of them, one after the other.
 PYTEST_ARGS ?= -n 2 --dist loadgroup
-# Three workers and two beats at once: these want a machine for themselves, and run with `make faults`.
-BENCH = tests/faults/test_killed.py tests/faults/test_together.py
+# Three workers and two beats at once: these run after all others, with the machine for themselves.
+ALONE = tests/faults/test_killed.py tests/faults/test_together.py
 export VENV
 
 .PHONY: help demo demo-reset test quick faults mutants bench lint format setup setup-dev
@@ -22,13 +22,13 @@ demo-reset: setup ## forget what was done in the demo
 
 test: setup-dev ## format, lint, types and tests
 	@$(MAKE) --no-print-directory lint
-	@$(RUN) -m pytest $(PYTEST_ARGS) $(BENCH:%=--ignore=%) --junitxml test-results/junit.xml
+	@$(RUN) -m pytest $(PYTEST_ARGS) $(ALONE:%=--ignore=%) --junitxml test-results/together.xml
+	@$(RUN) -m pytest $(ALONE) --junitxml test-results/alone.xml
 
 quick: setup-dev ## the tests without browsers and processes of the app
 	@$(RUN) -m pytest -n 2 -m "not browser and not workers"
 
-faults: setup-dev ## the fault bench: named faults, seeded chaos, real times; needs PostgreSQL and Redis, over an hour
-	@$(RUN) -m pytest $(BENCH)
+faults: setup-dev ## ten seeds of bad weather, then three faults at real times; needs PostgreSQL and Redis, half an hour
 	@$(RUN) -m tests.faults.chaos
 
 mutants: setup-dev ## take out twelve guards, one by one: each must turn a test red

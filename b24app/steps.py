@@ -32,6 +32,8 @@ ENDED = {
     tasks.COMPLETED: Code.COMPLETED,
     tasks.DECLINED: Code.DECLINED,
 }
+# Outcomes that somebody else is the reason of.
+CHANGED_BY_OTHERS = {*ENDED.values(), Code.ALREADY_DEFERRED, Code.CHANGING, Code.AWAKE, Code.DEFERRED_ANEW}
 
 
 def acts_for(item: JobItem) -> list[Act]:
@@ -233,7 +235,7 @@ def note_who(item: JobItem, found: TaskState) -> None:
     """Who changed the task and when, or who may where our person may not, for the sentence that the item gets."""
     if item.code == Code.NOT_PERMITTED:
         item.who = found.creator[:200]
-    elif item.code:
+    elif item.code in CHANGED_BY_OTHERS:
         item.changed_at, item.who = found.status_changed_at, found.changed_by[:200]
 
 

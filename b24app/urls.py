@@ -21,6 +21,7 @@ urlpatterns = [
     path("selections/", lists.select, name="selections"),
     path("selections/<uuid:selection_id>/", lists.selection, name="selection"),
     path("jobs/", jobs.create, name="jobs"),
+    path("jobs/latest/", jobs.latest, name="job-latest"),
     path("jobs/<int:job_id>/", jobs.watch, name="job"),
     path("jobs/<int:job_id>/dismiss/", jobs.dismiss, name="job-dismiss"),
     path("jobs/<int:job_id>/stop/", jobs.stop, name="job-stop"),

@@ -36,8 +36,8 @@ MUTANTS = [
     Mutant(
         "write-ahead commit",
         "b24app/batches.py",
-        "                state=State.SENT,\n                sent_at=now,",
-        "                sent_at=now,",
+        "                state=State.SENT,\n                sent_at=shared_now(),",
+        "                sent_at=shared_now(),",
         "tests/faults/test_guards.py::test_the_intent_is_written_before_the_first_byte_leaves",
     ),
     Mutant(
@@ -65,8 +65,8 @@ MUTANTS = [
     Mutant(
         "settle delay",
         "b24app/batches.py",
-        "        silent_since = now - timedelta(seconds=settings.SETTLE_AFTER)",
-        "        silent_since = now",
+        "        silent_since = shared_now() - timedelta(seconds=settings.SETTLE_AFTER)",
+        "        silent_since = shared_now()",
         "tests/faults/test_answers.py::test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading[f15-504]",
     ),
     Mutant(
@@ -93,8 +93,8 @@ MUTANTS = [
     Mutant(
         "idempotency key",
         "b24app/deferrals.py",
-        "person=person, key=key, digest=digest",
-        "person=person, key=dates.now().isoformat(), digest=digest",
+        "person=person, kind=kind, key=key, digest=digest",
+        "person=person, kind=kind, key=dates.now().isoformat(), digest=digest",
         "tests/engine/test_slices.py::test_the_same_request_twice_is_one_job",
     ),
     Mutant(

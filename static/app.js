@@ -133,8 +133,17 @@ document.addEventListener('htmx:beforeRequest', (event) => {
 })
 
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden) document.querySelectorAll('[data-poll]').forEach((poll) => window.htmx.trigger(poll, 'poll'))
+  if (document.hidden) return
+  document.querySelectorAll('[data-poll]').forEach((poll) => window.htmx.trigger(poll, 'poll'))
+  lookAgain()
 })
+
+/** Another tab may have started, stopped or closed a job: both show the same. */
+function lookAgain() {
+  if (find('#job') && navigator.onLine) window.htmx.trigger('#job', 'seen')
+}
+
+window.addEventListener('focus', lookAgain)
 
 // -- The selection: tasks ticked one by one, or everything that matches but a few ---------------------------------
 

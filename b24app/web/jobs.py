@@ -164,17 +164,36 @@ def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     return response
 
 
+@require_GET
+@ticketed
+def latest(request: HttpRequest, person: Person) -> HttpResponse:
+    """The panel for a page that somebody comes back to: another tab may have started or closed a job meanwhile."""
+    job = deferrals.latest_job(person)
+    if request.GET.get("shown") == _sign(job):
+        return HttpResponse(status=204)
+    response = render(request, "_job.html", panel(person, job))
+    if job and job.state == Job.State.FINISHED:
+        response["HX-Trigger-After-Swap"] = "job-finished"  # the list has changed too
+    return response
+
+
+def _sign(job: Job | None) -> str:
+    """What a page shows of a job, as far as another panel would take its place."""
+    return f"{job.pk}-{job.state == Job.State.FINISHED}" if job else ""
+
+
 def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
     """What the panel above the list shows; `said` is the milestone (25, 50, 75) that was read aloud last."""
+    shown = {"job": job, "shown": _sign(job)}
     if job is None:
-        return {"job": None}
+        return shown
     if job.state == Job.State.FINISHED:
-        return {**task_links(person), "job": job, "groups": _groups(job), "may_undo": deferrals.may_undo(job)}
+        return {**task_links(person), **shown, "groups": _groups(job), "may_undo": deferrals.may_undo(job)}
     milestone = job.settled * 4 // job.total * 25
     reconnect_url = start_url(person.portal) if job.waiting_why == Job.Why.PERSON else ""
     waits = what_it_waits_for(job)
     return {
-        "job": job,
+        **shown,
         "waits": waits,
         "paused": deferrals.paused(job) if waits else 0,
         "reconnect_url": reconnect_url,

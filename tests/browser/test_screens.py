@@ -104,8 +104,47 @@ def test_it_works_by_keyboard_alone(desk, tasks, page):
     page.keyboard.press("Enter")
     expect(frame.get_by_role("heading", name="3 deferred")).to_be_focused(timeout=30_000)
     page.keyboard.press("Tab")
+    expect(button(frame, "Undo")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(frame.get_by_role("heading", name="3 returned")).to_be_focused(timeout=30_000)
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(frame.get_by_role("heading", name="Defer tasks")).to_be_focused()
+
+
+def test_two_tabs_show_the_same_job(desk, tasks, page):
+    tasks(5, title="Call")
+    other = desk.open_above_the_list()
+    other.get_by_role("checkbox", name="Select: Call").first.wait_for()
+    elsewhere = desk.own()
+    desk.page = page.context.new_page()
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Defer…").click()
+    button(frame, "Defer 5 tasks").click()
+    expect(frame.get_by_role("heading", name="5 deferred")).to_be_visible(timeout=30_000)
+    elsewhere.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(other.get_by_role("heading", name="5 deferred")).to_be_visible()
+    expect(other.get_by_role("checkbox", name="Select: Call")).to_have_count(0)
+    button(other, "Back to list").click()
+    expect(other.get_by_role("heading", name="5 deferred")).to_be_hidden()
+    desk.own().evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(frame.get_by_role("heading", name="5 deferred")).to_be_hidden()
+
+
+def test_what_was_deferred_is_taken_back(desk, tasks, sandbox):
+    tasks(30, title="Call")
+    frame = desk.open_above_the_list()
+    frame.get_by_label("Select all on this page").check()
+    button(frame, "Defer…").click()
+    button(frame, "Defer 30 tasks").click()
+    expect(frame.get_by_role("heading", name="30 deferred")).to_be_visible(timeout=30_000)
+    expect(frame.get_by_role("checkbox", name="Select: Call")).to_have_count(0)
+    button(frame, "Undo").click()
+    expect(frame.get_by_role("heading", name="30 returned")).to_be_visible(timeout=30_000)
+    expect(frame.get_by_role("checkbox", name="Select: Call")).to_have_count(30)
+    expect(button(frame, "Undo")).to_be_hidden()
+    assert set(sandbox.states("acme").values()) == {3}
 
 
 def test_a_ticket_that_has_ended_is_renewed_through_the_portal(desk, tasks, app, console):

@@ -1,5 +1,7 @@
 """The engine against the sandbox, slices called as functions."""
 
+from datetime import timedelta
+
 import pytest
 
 from b24app import batches, credentials, dates, deferrals, portals, selections, slices
@@ -474,3 +476,53 @@ def test_a_task_that_was_left_paused_is_owed_what_it_was_before_when_it_is_tried
     work(person)
     assert outcomes(again) == {task: (S.DONE, "")}
     assert Deferral.objects.live().get().previous_status == 3
+
+
+def spend(method, seconds, used_at=0.0):
+    """The portal has counted so many seconds of a method, and was asked by a page at `used_at`, last."""
+    reset_at = dates.now().timestamp() + 500
+    Portal.objects.update(operating={method: [seconds, reset_at]}, used_at=used_at, defers_directly=False)
+    return reset_at
+
+
+@pytest.mark.parametrize("method", ["tasks.task.pause", "tasks.task.defer"])
+def test_nothing_is_paused_that_could_not_be_deferred_and_the_other_way_round(sandbox, person, tasks, job_for, method):
+    job = job_for(tasks(3))
+    reset_at = spend(method, 480)
+    slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.LIMIT)
+    assert job.waiting_until.timestamp() == pytest.approx(reset_at + 1, abs=2)
+    assert sandbox.truth("acme") == []
+
+
+def test_what_needs_no_pause_goes_on_while_pauses_have_to_wait(sandbox, person, tasks, job_for):
+    progressing, pending = tasks(2), tasks(2, status=2)
+    job = job_for(progressing + pending)
+    spend("tasks.task.pause", 480)
+    slices.run(person.portal_id)
+    assert set(sandbox.states("acme", pending).values()) == {6}
+    assert set(sandbox.states("acme", progressing).values()) == {3}
+    job.refresh_from_db()
+    assert (job.state, job.done) == (Job.State.WAITING, 2)
+
+
+def test_people_have_the_last_part_of_the_operating_time_while_they_use_the_app(person, tasks, job_for):
+    job = job_for(tasks(3))
+    spend("tasks.task.defer", 400, used_at=dates.now().timestamp())
+    slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.state, job.done) == (Job.State.WAITING, 0)
+    Job.objects.update(waiting_until=dates.now())
+    Portal.objects.update(used_at=dates.now().timestamp() - 301)
+    work(person)
+    job.refresh_from_db()
+    assert job.done == 3
+
+
+def test_a_page_that_asks_the_portal_says_that_the_app_is_used(person):
+    Portal.objects.update(used_at=0)
+    credentials.ask(person, lambda client: client.call("profile"))
+    portal = Portal.objects.get()
+    assert portal.is_in_use(dates.now())
+    assert not portal.is_in_use(dates.now() + timedelta(seconds=301))

@@ -113,7 +113,8 @@ def last_to_act(items, history):
     if len(kinds) == 1 or not history:
         return items[-1]
     methods = [change["method"].rpartition(".")[2] for change in history[-2:]]
-    kind = "return" if "renew" in methods else "defer"
+    is_return = methods[-1] == "renew" or methods == ["renew", "start"]
+    kind = "return" if is_return else "defer"
     return [item for item in items if item.kind == kind][-1]
 
 

@@ -79,6 +79,16 @@ def test_what_is_true_of_a_return_passes(state, code, status, history):
     assert verdict_of_return(state, code, status, history) == []
 
 
+def test_jobs_over_the_same_task_may_end_in_any_order():
+    items = [oracle.Item(11, "member", 7, 1, "done", "", 2, kind) for kind in ("defer", "defer", "return")]
+    changes = [("defer", 2, 6), ("renew", 6, 2), ("defer", 2, 6)]
+    history = [
+        {"task": 1, "before": before, "after": after, "method": f"tasks.task.{act}", "person": 7}
+        for act, before, after in changes
+    ]
+    assert oracle.of_task("acme", 1, 6, items, history, oracle.Counter()) == []
+
+
 @pytest.mark.parametrize(
     "state, code, status, history",
     [

@@ -136,6 +136,39 @@ def test_f51_a_journal_that_cannot_be_written_stops_nothing_and_is_complained_ab
     assert any("journal not written" in bench.app.log(name).read_text() for name in WORKERS)
 
 
+ASK_FOR_A_JOB = """
+from b24app import dates, deferrals
+from b24app.models import Person, SelectedTask, Selection
+person = Person.objects.get()
+selection = Selection.objects.create(person=person, state="ready", created_at=dates.now())
+SelectedTask.objects.create(selection=selection, task_id=1, status=3)
+print("ready", flush=True)
+input()
+try:
+    deferrals.start(person, selection, "", f"key-{selection.pk}")
+    print("started")
+except deferrals.TooManyJobs:
+    print("too many")
+"""
+
+
+def test_f36_of_many_tabs_at_once_four_get_a_job(bench, bob):
+    bench.page("acme", bob)
+    for name in WORKERS:
+        bench.signal(name, signal.SIGSTOP)
+    tabs = [bench.app.launch_python(ASK_FOR_A_JOB) for _ in range(8)]
+    for tab in tabs:
+        assert tab.stdout.readline() == "ready\n"
+    for tab in tabs:
+        tab.stdin.write("\n")
+        tab.stdin.flush()
+    answers = sorted(tab.communicate(timeout=30)[0].strip() for tab in tabs)
+    assert answers == ["started"] * 4 + ["too many"] * 4
+    for name in WORKERS:
+        bench.signal(name, signal.SIGCONT)
+    bench.finish()
+
+
 # -- Many jobs ---------------------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,19 @@ def test_120_tasks_are_deferred_by_the_asking_persons_token_once_each(sandbox, i
     assert len(sandbox.requests("acme")) - asked_before <= 12
 
 
+def test_60_tasks_are_taken_back_and_what_was_done_meanwhile_stands(sandbox, installed, bob):
+    ids = sandbox.tasks("acme", count=60, status=3, creator=bob)
+    page = Page.of_list(installed, sandbox, bob)
+    job = page.defer(page.select())
+    page.wait_for(job)
+    sandbox.change_task("acme", ids[0], status=5)
+    panel = page.wait_for(page.undo(job))
+    assert "59 returned" in panel
+    assert "Completed (1)" in panel
+    assert sandbox.states("acme", ids) == {id: 5 if id == ids[0] else 3 for id in ids}
+    assert installed.value("select count(*) from defer_deferral where state = 'sleeping'") == 0
+
+
 def test_a_worker_killed_after_its_second_batch_loses_and_doubles_nothing(sandbox, installed, bob):
     sandbox.turn({"cost.tasks.task.defer": 0.02, "cost.tasks.task.pause": 0.02})
     ids = sandbox.tasks("acme", count=120, status=3, creator=bob)

@@ -262,6 +262,27 @@ def test_what_is_back_without_being_in_progress_is_named(at_list, tasks, sandbox
     assert "Please start them" in text
 
 
+def latest(at_list, panel):
+    """What a page with this panel gets when somebody comes back to it."""
+    (address,) = re.findall(r'hx-get="(/jobs/latest/[^"]*)"', panel)
+    return at_list.get(html.unescape(address))
+
+
+def test_a_page_that_somebody_comes_back_to_shows_what_another_tab_has_started_and_closed(at_list, tasks):
+    idle = at_list.open().text
+    assert latest(at_list, idle).status_code == 204
+    at_list.start(tasks(2))
+    running = latest(at_list, idle).text
+    assert "Deferring 2 tasks" in running
+    assert latest(at_list, running).status_code == 204
+    work(at_list)
+    finished = latest(at_list, running).text
+    assert "2 deferred" in finished
+    assert latest(at_list, finished).status_code == 204
+    at_list.post(f"/jobs/{Job.objects.get().pk}/dismiss/")
+    assert "hidden" in latest(at_list, finished).text
+
+
 def test_nobody_undoes_another_persons_job(at_list, tasks, sandbox, at_sandbox):
     at_list.start(tasks(1))
     work(at_list)
