@@ -71,14 +71,26 @@ def measure_sweep():
 
 
 def measure_job():
-    person = Person.objects.first()
+    """The job is made twice, by two people: watching the queries takes time."""
+    hasty, watched = Person.objects.all()[:2]
+    selection = select(hasty)
+    started = time.monotonic()
+    make_job(hasty, selection)
+    took = time.monotonic() - started
+    selection = select(watched)
+    asked = asked_by(lambda: make_job(watched, selection))
+    assert JobItem.objects.filter(job__key="large").count() == 2 * LARGE
+    return {"job_queries": len(asked), "job_ms": took * 1000}
+
+
+def select(person):
     selection = Selection.objects.create(person=person, state="ready", created_at=dates.now())
     SelectedTask.objects.bulk_create(SelectedTask(selection=selection, task_id=n, status=3) for n in range(LARGE))
-    started = time.monotonic()
-    asked = asked_by(lambda: deferrals.start(person, selection, "", "large"))
-    took = time.monotonic() - started
-    assert JobItem.objects.filter(job__key="large").count() == LARGE
-    return {"job_queries": len(asked), "job_ms": took * 1000}
+    return selection
+
+
+def make_job(person, selection):
+    deferrals.start(person, selection, "", "large")
 
 
 def show(items):
