@@ -18,8 +18,8 @@ from tests.processes import App
 from tests.sandbox_client import free_ports
 
 COSTS = (0.05, 0.1, 0.33)  # seconds per command
-# Times faster than life, so that a command still takes 20 ms: what a client computes cannot be scaled.
-SCALES = {0.05: 2.5, 0.1: 5, 0.33: 16}
+# Times faster than life, so that a command still takes 25 ms: what a client computes cannot be scaled.
+SCALES = {0.05: 2, 0.1: 4, 0.33: 13}
 SMALL = [Cell(20, cost) for cost in COSTS]
 MEDIUM = [Cell(500, cost) for cost in COSTS]
 HUGE = [Cell(5000, cost, SCALES[cost]) for cost in COSTS]
