@@ -11,3 +11,4 @@ TRANSPORT_ALIASES["filesystem"] = "b24app.broker:Transport"
 app = Celery("b24app")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["b24app"], related_name="jobs")
+app.autodiscover_tasks(["b24app"], related_name="canary")

@@ -11,6 +11,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest
 from django.db.models.lookups import LessThanOrEqual
 
@@ -31,7 +32,7 @@ from b24app.bitrix.errors import (
     Unknown,
 )
 from b24app.bitrix.limits import Bucket
-from b24app.models import Credential, Lease, LeaseLost, Person, Portal, RestCall, database_now
+from b24app.models import Credential, Lease, LeaseLost, Person, Portal, RestCall, UnixNow, database_now
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,10 @@ def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Excha
                 status=exchange.status,
                 code=exchange.code[:100],
                 milliseconds=exchange.milliseconds,
+                request_id=exchange.request_id,
             )
         except DatabaseError:
-            logger.exception("journal not written: %s", exchange.method)
+            logger.exception("journal not written: %s (request %s)", exchange.method, exchange.request_id)
         if portal and exchange.code.upper() == "QUERY_LIMIT_EXCEEDED":
             fill_bucket(portal)
 
@@ -80,24 +82,23 @@ def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Excha
 
 
 @contextmanager
-def journaled(method: str, portal: Portal | None) -> Iterator[None]:
+def journaled(method: str, portal: Portal | None) -> Iterator[http.Trace]:
     """Write down an exchange with an authorization server; nothing of what it was sent or said."""
-    started = time.monotonic()
-    code = ""
+    started, code, trace = time.monotonic(), "", http.Trace()
     try:
-        yield
+        yield trace
     except BitrixError as error:
-        code = error.code
+        code, error.request_id = error.code, trace.request_id
         raise
     finally:
         milliseconds = int((time.monotonic() - started) * 1000)
-        journal(portal)(Exchange(method, {}, None, code, milliseconds, {}))
+        journal(portal)(Exchange(method, {}, trace.status, code, milliseconds, {}, trace.request_id))
 
 
 def token_info(server: str, access_token: str, portal: Portal | None) -> oauth.TokenInfo:
     """Ask an authorization server whose token this is; `portal` is the one that it claims. Raises like oauth's."""
-    with journaled("oauth/app.info", portal):
-        return oauth.token_info(reach(), server, access_token)
+    with journaled("oauth/app.info", portal) as trace:
+        return oauth.token_info(reach(), server, access_token, trace)
 
 
 # -- The request bucket -------------------------------------------------------------------------------
@@ -107,51 +108,63 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
     """Take one place in the portal's bucket of requests, and renew the `lease` under which the request is made.
 
     A request without a lease is a page's: the portal is in use.
-    One query, so that nobody can come between looking and taking. Raises TooManyRequests with the seconds to wait,
-    or LeaseLost.
+    One query, so that nobody can come between looking and taking, and one clock, the database's: of two machines
+    whose clocks differ each would drain the same seconds again. Raises TooManyRequests with the seconds to wait, or
+    LeaseLost.
     """
-    now = dates.now().timestamp()
-    bucket = Bucket(0, now, portal.is_enterprise)
+    bucket = Bucket(0, portal.is_enterprise)
+    now = _bucket_clock()
     level = Greatest(F("bucket_level") - Greatest(now - F("bucket_at"), 0.0) * bucket.drain, 0.0)
     fits = Q(LessThanOrEqual(level, bucket.capacity * share - 1))
-    taken = {"bucket_level": level + 1, "bucket_at": now, **({} if lease else {"used_at": now})}
+    used = {} if lease else {"used_at": dates.now().timestamp()}
+    taken = {"bucket_level": level + 1, "bucket_at": now, **used}
     if lease.try_renew(fits, **taken) if lease else Portal.objects.filter(fits, pk=portal.pk).update(**taken):
         return
     rows = lease.held() if lease else Portal.objects.filter(pk=portal.pk)
-    left = rows.values_list("bucket_level", "bucket_at").first()
+    left = rows.annotate(level=level).values_list("level", flat=True).first()
     if left is None:
         raise LeaseLost(f"portal {portal.pk}")
-    raise TooManyRequests("own_limit", delay=Bucket(*left, portal.is_enterprise).at_time(now).wait(share))
+    raise TooManyRequests("own_limit", delay=Bucket(left, portal.is_enterprise).wait(share))
 
 
 def fill_bucket(portal: Portal) -> None:
     """The portal said that its bucket is full: believe it."""
-    full = Bucket(0, dates.now().timestamp(), portal.is_enterprise).full()
-    Portal.objects.filter(pk=portal.pk).update(bucket_level=full.level, bucket_at=full.at)
+    capacity = Bucket(0, portal.is_enterprise).capacity
+    Portal.objects.filter(pk=portal.pk).update(bucket_level=capacity, bucket_at=_bucket_clock())
+
+
+def _bucket_clock() -> Combinable:
+    """Unix seconds, in a query; a demo moves this clock with all others."""
+    return UnixNow() + dates.offset().total_seconds()
 
 
 # -- Credentials --------------------------------------------------------------------------------------
 
 
-def store_pair(person: Person, pair: oauth.TokenPair) -> None:
-    """Keep a pair that an opening brought; it replaces whatever was there, a refresh in flight included."""
+def store_pair(person: Person, pair: oauth.TokenPair, received_at: datetime) -> None:
+    """Keep a pair that an opening brought at that moment.
+
+    It replaces whatever was there, a refresh in flight included, unless that came later and is still used: a portal
+    may take a minute to confirm an opening.
+    """
     owner = f"{person.portal.member_id}:{person.user_id}"
     fresh = {
         "sealed_access": vault.seal(pair.access, owner),
         "sealed_refresh": vault.seal(pair.refresh, owner),
         "expires_at": pair.expires_at,
-        "obtained_at": dates.now(),
+        "obtained_at": received_at,
         "state": Credential.State.USABLE,
         "refreshing_until": None,
     }
     mine = Credential.objects.filter(person=person)
-    if mine.update(version=F("version") + 1, **fresh):
+    older = mine.filter(Q(obtained_at__lte=received_at) | ~Q(state=Credential.State.USABLE))
+    if older.update(version=F("version") + 1, **fresh) or mine.exists():
         return
     try:
         with transaction.atomic():
             Credential.objects.create(person=person, **fresh)
     except IntegrityError:  # another opening was faster with the first one
-        mine.update(version=F("version") + 1, **fresh)
+        older.update(version=F("version") + 1, **fresh)
 
 
 def usable_credential(person: Person, patience: float) -> Credential:
@@ -193,11 +206,13 @@ def _credential_of(person: Person) -> Credential:
 
 
 def _unsealed(credential: Credential) -> oauth.TokenPair:
-    """The stored pair. Raises CredentialRefused when its key was lost: only an opening brings another."""
+    """The stored pair. Raises CredentialRefused when its key was lost, and nobody tries that one again: only an
+    opening brings another."""
     try:
         return oauth.TokenPair(credential.access_token, credential.refresh_token, credential.expires_at)
     except vault.NotOurs:
         logger.error("credential %s: cannot be unsealed with CREDENTIAL_KEYS", credential.pk)
+        mark_refused(credential)
         raise CredentialRefused("unreadable") from None
 
 
@@ -244,8 +259,8 @@ def _renew(credential: Credential) -> Credential:
 def _refreshed(credential: Credential) -> oauth.Renewed:
     portal = credential.person.portal
     refresh_token = _unsealed(credential).refresh
-    with journaled("oauth/token", portal):
-        return oauth.refresh(reach(), portal.oauth_url, registration(), refresh_token, dates.now())
+    with journaled("oauth/token", portal) as trace:
+        return oauth.refresh(reach(), portal.oauth_url, registration(), refresh_token, dates.now(), trace)
 
 
 def _is_for(credential: Credential, renewed: oauth.Renewed) -> bool:
@@ -260,7 +275,7 @@ def _adopt_or_break(credential: Credential, error: CredentialRefused) -> Credent
         state=Credential.State.NEEDS_REOPEN, refreshing_until=None
     )
     if broken:
-        logger.warning("credential %s was refused (%s)", credential.pk, error.code)
+        logger.warning("credential %s was refused (%s, request %s)", credential.pk, error.code, error.request_id)
         raise error
     return _credential_of(credential.person)
 
@@ -281,8 +296,12 @@ def mark_refused(credential: Credential) -> bool:
 
 
 def give_up(person: Person) -> None:
-    """However often this person's pair was renewed, the portal did not take it: wait for an opening."""
-    Credential.objects.filter(person=person).update(state=Credential.State.NEEDS_REOPEN)
+    """However often this person's pair was renewed, the portal did not take it: wait for an opening.
+
+    The pair that was refused counts as expired by now (mark_expired); one that an opening brought meanwhile does not.
+    """
+    refused = Credential.objects.filter(person=person, expires_at__lte=dates.now() + RENEW_MARGIN)
+    refused.update(state=Credential.State.NEEDS_REOPEN)
 
 
 # -- Clients ------------------------------------------------------------------------------------------
@@ -340,7 +359,8 @@ def _with_client(
         except Elsewhere:
             if not follow_move(credential):
                 raise
-            return in_its_dialect(portal, replace(client, endpoint=credential.person.portal.endpoint), use)
+            portal.endpoint = credential.person.portal.endpoint  # the caller's own object: it shows links to there
+            return in_its_dialect(portal, replace(client, endpoint=portal.endpoint), use)
     except Expired:
         mark_expired(credential)
         raise

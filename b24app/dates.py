@@ -12,7 +12,8 @@ def now() -> datetime:
     """The present moment, aware, in UTC. Everything due is compared with this and with nothing else.
 
     What one machine writes and another one measures is the exception, because two machines' clocks may differ: leases
-    and claims, and how long ago a task was read or sent, use the database's clock (models.database_now, shared_now).
+    and claims, the bucket of requests, and how long ago a task was read or sent, use the database's clock
+    (models.database_now, shared_now).
     """
     return timezone.now() + offset()
 

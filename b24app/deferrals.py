@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
-from django.db.models import Case, Count, Q, When
+from django.db.models import Case, Count, Q, QuerySet, When
 
 from b24app import dates, refusals, selections
 from b24app.bitrix.tasks import TaskState
 from b24app.models import Deferral, Job, JobItem, Lease, LeaseLost, Person, Selection
 
+TAKEN_OVER = "taken over "  # begins the keys of jobs that return what was
 MAX_UNFINISHED = 4  # jobs of one person: one is worked on, the others queue
 
 
@@ -37,6 +38,24 @@ def undo(job: Job, key: str) -> Job:
     asleep = Deferral.objects.live().filter(item__job=job, item__job__state=Job.State.FINISHED)
     items = [_way_back(deferral) for deferral in asleep.select_related("item").order_by("task_id")]
     return _create(job.person, items, "", key, digest, Job.Kind.RETURN)
+
+
+def taken_over(admin: Person) -> QuerySet[Deferral]:
+    """What this admin has taken over from before the app was installed anew, and what still sleeps of it."""
+    return Deferral.objects.live().filter(person=admin, item=None)
+
+
+def return_taken_over(admin: Person) -> Job:
+    """The job that returns what this admin has taken over; asked for again before it has finished, the same one.
+
+    Raises NotReady when nothing sleeps any more, or TooManyJobs.
+    """
+    asleep = list(taken_over(admin).select_related("item").order_by("pk"))
+    mine = Job.objects.filter(person=admin, key__startswith=TAKEN_OVER)
+    if existing := mine.unfinished().first():
+        return existing
+    key = f"{TAKEN_OVER}{mine.count()}"
+    return _create(admin, [_way_back(deferral) for deferral in asleep], "", key, _digest(key), Job.Kind.RETURN)
 
 
 def _way_back(deferral: Deferral) -> JobItem:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from b24app import dates, vault
 
@@ -23,6 +24,20 @@ def database_now() -> Now:
 def shared_now() -> models.expressions.Combinable:
     """The same clock, moved as a demo's is: for what one machine notes and another one measures."""
     return Now() + dates.offset()
+
+
+class UnixNow(models.Func):
+    """The same clock in unix seconds, at the moment when a row is looked at and not when it was waited for."""
+
+    output_field = models.FloatField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "extract(epoch from clock_timestamp())::double precision"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "((julianday('now') - 2440587.5) * 86400.0)"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 class Portal(models.Model):
@@ -54,6 +69,8 @@ class Portal(models.Model):
     removal_refuted_at = models.DateTimeField(null=True)  # the last report was a forgery
     removal_tried_at = models.DateTimeField(null=True)  # to be confirmed, last
     removed_at = models.DateTimeField(null=True)
+    # Recognises the application token after it was erased: a late event may still ask for nothing to be kept.
+    removed_token_digest = models.CharField(max_length=64, blank=True, default="", db_default="")
     bindings_checked_at = models.DateTimeField(null=True)
 
     # It refuses the app to everybody (refusals.py): no job asks before then, unless somebody was let in.
@@ -73,7 +90,7 @@ class Portal(models.Model):
     # The two budgets (bitrix/limits.py), and when a page asked the portal something last: people come first.
     used_at = models.FloatField(default=0, db_default=0)  # unix seconds
     bucket_level = models.FloatField(default=0)  # requests
-    bucket_at = models.FloatField(default=0)  # unix seconds
+    bucket_at = models.FloatField(default=0)  # unix seconds, by the database's clock
     operating = models.JSONField(default=dict)  # method -> [seconds used, unix time of the reset]
     seconds_per_command = models.FloatField(null=True)  # measured, smoothed
 
@@ -116,6 +133,19 @@ class Portal(models.Model):
             known.append(self.sealed_previous_token)
         secrets = [self._unsealed(sealed) for sealed in known]
         return any(compare_digest(secret.encode(), token.encode()) for secret in secrets if secret)
+
+    def knew_application_token(self, token: str) -> bool:
+        """Whether `token` was the portal's application token when that was erased. Constant time."""
+        known = self.removed_token_digest
+        return bool(known) and constant_time_compare(known, self._digest_of(token))
+
+    def digest_of_application_token(self) -> str:
+        """What to keep of the application token when it is erased; "" when there is none."""
+        token = self._unsealed(self.sealed_application_token)
+        return self._digest_of(token) if token else ""
+
+    def _digest_of(self, token: str) -> str:
+        return salted_hmac("b24app.removed", f"{self.member_id}:{token}", algorithm="sha256").hexdigest()
 
     def learn_application_token(self, token: str, now: datetime) -> None:
         """Keep `token` as the current one, and the one before it for a day. Changes the object only."""
@@ -463,6 +493,13 @@ class RestCall(models.Model):
     status = models.PositiveSmallIntegerField(null=True)  # None: no answer
     code = models.CharField(max_length=100, blank=True)
     milliseconds = models.PositiveIntegerField()
+    request_id = models.UUIDField(null=True)  # sent as X-Request-Id; None in rows of the version before
+
+
+class LastSweep(models.Model):
+    """One row: when a worker began the last sweep, by the database's clock."""
+
+    at = models.DateTimeField()
 
 
 class Lease:

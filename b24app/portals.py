@@ -2,9 +2,9 @@
 everything else is a claim."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,13 +41,15 @@ PLACEMENTS = (
     "REST_APP_URI",
 )
 EVENTS = ("ONAPPUNINSTALL",)
-BINDINGS_LIFE = timedelta(hours=1)  # an admin's opening looks after them this often
 # Bitrix24's language codes, for titles in its menus. Ours are the same where both have one.
 TITLE_LANGUAGES = ("en", "ru")
 
 OPENING_TIMEOUT = 3.0  # seconds; who opens the page then is shown a skeleton while we go on asking
 MODERN_SIGN = "modern"  # batch key: what answers here is no old box any more
 VIEWER = "$result[me][ID]"  # in a page's own command: the user id of whoever opens the page
+
+
+Binding = tuple[str, str]  # the code of a placement or an event, and the handler
 
 
 class NotProven(Exception):
@@ -89,11 +91,15 @@ def installed(member_id: str) -> QuerySet[Portal]:
 
 
 def open_page(
-    opening: Opening, command: Command, timeout: float = OPENING_TIMEOUT, known: Portal | None = None
+    opening: Opening,
+    command: Command,
+    timeout: float = OPENING_TIMEOUT,
+    received_at: datetime | None = None,
+    known: Portal | None = None,
 ) -> Opened:
     """Prove an opening and ask the page's own `command`, in one round trip for a portal that we know.
 
-    `known` is that portal, where the caller has looked it up already.
+    `received_at` is when it came, where that was not now; `known` is the portal, where it was looked up already.
 
     The token is shown to the portal's *stored* address: a stranger's token is refused there, and another app's
     token names another app. Only when that does not prove it, or the opening comes from another address, is the
@@ -101,11 +107,12 @@ def open_page(
     Raises NotProven; NotRun or Unknown when the portal did not answer in time (nothing was stored then);
     AccessLost when the portal refuses the app as such.
     """
+    received_at = received_at or dates.now()
     portal = known or installed(opening.member_id).first()
     refused = False
     if portal and _comes_from(portal, opening):
         try:
-            return _opened_at(portal, opening, command, timeout)
+            return _opened_at(portal, opening, command, timeout, received_at)
         except Elsewhere:
             pass
         except (CredentialRefused, Expired, Refused, NotProven):
@@ -118,7 +125,7 @@ def open_page(
         raise
     portal = keep_portal(info)
     try:
-        return _opened_at(portal, opening, command, timeout, info.user_id)
+        return _opened_at(portal, opening, command, timeout, received_at, info.user_id)
     except (CredentialRefused, Expired, Refused) as error:
         raise NotProven(error.code) from error
 
@@ -161,6 +168,7 @@ def keep_portal(info: oauth.TokenInfo) -> Portal:
             "status": Portal.Status.ACTIVE,
             "removal_reported_at": None,
             "removed_at": None,
+            "removed_token_digest": "",
         },
     )
     return portal
@@ -173,7 +181,12 @@ def _servers(endpoint: str) -> list[str]:
 
 
 def _opened_at(
-    portal: Portal, opening: Opening, command: Command, timeout: float, user_id: int | None = None
+    portal: Portal,
+    opening: Opening,
+    command: Command,
+    timeout: float,
+    received_at: datetime,
+    user_id: int | None = None,
 ) -> Opened:
     """Show the token to the portal; store who came (`user_id`, if that is proven), and their fresh pair."""
     client = Client(
@@ -193,7 +206,7 @@ def _opened_at(
         raise NotProven("another person's token")
     if portal.plan != plan:
         Portal.objects.filter(pk=portal.pk).update(plan=plan)
-    person = _keep_visitor(portal, profile, opening)
+    person = _keep_visitor(portal, profile, opening, received_at)
     if isinstance(answers.get(MODERN_SIGN), Answer):
         credentials.learn_dialect(portal, Dialect.MODERN)
     return Opened(person, _answer_in_its_dialect(portal, client, [me, command], answers[command.key]))
@@ -233,26 +246,25 @@ def read_profile(result: Any) -> Profile:
     return Profile(int(result["ID"]), name[:200], str(zone or "")[:50], result.get("ADMIN") is True)
 
 
-def keep_person(portal: Portal, profile: Profile, pair: oauth.TokenPair, **more: str) -> Person:
-    """The proven person as the portal shows them now, with their fresh pair."""
+def keep_person(portal: Portal, profile: Profile, pair: oauth.TokenPair, received_at: datetime, **more: str) -> Person:
+    """The proven person as the portal shows them now, with the pair that they brought at that moment."""
     shown = {"name": profile.name, "zone": profile.zone, "is_admin": profile.is_admin, **more}
     person = portal.people.filter(user_id=profile.user_id, **shown).first()
     if person is None:  # new here, or something has changed
         person, _ = portal.people.update_or_create(user_id=profile.user_id, defaults=shown)
-    credentials.store_pair(person, pair)
+    credentials.store_pair(person, pair, received_at)
     return person
 
 
-def _keep_visitor(portal: Portal, profile: Profile, opening: Opening) -> Person:
+def _keep_visitor(portal: Portal, profile: Profile, opening: Opening, received_at: datetime) -> Person:
     """The proven person of an opening, and what an admin's opening teaches us about the portal."""
-    now = dates.now()
-    expires_at = now + timedelta(seconds=min(opening.lifetime, oauth.LIFETIME))
+    expires_at = received_at + timedelta(seconds=min(opening.lifetime, oauth.LIFETIME))
     pair = oauth.TokenPair(opening.access_token, opening.refresh_token, expires_at)
-    person = keep_person(portal, profile, pair, language=opening.language or "en")
+    person = keep_person(portal, profile, pair, received_at, language=opening.language or "en")
     if profile.is_admin and opening.application_token:
         # Every user can read this token in their browser, so only an admin's opening may change it.
         before = portal.sealed_application_token
-        portal.learn_application_token(opening.application_token, now)
+        portal.learn_application_token(opening.application_token, dates.now())
         if portal.sealed_application_token != before:
             portal.save(update_fields=["sealed_application_token", "sealed_previous_token", "token_learned_at"])
     return person
@@ -266,6 +278,7 @@ def connect(opening: Opening) -> Person:
 
     Raises NotProven, NotAllowed("not_admin"), or a BitrixError when somebody did not answer. May be repeated.
     """
+    received_at = dates.now()
     info = prove(opening, installing=True)
     client = Client(
         info.endpoint,
@@ -279,7 +292,7 @@ def connect(opening: Opening) -> Person:
         raise NotProven("another person's token")
     if not profile.is_admin:
         raise NotAllowed("not_admin")
-    return _keep_visitor(keep_portal(info), profile, opening)
+    return _keep_visitor(keep_portal(info), profile, opening, received_at)
 
 
 def check_scope(person: Person) -> None:
@@ -302,9 +315,9 @@ def bind(person: Person) -> None:
 
 
 def needs_bindings_checked(person: Person) -> bool:
-    """Whether this opening should look after the portal's bindings: an admin's, once an hour."""
-    checked = person.portal.bindings_checked_at
-    return person.is_admin and (checked is None or dates.now() - checked > BINDINGS_LIFE)
+    """Whether this opening should look after the portal's bindings: each one by an admin. Where nothing is missing
+    that is one request, in the background."""
+    return person.is_admin
 
 
 def _repair_bindings(client: Client) -> None:
@@ -323,25 +336,26 @@ def _repair_bindings(client: Client) -> None:
 def _binding_repairs(client: Client) -> list[Command]:
     """The commands that turn what the portal lists into what it should list."""
     answers = client.batch([Command("placements", "placement.get"), Command("events", "event.get")])
-    placements = {
-        (str(row.get("placement")).upper(), str(row.get("handler")))
-        for row in _rows(success(answers["placements"]).result)
-    }
-    events = {
-        (str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(success(answers["events"]).result)
-    }
+    placements = [(str(row.get("placement")).upper(), str(row.get("handler"))) for row in _rows(answers["placements"])]
+    events = [(str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(answers["events"])]
     page, listener = f"{settings.PUBLIC_URL}/placement/", f"{settings.PUBLIC_URL}/events/"
-    wanted_placements = {(code, page) for code in PLACEMENTS}
-    wanted_events = {(code, listener) for code in EVENTS}
+    stale_placements, missing_placements = _differences(placements, {(code, page) for code in PLACEMENTS})
+    stale_events, missing_events = _differences(events, {(code, listener) for code in EVENTS})
     return [
-        *(_unbind("placement", "PLACEMENT", *stale) for stale in sorted(placements - wanted_placements)),
-        *(_unbind("event", "event", *stale) for stale in sorted(events - wanted_events)),
-        *(_bind_placement(*missing) for missing in sorted(wanted_placements - placements)),
+        *(_unbind("placement", "PLACEMENT", *stale) for stale in stale_placements),
+        *(_unbind("event", "event", *stale) for stale in stale_events),
+        *(_bind_placement(*missing) for missing in missing_placements),
         *(
             Command(f"event.bind {code}", "event.bind", {"event": code, "handler": handler})
-            for code, handler in sorted(wanted_events - events)
+            for code, handler in missing_events
         ),
     ]
+
+
+def _differences(listed: Sequence[Binding], wanted: set[Binding]) -> tuple[list[Binding], list[Binding]]:
+    """What to unbind and what to bind then. What is listed twice goes, as all of it does at once, and comes back."""
+    twice = {binding for binding in listed if listed.count(binding) > 1}
+    return sorted({*listed} - wanted | twice), sorted(wanted - {*listed} | wanted & twice)
 
 
 def _unbind(what: str, name: str, code: str, handler: str) -> Command:
@@ -358,7 +372,9 @@ def _bind_placement(code: str, handler: str) -> Command:
     return Command(f"placement.bind {code}", "placement.bind", params)
 
 
-def _rows(result: Any) -> Iterable[dict[str, Any]]:
+def _rows(answer: Answer | BitrixError) -> list[dict[str, Any]]:
+    """The rows of a list that was answered. Raises the error that it is."""
+    result = success(answer).result
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
 
 
@@ -386,9 +402,9 @@ def connect_by_code(portal: Portal, code: str) -> Person:
     The documented answer does not name them: the authorization server and the portal do.
     Raises NotProven, CredentialRefused when the code is too old or was used before, or another BitrixError.
     """
-    reach = credentials.reach()
-    with credentials.journaled("oauth/token", portal):
-        given = oauth.redeem(reach, portal.oauth_url, credentials.registration(), code, dates.now())
+    reach, received_at = credentials.reach(), dates.now()
+    with credentials.journaled("oauth/token", portal) as trace:
+        given = oauth.redeem(reach, portal.oauth_url, credentials.registration(), code, dates.now(), trace)
     info = credentials.token_info(portal.oauth_url, given.pair.access, portal)
     if {given.member_id, info.member_id} != {portal.member_id} or info.client_id != settings.B24_CLIENT_ID:
         raise NotProven("another portal's code")
@@ -404,7 +420,7 @@ def connect_by_code(portal: Portal, code: str) -> Person:
     profile = read_profile(client.call("profile").result)
     if {given.user_id or info.user_id, info.user_id} != {profile.user_id}:
         raise NotProven("another person's code")
-    return keep_person(portal, profile, given.pair)
+    return keep_person(portal, profile, given.pair, received_at)
 
 
 def is_admin_now(person: Person) -> bool:

@@ -6,6 +6,7 @@ a report stops the work at once, and is confirmed at the authorization server be
     active --report, or a dead token--> suspended --"not installed"--> uninstalled (erased)
                                         suspended --a refresh works--> active (forged reports ignored a while)
                                         suspended --no answer for a day--> suspended (tokens erased)
+                                        suspended --nor for a week--> uninstalled (erased)
 """
 
 import logging
@@ -37,6 +38,7 @@ from b24app.models import (
 logger = logging.getLogger(__name__)
 
 UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell whether the app is still installed
+BELIEVED_AFTER = timedelta(days=7)  # somebody would have opened the app again by then
 CONFIRMED_SOON = timedelta(hours=1)  # after a report, mostly; who has not answered by then is asked less often
 FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts; tests divide them
 OWED_LIFE = timedelta(days=90)
@@ -50,7 +52,10 @@ def report(event: Event) -> Portal | None:
     Returns the portal whose removal is to be confirmed, None when the event is not to be believed.
     """
     now = dates.now()
-    portal = Portal.objects.filter(member_id=event.member_id).exclude(status=Portal.Status.UNINSTALLED).first()
+    portal = Portal.objects.filter(member_id=event.member_id).first()
+    if portal and portal.status == Portal.Status.UNINSTALLED:
+        _report_late(portal, event)
+        return None
     if not portal or not portal.knows_application_token(event.application_token, now):
         logger.warning("security: uninstall reported with a wrong token, or for nobody")
         return None
@@ -58,16 +63,33 @@ def report(event: Event) -> Portal | None:
         logger.warning("security: portal %s: another uninstall reported right after a forged one", portal.pk)
         return None
     credentials.suspend(portal, now)
-    if event.data.get("CLEAN") == "1":  # also when a dead token was faster than this event
+    if _asks_for_nothing_to_be_kept(event):  # also when a dead token was faster than this event
         Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED).update(removal_is_clean=True)
     logger.info("portal %s: uninstall reported; suspended until it is confirmed", portal.pk)
     portal.refresh_from_db()
     return portal
 
 
+def _asks_for_nothing_to_be_kept(event: Event) -> bool:
+    return event.data.get("CLEAN") == "1"
+
+
+def _report_late(portal: Portal, event: Event) -> None:
+    """A dead token was faster than the event, and all but what we owed is erased: that goes if the event says so."""
+    if not portal.knew_application_token(event.application_token):
+        logger.warning("security: portal %s: uninstall reported with a wrong token after it was removed", portal.pk)
+        return
+    gone = Portal.objects.filter(pk=portal.pk, status=Portal.Status.UNINSTALLED)
+    with transaction.atomic():
+        # Nobody can install the app again while its row is locked by this.
+        if _asks_for_nothing_to_be_kept(event) and gone.update(removed_token_digest=""):
+            logger.info("portal %s: removed before; now nothing is kept", portal.pk)
+            portal.delete()
+
+
 def unconfirmed() -> list[int]:
-    """The portals whose removal somebody could confirm now, or whose tokens are to be erased: each minute at first,
-    each hour after CONFIRMED_SOON."""
+    """The portals whose removal somebody could confirm now, or of which something is to be erased: each minute at
+    first, each hour after CONFIRMED_SOON."""
     now = dates.now()
     recently = Q(
         removal_reported_at__gt=now - CONFIRMED_SOON, removal_tried_at__gt=now - FIRST_PAUSE / settings.TIME_SCALE
@@ -77,7 +99,8 @@ def unconfirmed() -> list[int]:
     )
     usable = Q(people__credential__state=Credential.State.USABLE)
     stale = Q(people__credential__isnull=False, removal_reported_at__lt=now - UNCONFIRMED_LIFE)
-    waiting = Portal.objects.filter(usable | stale, status=Portal.Status.SUSPENDED).exclude(tried)
+    believed = Q(removal_reported_at__lt=now - BELIEVED_AFTER)
+    waiting = Portal.objects.filter(usable | stale | believed, status=Portal.Status.SUSPENDED).exclude(tried)
     return list(waiting.values_list("pk", flat=True).distinct())
 
 
@@ -99,11 +122,13 @@ def confirm(portal_id: int) -> None:
         except CredentialRefused:
             continue  # this one is dead for another reason; somebody else's may still tell
         except BitrixError as error:
-            logger.info("portal %s: removal not confirmed yet (%s)", portal.pk, error.code)
-            return _erase_stale_tokens(portal)
+            logger.info(
+                "portal %s: removal not confirmed yet (%s, request %s)", portal.pk, error.code, error.request_id
+            )
+            return _go_without_answer(portal)
         else:
             return _refute(portal)
-    return _erase_stale_tokens(portal)
+    return _go_without_answer(portal)
 
 
 def _refute(portal: Portal) -> None:
@@ -114,9 +139,14 @@ def _refute(portal: Portal) -> None:
     logger.warning("security: portal %s: the reported uninstall was forged", portal.pk)
 
 
-def _erase_stale_tokens(portal: Portal) -> None:
-    """After a day without an answer we keep no key to a portal that has probably thrown us out."""
-    if portal.removal_reported_at and dates.now() - portal.removal_reported_at > UNCONFIRMED_LIFE:
+def _go_without_answer(portal: Portal) -> None:
+    """After a day without an answer we keep no key to a portal that has probably thrown us out; after a week without
+    anybody who opened the app, nothing of its people."""
+    unanswered = dates.now() - portal.removal_reported_at if portal.removal_reported_at else timedelta()
+    if unanswered > BELIEVED_AFTER:
+        logger.info("portal %s: removal never confirmed; taken for real", portal.pk)
+        erase(portal)
+    elif unanswered > UNCONFIRMED_LIFE:
         deleted, _ = Credential.objects.filter(person__portal=portal).delete()
         if deleted:
             logger.info("portal %s: removal never confirmed; its tokens are erased", portal.pk)
@@ -176,6 +206,7 @@ def _erase_people(portal: Portal) -> None:
     Portal.objects.filter(pk=portal.pk).update(
         status=Portal.Status.UNINSTALLED,
         removed_at=dates.now(),
+        removed_token_digest=portal.digest_of_application_token(),
         sealed_application_token="",
         sealed_previous_token="",
         operating={},
@@ -184,13 +215,15 @@ def _erase_people(portal: Portal) -> None:
 
 
 def _keep_what_we_owe(portal: Portal) -> None:
-    """Tasks that sleep because of us, and those that we have paused on the way there."""
+    """Tasks that sleep because of us, those that we have paused on the way there, and those that may sleep: what was
+    answered about them was lost with the portal. A return reads first, so one too many does no harm."""
     now = dates.now()
     asleep = Deferral.objects.live().filter(portal=portal)
     owed = list(asleep.values_list("task_id", "previous_status", "status_changed_at", "created_at"))
-    paused = JobItem.objects.filter(job__portal=portal, status_before__isnull=False)
-    paused = paused.exclude(step=JobItem.Step.NONE).exclude(state=JobItem.State.DONE)
-    owed += [(id, before, None, now) for id, before in paused.values_list("task_id", "status_before") if before]
+    half_done = ~Q(step=JobItem.Step.NONE) & ~Q(state=JobItem.State.DONE)
+    unanswered = Q(state=JobItem.State.SENT, job__kind=Job.Kind.DEFER)
+    touched = JobItem.objects.filter(half_done | unanswered, job__portal=portal, status_before__isnull=False)
+    owed += [(id, before, None, now) for id, before in touched.values_list("task_id", "status_before") if before]
     OwedReturn.objects.bulk_create(
         (
             OwedReturn(
@@ -224,13 +257,15 @@ def forget_expired() -> None:
 # -- After installing again ---------------------------------------------------------------------------
 
 
-def owed_before(person: Person) -> int:
-    """How many tasks still sleep from before the app was installed anew; only admins are told.
+def was_removed(portal: Portal) -> bool:
+    """Whether the app may have been removed before: the epoch has risen then. Where it never did, nothing is owed."""
+    return portal.epoch > 1
 
-    The epoch has risen with every removal: where it never did, nothing can be owed, and nobody is asked.
-    """
-    was_removed = person.portal.epoch > 1
-    return OwedReturn.objects.filter(portal=person.portal_id).count() if person.is_admin and was_removed else 0
+
+def owed_before(person: Person) -> int:
+    """How many tasks still sleep from before the app was installed anew; only admins are told."""
+    is_told = person.is_admin and was_removed(person.portal)
+    return OwedReturn.objects.filter(portal=person.portal_id).count() if is_told else 0
 
 
 def take_over(admin: Person) -> int:

@@ -95,6 +95,11 @@ if env.bool("STATIC_HASHED", default=False):
 
 # -- Database -------------------------------------------------------------------------------------------------
 
+TIME_SCALE = env.float("TIME_SCALE", default=1.0)  # tests divide the engine's times, in seconds, by it
+IDLE_IN_TRANSACTION = 30 / TIME_SCALE  # a process that froze in a transaction keeps its locks no longer
+LOCK_TIMEOUT = 20 / TIME_SCALE  # nobody waits longer for a row; a slice that gave up is tried again
+STATEMENT_TIMEOUT = 60 / TIME_SCALE
+
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'defer.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Web, worker and beat share the file: readers never wait, writers queue up to 20 s.
@@ -106,6 +111,16 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 60
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        _limits = {
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
+            "lock_timeout": LOCK_TIMEOUT,
+            "statement_timeout": STATEMENT_TIMEOUT,
+        }
+        _options = DATABASES["default"].setdefault("OPTIONS", {})
+        _words = [f"-c {name}={round(seconds * 1000)}" for name, seconds in _limits.items()]
+        # What DATABASE_URL says itself comes last, and wins.
+        _options["options"] = " ".join([*_words, _options.get("options", "")]).strip()
 
 # -- Bitrix24 -------------------------------------------------------------------------------------------------
 
@@ -124,7 +139,6 @@ CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
 ]
 
 # Times of the engine, in seconds. Tests divide all of them by the same number.
-TIME_SCALE = env.float("TIME_SCALE", default=1.0)
 LEASE = 90 / TIME_SCALE  # a slice that fell silent for so long is taken over
 SETTLE_AFTER = 75 / TIME_SCALE  # a portal may work on a request for 60 s after it was cut
 READ_TIMEOUT = 75 / TIME_SCALE
@@ -139,6 +153,8 @@ SWEEP_EVERY = 20 / TIME_SCALE
 HINT_LOST = 35 / TIME_SCALE  # a message that nobody has read by then is sent anew by the next sweep: within a minute
 # A night without workers leaves no pile. Celery compares two machines' clocks here, so this is longer than they differ.
 MESSAGE_LIFE = 600 / TIME_SCALE
+CANARY_EVERY = 20 / TIME_SCALE  # each worker's message to itself
+WORKER_SILENCE = 120 / TIME_SCALE  # a worker that has read no message for so long has stopped working
 REFRESH_CLAIM = 30 / TIME_SCALE  # a refresh that takes longer was cut; another may try
 
 # -- Celery ---------------------------------------------------------------------------------------------------
@@ -153,8 +169,12 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # Threads: slices wait for portals nearly all of their time, and a killed worker leaves no children behind.
 CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_CONCURRENCY = 8
+CELERY_WORKER_DIRECT = True  # a queue of its own for each, for its messages to itself (canary.py)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+BROKER_PATIENCE = 3.0  # seconds until a broker that says nothing is taken for unreachable
+CELERY_BROKER_CONNECTION_TIMEOUT = BROKER_PATIENCE
+CELERY_TASK_PUBLISH_RETRY = False  # each attempt would wait anew, and the sweep hints again
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "b24app.jobs.sweep", "schedule": SWEEP_EVERY, "options": {"expires": MESSAGE_LIFE}}
@@ -177,6 +197,9 @@ else:
         "visibility_timeout": 300,
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
+        # Somebody waits at a page while a hint is sent. A worker asks for one second at a time, so these suit it too.
+        "socket_timeout": BROKER_PATIENCE,
+        "socket_connect_timeout": BROKER_PATIENCE,
     }
 
 # -- Logs -----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ urlpatterns = [
     re_path(r"^jobs/(?P<job_id>\d{1,18})/again/(?P<what>failed|cancelled)/$", jobs.again, name="job-again"),
     path("owed/take-over/", owed.take_over, name="owed-take-over"),
     path("owed/forget/", owed.forget, name="owed-forget"),
+    path("owed/return/", owed.return_all, name="owed-return"),
     # Machines ask for these.
     path("healthz", lifecycle.healthz, name="healthz"),
     path("readyz", lifecycle.readyz, name="readyz"),

@@ -144,6 +144,7 @@ function lookAgain() {
 }
 
 window.addEventListener('focus', lookAgain)
+document.addEventListener('job-asked', lookAgain)
 
 // -- The selection: tasks ticked one by one, or everything that matches but a few ---------------------------------
 

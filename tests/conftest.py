@@ -4,6 +4,7 @@ import json
 import shutil
 import uuid
 from collections import Counter
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import psycopg
@@ -26,7 +27,7 @@ APP_CODE = "example.defer"
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "empty_broker" in item.fixturenames:
+        if {"empty_broker", "deployment"} & set(item.fixturenames):
             item.add_marker("workers")
             item.add_marker(pytest.mark.xdist_group("processes"))  # one after the other: they share a Redis
         if "playwright" in item.fixturenames:
@@ -125,7 +126,10 @@ def person(at_sandbox, open_as):
 # -- The app's processes ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[SQLITE, pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])])
+STACKS = [SQLITE, pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])]
+
+
+@pytest.fixture(params=STACKS)
 def stack(request):
     """Which database and broker the processes use; a test of one only parametrises it indirectly."""
     return request.param
@@ -165,28 +169,41 @@ def drop_database(name):
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-@pytest.fixture
-def empty_database(request, stack, tmp_path):
-    """The address of a migrated database for one test."""
+@contextmanager
+def migrated_database(request, stack, directory):
+    """The address of a migrated database without rows, for as long as the context lasts."""
     if stack == SQLITE:
-        path = tmp_path / "app.sqlite3"
+        path = directory / "app.sqlite3"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
     name = f"defer_test_{uuid.uuid4().hex[:8]}"
     create_database(name, request.getfixturevalue("postgres_template"))
-    yield database_url(name)
-    drop_database(name)
+    try:
+        yield database_url(name)
+    finally:
+        drop_database(name)
 
 
-@pytest.fixture
-def empty_broker(stack):
-    """The address of a broker without messages."""
+def broker_without_messages(stack):
     if stack == SQLITE:
         return "filesystem://"
     with redis.from_url(machine.REDIS_URL) as client:
         client.flushdb()
     return machine.REDIS_URL
+
+
+@pytest.fixture
+def empty_database(request, stack, tmp_path):
+    """The address of a migrated database for one test."""
+    with migrated_database(request, stack, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_broker(stack):
+    """The address of a broker without messages."""
+    return broker_without_messages(stack)
 
 
 @pytest.fixture

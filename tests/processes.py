@@ -158,6 +158,18 @@ class App:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             return connection.execute(statement.replace("?", "%s"), params).rowcount
 
+    def forget_everything(self):
+        """Delete every row that the app has written, past the app, in one transaction."""
+        from django.apps import apps
+
+        on_sqlite = self.database_url.startswith("sqlite")
+        file = self.database_url.removeprefix("sqlite:///")
+        connection = sqlite3.connect(file, timeout=20) if on_sqlite else psycopg.connect(self.database_url)
+        with connection:
+            for model in apps.get_app_config("defer").get_models():
+                connection.execute(f"delete from {model._meta.db_table}")
+        connection.close()
+
     def value(self, query, params=()):
         return self.rows(query, params)[0][0]
 

@@ -1,6 +1,10 @@
 """Hints: how the web tells the workers, and how little depends on it."""
 
 import contextlib
+import os
+import socket
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +16,7 @@ from kombu.exceptions import OperationalError
 from b24app import jobs, slices
 from b24app.celery import app
 from b24app.models import Portal
+from tests.environment import ROOT, bare_environment
 
 MESSAGES = settings.VAR_DIR / "messages"
 
@@ -57,6 +62,26 @@ def test_a_broker_that_is_away_costs_no_error(monkeypatch, caplog):
     monkeypatch.setattr(jobs.run_slice, "apply_async", refuse)
     jobs.hint(jobs.run_slice, 7)
     assert "run_slice 7 waits for the sweep" in caplog.text
+
+
+HINT = """
+import time
+import django; django.setup()
+from b24app import jobs
+started = time.monotonic()
+print(jobs.hint(jobs.run_slice, 7), time.monotonic() - started)
+"""
+
+
+def test_a_broker_that_accepts_and_says_nothing_holds_a_page_up_for_seconds_only(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        own = {"CELERY_BROKER_URL": f"redis://127.0.0.1:{silent.getsockname()[1]}/0", "VAR_DIR": str(tmp_path)}
+        environment = bare_environment() | {"DJANGO_SETTINGS_MODULE": "b24app.settings", "ENV_FILE": os.devnull} | own
+        code = [sys.executable, "-c", HINT]
+        done = subprocess.run(code, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20)
+    taken, seconds = done.stdout.split()
+    assert taken == "False", done.stderr
+    assert float(seconds) < 5
 
 
 # -- One message per portal

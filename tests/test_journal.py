@@ -7,6 +7,7 @@ from django.core.management import CommandError, call_command
 
 from b24app import credentials, deferrals, selections, slices
 from b24app.bitrix.client import Command
+from b24app.management.commands import journal
 from b24app.models import RestCall
 
 
@@ -30,7 +31,27 @@ def test_a_tasks_bundle_tells_its_whole_story_and_nobody_elses(capsys, person, t
     assert (item["item"]["state"], item["item"]["status_before"]) == ("done", 3)
     assert deferral["deferral"]["previous_status"] == 3
     assert [call["method"] for call in calls] == ["batch", "tasks.task.list", "batch", "batch"]
+    assert len({call["request_id"] for call in calls}) == len(calls)
+    assert {"tasks.task.pause", "tasks.task.defer"} <= calls[3]["outcome"]["operating"].keys()
     assert len({call["job"] for call in calls if call["job"]}) == 1
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"taskId": 31},
+        {"TASKID": 31},
+        {"filter": {"ID": [7, "31"]}},
+        {"FILTER": {"ID": 31}},
+        {"cmd": {"d31": "tasks.task.defer?taskId=31"}},
+        {"cmd": {"d31": "task.item.defer?TASKID=31"}},
+        {"cmd": {"c0": "tasks.task.list?filter[ID][0]=7&filter[ID][1]=31"}},
+        {"cmd": {"c0": "task.item.list?ORDER[ID]=asc&FILTER[ID][0]=31&SELECT[0]=ID"}},
+    ],
+)
+def test_a_request_names_its_task_whichever_way_the_portal_spells_it(params):
+    assert journal.names(params, 31)
+    assert not journal.names(params, 3)
 
 
 def test_a_jobs_bundle_holds_its_exchanges_only(capsys, person, two_tasks):

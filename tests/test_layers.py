@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "b24app"
 # From the top down: a module may import its own row and what stands below. In one row of several cells, cells do
 # not know each other.
 ROWS = [
-    [{"settings"}, {"celery", "broker", "wsgi", "urls", "apps", "checks", "web", "jobs", "management"}],
+    [{"settings"}, {"celery", "broker", "wsgi", "urls", "apps", "checks", "web", "jobs", "canary", "management"}],
     [{"slices"}],
     [{"batches"}],
     [{"deferrals"}],
@@ -27,8 +27,8 @@ PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in
 
 # Libraries that only some may touch: the rules never enqueue, and there is one way out of the process.
 RESERVED = {
-    "celery": {"celery", "jobs"},
-    "kombu": {"celery", "broker", "jobs"},
+    "celery": {"celery", "jobs", "canary"},
+    "kombu": {"celery", "broker", "jobs", "canary"},
     "requests": {"bitrix"},
     "requests_oauthlib": {"bitrix"},
     "oauthlib": {"bitrix"},

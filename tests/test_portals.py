@@ -1,9 +1,10 @@
 """Who opens us, proven at the sandbox; installing; credentials."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from cryptography.fernet import Fernet
 
 from b24app import credentials, dates, jobs, portals
@@ -220,16 +221,29 @@ def test_two_admins_installing_at_once_bind_everything_once(sandbox, installing,
     assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
 
 
-def test_an_admins_opening_repairs_what_somebody_unbound_once_an_hour(sandbox, installing):
+def test_what_is_bound_twice_is_bound_once_again(sandbox, installing):
     person = portals.connect(posted(installing))
-    assert portals.needs_bindings_checked(person)
+    portals.bind(person)
+    sandbox.turn({"trap.binding_twice_fails": False})
+    address = sandbox.control("installation", portal="acme")["placements"][0]["handler"]
+    twice = {"PLACEMENT": "TASK_VIEW_TAB", "HANDLER": address}
+    sandbox.rest("acme", "placement.bind", twice, token=installing["access"])
+    assert bound(sandbox, installing)[0].count("TASK_VIEW_TAB") == 2
+    portals.bind(person)
+    assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+
+
+def test_each_opening_by_an_admin_repairs_what_somebody_unbound_and_costs_one_request_where_nothing_is_missing(
+    sandbox, installing
+):
+    person = portals.connect(posted(installing))
     jobs.check_bindings(person.pk)
     sandbox.rest("acme", "placement.unbind", {"PLACEMENT": "TASK_VIEW_TAB"}, token=installing["access"])
     jobs.check_bindings(person.pk)
-    assert "TASK_VIEW_TAB" not in bound(sandbox, installing)[0]
-    Portal.objects.update(bindings_checked_at=dates.now() - timedelta(hours=2))
-    jobs.check_bindings(person.pk)
     assert bound(sandbox, installing) == (sorted(portals.PLACEMENTS), ["ONAPPUNINSTALL"])
+    asked = len(sandbox.requests("acme"))
+    jobs.check_bindings(person.pk)
+    assert len(sandbox.requests("acme")) == asked + 1
 
 
 def test_an_ordinary_persons_opening_leaves_the_bindings_alone(person):
@@ -261,7 +275,7 @@ def test_a_proven_opening_after_an_uninstall_brings_the_portal_back(sandbox, bob
 def test_a_pair_for_somebody_else_is_not_taken(sandbox, person, monkeypatch):
     eve = sandbox.user("acme", name="Eve")
     theirs = sandbox.open("acme", eve)
-    credentials.store_pair(person, oauth.TokenPair("x" * 20, theirs["fields"]["REFRESH_ID"], dates.now()))
+    credentials.store_pair(person, oauth.TokenPair("x" * 20, theirs["fields"]["REFRESH_ID"], dates.now()), dates.now())
     with pytest.raises(CredentialRefused, match="foreign_answer"):
         credentials.usable_credential(person, 0)
     assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN
@@ -302,6 +316,31 @@ def test_background_work_leaves_room_in_the_bucket_for_people(person):
     with pytest.raises(NotRun):
         reserve(person, 40, credentials.BACKGROUND_SHARE)
     reserve(person, 1, credentials.FULL_SHARE)
+
+
+def reserve_elsewhere(person, times, ahead):
+    """The same at a machine whose clock is ahead by so much."""
+    with time_machine.travel(datetime.now(UTC) + ahead, tick=False):
+        reserve(person, times, credentials.FULL_SHARE)
+
+
+def test_two_machines_whose_clocks_differ_do_not_drain_the_same_seconds_twice(person):
+    for _ in range(20):
+        reserve(person, 1, credentials.FULL_SHARE)
+        reserve_elsewhere(person, 1, timedelta(minutes=5))
+    with pytest.raises(NotRun, match="own_limit"):
+        reserve(person, 10, credentials.FULL_SHARE)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=-2)])
+def test_a_machine_whose_clock_is_far_off_neither_fills_nor_empties_the_bucket_for_others(person, ahead):
+    reserve(person, 30, credentials.FULL_SHARE)
+    reserve_elsewhere(person, 1, ahead)
+    before = Portal.objects.get()
+    assert before.bucket_level > 20
+    Portal.objects.update(bucket_at=before.bucket_at - 5)
+    reserve(person, 1, credentials.FULL_SHARE)
+    assert before.bucket_level - 11 < Portal.objects.get().bucket_level < before.bucket_level - 8
 
 
 def test_a_refusal_by_the_portals_own_limit_fills_our_bucket(sandbox, person):
@@ -436,6 +475,18 @@ def test_a_proof_that_failed_is_journaled_with_its_code(sandbox, bob):
     ((method, code),) = journaled()
     assert method == "oauth/app.info"
     assert code
+
+
+def test_the_journal_has_the_status_and_the_id_of_what_authorization_servers_answered(sandbox, person):
+    Credential.objects.update(expires_at=dates.now())
+    credentials.usable_credential(person, 0)
+    sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html")
+    Credential.objects.update(expires_at=dates.now())
+    with pytest.raises(NotRun):
+        credentials.usable_credential(person, 0)
+    found = RestCall.objects.filter(method="oauth/token").order_by("pk")
+    assert [call.status for call in found] == [200, 502]
+    assert len({call.request_id for call in found} - {None}) == 2
 
 
 def test_asking_where_a_portal_has_moved_to_is_journaled(person, rename):

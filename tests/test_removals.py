@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from b24app import credentials, dates, deferrals, portals, removals, selections, slices
+from b24app.bitrix import tasks
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import NotInstalled
 from b24app.bitrix.payloads import Event, read_opening
@@ -121,6 +122,46 @@ def test_without_an_answer_the_portal_stays_suspended_and_its_tokens_go_after_a_
     assert Deferral.objects.live().count() == 2
 
 
+@pytest.fixture
+def nobody_answers(sandbox, asleep, event):
+    """Suspended by a report, and the authorization server has no answer: `nobody_answers(clean)` is the portal."""
+
+    def report(clean=False):
+        sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
+        portal = removals.report(event(clean=clean))
+        for hours in (1, 25):
+            with time_machine.travel(dates.now() + timedelta(hours=hours)):
+                removals.confirm(portal.pk)
+        return portal
+
+    return report
+
+
+def sweep_after(days):
+    with time_machine.travel(dates.now() + timedelta(days=days)):
+        found = removals.unconfirmed()
+        for portal_id in found:
+            removals.confirm(portal_id)
+    return found
+
+
+def test_a_removal_that_nobody_confirms_is_taken_for_real_after_a_week(sandbox, nobody_answers, asleep, admin):
+    nobody_answers()
+    assert sweep_after(6.9) == []
+    assert Person.objects.exists()
+    assert sweep_after(7.1)
+    assert status() == Status.UNINSTALLED
+    assert not any(model.objects.exists() for model in (Person, Job, Deferral))
+    assert set(OwedReturn.objects.values_list("task_id", flat=True)) == set(asleep)
+    assert removals.owed_before(reinstall(sandbox, admin.user_id)) == 2
+
+
+def test_a_removal_that_nobody_confirms_leaves_nothing_after_a_week_when_that_was_asked_for(nobody_answers):
+    nobody_answers(clean=True)
+    assert sweep_after(7.1)
+    assert not any(model.objects.exists() for model in (Portal, Person, OwedReturn))
+
+
 def test_without_any_event_the_first_dead_token_leads_to_the_same_place(sandbox, asleep, person):
     sandbox.turn({"events.never": True})
     sandbox.uninstall("acme")
@@ -219,6 +260,40 @@ def test_a_clean_removal_is_clean_also_when_a_dead_token_was_faster(sandbox, asl
     assert not Portal.objects.exists()
 
 
+@pytest.fixture
+def erased(sandbox, asleep, event, person):
+    """Erased because of a dead token, before any event came; the event that comes then: `erased(clean=True)`."""
+    late = event
+    sandbox.uninstall("acme")
+    with pytest.raises(NotInstalled):
+        credentials.ask(person, lambda client: client.call("profile"))
+    removals.confirm(person.portal_id)
+    assert status() == Status.UNINSTALLED
+    assert OwedReturn.objects.count() == 2
+    return late
+
+
+def test_a_clean_removal_is_clean_also_when_everything_was_erased_before_its_event_came(erased):
+    assert removals.report(erased(clean=True)) is None
+    assert not any(model.objects.exists() for model in (Portal, OwedReturn))
+
+
+@pytest.mark.parametrize("late", [{"clean": False}, {"clean": True, "token": "f" * 32}, {"clean": True, "token": ""}])
+def test_other_events_after_the_erasure_change_nothing(erased, late):
+    assert removals.report(erased(**late)) is None
+    assert (status(), OwedReturn.objects.count()) == (Status.UNINSTALLED, 2)
+
+
+def test_an_erased_portal_keeps_no_token_and_one_installed_again_no_digest(sandbox, erased, admin):
+    token = erased().application_token
+    portal = Portal.objects.get()
+    assert portal.removed_token_digest
+    assert token not in str(Portal.objects.values())
+    assert not portal.sealed_application_token
+    reinstall(sandbox, admin.user_id)
+    assert Portal.objects.get().removed_token_digest == ""
+
+
 def test_tasks_that_we_had_paused_are_owed_too(sandbox, person, admin, event):
     (task,) = sandbox.tasks("acme", count=1, status=3, creator=person.user_id)
     sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=9)
@@ -296,3 +371,27 @@ def test_an_erasure_that_was_cut_short_is_completed_by_the_next_attempt(sandbox,
     assert list(Portal.objects.values_list("status", flat=True)) == ([] if clean else [Status.UNINSTALLED])
     assert OwedReturn.objects.count() == (0 if clean else 2)
     assert not Person.objects.exists()
+
+
+def test_a_task_whose_answer_was_lost_in_the_uninstall_is_owed_though_nobody_knows_whether_it_sleeps(
+    sandbox, person, event, monkeypatch
+):
+    asleep, returning = sandbox.tasks("acme", count=2, status=2, creator=person.user_id)
+    job = deferrals.start(person, selections.select_ticked(person, [asleep]), "", "k")
+    send = tasks.send
+
+    def uninstalled_meanwhile(client, acts):
+        replies = send(client, acts)
+        removals.report(event())
+        return replies
+
+    monkeypatch.setattr(tasks, "send", uninstalled_meanwhile)
+    slices.run(person.portal_id)
+    assert job.items.values_list("state", "step").get() == ("sent", "none")
+    back = Job.objects.create(
+        portal=person.portal, person=person, kind=Job.Kind.RETURN, key="r", digest="", total=1, created_at=dates.now()
+    )
+    JobItem.objects.create(job=back, task_id=returning, state="sent", status_before=2)
+    sandbox.uninstall("acme")
+    removals.confirm(person.portal_id)
+    assert list(OwedReturn.objects.values_list("task_id", "previous_status")) == [(asleep, 2)]

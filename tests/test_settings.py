@@ -9,6 +9,7 @@ import sys
 import pytest
 from cryptography.fernet import Fernet
 
+from tests import machine
 from tests.environment import KEPT, ROOT, bare_environment, documented_names
 
 CHECK = ["manage.py", "check"]
@@ -104,3 +105,48 @@ def test_a_moved_clock_is_refused_unless_this_is_a_demo(run, switch):
 def test_browsers_are_told_to_stay_with_tls_where_our_address_has_it(run, address, seconds):
     show = ["-c", "from b24app import settings; print(settings.SECURE_HSTS_SECONDS)"]
     assert run(show, PUBLIC_URL=address).stdout.strip() == seconds
+
+
+# -- PostgreSQL waits for nobody
+
+
+LIMITS = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout")
+SHOW = f"""
+import django; django.setup()
+from django.db import connection
+with connection.cursor() as cursor:
+    for name in {LIMITS}:
+        cursor.execute(f"show {{name}}")
+        print(*cursor.fetchone())
+"""
+
+
+@pytest.fixture
+def on_postgres(run):
+    """The same as `run`, at the PostgreSQL of this machine."""
+
+    def on_postgres(words, query="", **settings):
+        own = {"DATABASE_URL": machine.DATABASE_URL + query, "DJANGO_SETTINGS_MODULE": "b24app.settings"}
+        done = run(words, **own, **settings)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    return on_postgres
+
+
+@pytest.mark.postgres
+def test_a_process_that_freezes_keeps_no_lock_and_nobody_waits_for_one_for_ever(on_postgres):
+    assert on_postgres(["-c", SHOW]) == ["30s", "20s", "1min"]
+    assert on_postgres(["-c", SHOW], TIME_SCALE="20") == ["1500ms", "1s", "3s"]
+
+
+@pytest.mark.postgres
+def test_what_the_address_of_the_database_says_of_its_timeouts_wins(on_postgres):
+    assert on_postgres(["-c", SHOW], "?options=-c%20lock_timeout%3D7s") == ["30s", "7s", "1min"]
+
+
+@pytest.mark.postgres
+def test_a_migration_may_take_as_long_as_it_does_and_waits_for_no_lock_for_long(on_postgres):
+    code = f"{SHOW.partition('with')[0]}from django.core.management import call_command\n"
+    code += "call_command('migrate', plan=True, verbosity=0)\nwith" + SHOW.partition("with")[2]
+    assert on_postgres(["-c", code])[-3:] == ["0", "20s", "0"]

@@ -5,6 +5,7 @@ The classification of answers stands here once; what callers see is an Answer or
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -59,6 +60,7 @@ class Exchange:
     code: str
     milliseconds: int
     outcome: dict[str, Any]
+    request_id: uuid.UUID
 
 
 def _nothing(_: Any = None) -> None:
@@ -116,20 +118,21 @@ class Client:
     def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """One HTTP request; the whole answer as a map without `error`."""
         self.before()
-        started, code, status = time.monotonic(), "", None
+        started, code, trace = time.monotonic(), "", http.Trace()
         outcome: dict[str, Any] = {}
         try:
-            reply = http.post(self.reach, self.endpoint + method, {**params, "auth": self.access_token}, self.timeout)
-            status, outcome = reply.status, {"body": self._legible(reply.body)}
+            secret = {**params, "auth": self.access_token}
+            reply = http.post(self.reach, self.endpoint + method, secret, self.timeout, trace)
+            outcome = {"body": self._legible(reply.body)}
             body = parse(reply)
-            outcome = _noteworthy(body)
+            outcome = _noteworthy(body, params)
             return body
         except BitrixError as error:
-            code = error.code
+            code, error.request_id = error.code, trace.request_id
             raise
         finally:
             milliseconds = int((time.monotonic() - started) * 1000)
-            self.after(Exchange(method, params, status, code, milliseconds, outcome))
+            self.after(Exchange(method, params, trace.status, code, milliseconds, outcome, trace.request_id))
 
     def _legible(self, body: bytes) -> str:
         """The beginning of an answer that is an error, for the journal; it may quote the token that it was sent."""
@@ -231,12 +234,24 @@ def _whole(value: Any) -> int | None:
     return int(value) if isinstance(value, (int, str)) and str(value).isdigit() else None
 
 
-def _noteworthy(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an answer that the journal keeps: times, counts, and codes per command."""
+def _noteworthy(body: Mapping[str, Any], params: Params) -> dict[str, Any]:
+    """The fields of an answer that the journal keeps: times, counts, and of a batch codes per command and operating
+    time per method."""
     kept: dict[str, Any] = {name: body[name] for name in ("total", "next", "time") if name in body}
     result = body.get("result")
     if isinstance(result, dict) and "result_error" in result:
         errors = _section(result, "result_error")
         kept["errors"] = {key: str(e.get("error", "")) if isinstance(e, dict) else "" for key, e in errors.items()}
         kept["answered"] = sorted(_section(result, "result"))
+        kept["operating"] = _operating_by_method(params.get("cmd", {}), _section(result, "result_time"))
     return kept
+
+
+def _operating_by_method(cmd: Mapping[str, str], spent: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The last that a batch told of each method: seconds used, and when the count starts anew (unix time)."""
+    last: dict[str, list[float]] = {}
+    for key, command in cmd.items():
+        times = spent.get(key)
+        if isinstance(times, dict) and (operating := _operating(times)):
+            last[command.partition("?")[0]] = [operating.seconds, operating.reset_at]
+    return last

@@ -58,7 +58,8 @@ class Dialect(StrEnum):
         """The result of a modern method, whichever way it was spelled."""
         if self is Dialect.MODERN or method != "tasks.task.list" or not isinstance(result, list):
             return result
-        return {"tasks": [_modern_row(row) for row in result if isinstance(row, dict)]}
+        # What is no row stays what it is: left out it would make a task look gone.
+        return {"tasks": [_modern_row(row) if isinstance(row, dict) else row for row in result]}
 
 
 def _list_arguments(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,14 @@ BitrixError
 └── Refused      do not repeat this call; others may still work
 """
 
+import uuid
 from typing import Any
 
 
 class BitrixError(Exception):
-    """A call failed. `code` is the vendor's word for it, compared only here."""
+    """A call failed. `code` is the vendor's word for it, compared only here; `request_id` is the exchange's."""
+
+    request_id: uuid.UUID | None = None
 
     def __init__(self, code: str = "", detail: str = "") -> None:
         self.code = code

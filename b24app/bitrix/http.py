@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 import threading
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -64,6 +65,19 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
 
 
+@dataclass
+class Trace:
+    """One exchange: the id that it goes out under, for us and for whoever is asked, and the status that came back."""
+
+    request_id: uuid.UUID = field(default_factory=uuid.uuid4)
+    status: int | None = None  # None: no answer
+
+    @property
+    def headers(self) -> dict[str, str]:
+        # Never a parameter: the legacy methods take those by their position.
+        return {"X-Request-Id": str(self.request_id)}
+
+
 def new_session(reach: Reach) -> OAuth2Session:
     """A session that connects only where `reach` admits, keeps no cookies and ignores the environment's proxies."""
     session = OAuth2Session()
@@ -75,12 +89,13 @@ def new_session(reach: Reach) -> OAuth2Session:
     return session
 
 
-def post(reach: Reach, url: str, json: dict[str, Any], timeout: float) -> Reply:
+def post(reach: Reach, url: str, json: dict[str, Any], timeout: float, trace: Trace | None = None) -> Reply:
     """One POST of a JSON body, answered within `timeout` seconds in all.
 
     Raises Unreachable when no connection was made (nothing was sent), Unknown when the answer was lost or too large,
     Refused when the address may not be called.
     """
+    trace = trace or Trace()
     if not reach.admits_url(url):
         raise Refused("address_refused")
     try:
@@ -89,12 +104,14 @@ def post(reach: Reach, url: str, json: dict[str, Any], timeout: float) -> Reply:
             _session(reach).post(
                 url,
                 json=json,
+                headers=trace.headers,
                 withhold_token=True,
                 allow_redirects=False,
                 stream=True,
                 timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
             ) as response,
         ):
+            trace.status = response.status_code
             return Reply(response.status_code, _read(response), response.headers.get("Location", ""))
     except requests.ConnectTimeout:
         raise Unreachable("connect_timeout") from None

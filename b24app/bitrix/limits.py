@@ -15,29 +15,20 @@ OPERATING_SHARE_IN_USE = 0.7  # ... while somebody uses the app: people come fir
 
 @dataclass(frozen=True)
 class Bucket:
-    """Requests in a portal's bucket: `level` of them at unix time `at`."""
+    """A portal's bucket with `level` requests in it."""
 
     level: float
-    at: float
     enterprise: bool = False
 
     @property
     def drain(self) -> float:
-        """Requests per second."""
+        """Requests per second, that leave it by themselves."""
         return 5.0 if self.enterprise else 2.0
 
     @property
     def capacity(self) -> float:
-        """Of 250 or 50; the rest is kept for clocks that differ."""
+        """Of 250 or 50; the rest is left to others who call from our address."""
         return 225.0 if self.enterprise else 45.0
-
-    def at_time(self, now: float) -> "Bucket":
-        drained = max(0.0, self.level - max(0.0, now - self.at) * self.drain)
-        return Bucket(drained, now, self.enterprise)
-
-    def full(self) -> "Bucket":
-        """What the portal says with QUERY_LIMIT_EXCEEDED: others may share our bucket."""
-        return Bucket(self.capacity, self.at, self.enterprise)
 
     def wait(self, share: float = 1.0) -> float:
         """Seconds until one more request fits into `share` of the bucket; 0 if it does now."""

@@ -63,7 +63,9 @@ class TokenInfo:
     installed: bool
 
 
-def refresh(reach: http.Reach, server: str, app: Registration, refresh_token: str, now: datetime) -> Renewed:
+def refresh(
+    reach: http.Reach, server: str, app: Registration, refresh_token: str, now: datetime, trace: http.Trace
+) -> Renewed:
     """Trade `refresh_token` for a new pair. It is spent even when the answer is lost.
 
     Raises NotRun (nothing sent), Unknown (perhaps spent), CredentialRefused (it was spent before, or expired)
@@ -75,7 +77,7 @@ def refresh(reach: http.Reach, server: str, app: Registration, refresh_token: st
         secrets = {"client_id": app.client_id, "client_secret": app.client_secret}
         return dict(session.refresh_token(url, refresh_token=refresh_token, timeout=TIMEOUT, **secrets))
 
-    return _traded(reach, trade, now)
+    return _traded(reach, trade, now, trace)
 
 
 def authorize_url(portal: str, app: Registration, state: str) -> str:
@@ -86,7 +88,7 @@ def authorize_url(portal: str, app: Registration, state: str) -> str:
     return f"{portal}/oauth/authorize/?{urlencode({'client_id': app.client_id, 'state': state})}"
 
 
-def redeem(reach: http.Reach, server: str, app: Registration, code: str, now: datetime) -> Renewed:
+def redeem(reach: http.Reach, server: str, app: Registration, code: str, now: datetime, trace: http.Trace) -> Renewed:
     """Trade the code that a person came back with for their first pair; a code works once, for 30 seconds.
 
     Raises like `refresh`: CredentialRefused when the code was used before, or is too old.
@@ -99,16 +101,24 @@ def redeem(reach: http.Reach, server: str, app: Registration, code: str, now: da
         secrets = {"include_client_id": True, "client_secret": app.client_secret}
         return dict(session.fetch_token(url, code=code, timeout=TIMEOUT, **secrets))
 
-    return _traded(reach, trade, now)
+    return _traded(reach, trade, now, trace)
 
 
-def _traded(reach: http.Reach, trade: Callable[[OAuth2Session], dict[str, Any]], now: datetime) -> Renewed:
+def _traded(
+    reach: http.Reach, trade: Callable[[OAuth2Session], dict[str, Any]], now: datetime, trace: http.Trace
+) -> Renewed:
     """What the server gives for a refresh token or a code, once `trade` has asked for it."""
     session = http.new_session(reach)
+    session.headers.update(trace.headers)
     session.max_redirects = 0  # oauthlib leaves no way to say so for one call
+
+    def read(response: requests.Response) -> requests.Response:
+        trace.status = response.status_code
+        return _need_json(response)
+
     # oauthlib looks at the body only: without this a proxy's error page would read as a refused token.
     for hook in ("refresh_token_response", "access_token_response"):
-        session.register_compliance_hook(hook, _need_json)
+        session.register_compliance_hook(hook, read)
     try:
         with http.within(TIMEOUT):
             return _renewed(trade(session), now)
@@ -122,13 +132,13 @@ def _traded(reach: http.Reach, trade: Callable[[OAuth2Session], dict[str, Any]],
         session.close()
 
 
-def token_info(reach: http.Reach, server: str, access_token: str) -> TokenInfo:
+def token_info(reach: http.Reach, server: str, access_token: str, trace: http.Trace) -> TokenInfo:
     """Ask the authorization server whose token this is. May be repeated.
 
     Raises CredentialRefused when it knows no such token, AccessLost, NotRun or Unknown.
     Source: manual, settings/oauth/simple-way.md.
     """
-    reply = http.post(reach, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT)
+    reply = http.post(reach, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT, trace)
     try:
         result = parse(reply)["result"]
     except (Expired, Refused) as error:

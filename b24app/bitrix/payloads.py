@@ -11,6 +11,7 @@ from typing import Any
 
 MEMBER_ID = re.compile(r"[0-9a-zA-Z]{8,64}")
 TOKEN = re.compile(r"[0-9a-zA-Z._-]{8,255}")
+LANGUAGE = re.compile(r"[0-9a-zA-Z_-]{1,10}")
 DOMAIN = re.compile(r"[0-9a-zA-Z.-]{1,250}(:[0-9]{1,5})?")
 
 
@@ -78,7 +79,7 @@ def read_opening(query: Mapping[str, str], form: Mapping[str, str]) -> Opening:
         application_token=form.get("APPLICATION_TOKEN", "")[:64],
         domain=_or_empty(DOMAIN, query.get("DOMAIN", "")),
         is_https=query.get("PROTOCOL", "1") != "0",
-        language=query.get("LANG", "")[:10],
+        language=_or_empty(LANGUAGE, query.get("LANG", "")),
         placement=form.get("PLACEMENT", "DEFAULT")[:60],
         options=_options(form.get("PLACEMENT_OPTIONS", "")),
     )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, Self
 
 from b24app.bitrix import dialects
@@ -149,14 +149,46 @@ def page_of(answer: Answer) -> Page:
     return Page(rows, answer.total if answer.total is not None else len(rows))
 
 
-def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState]:
+class Unreadable(Enum):
+    """Instead of a TaskState: the portal showed this task, and what it showed makes no sense."""
+
+    UNREADABLE = "unreadable"
+
+
+UNREADABLE = Unreadable.UNREADABLE
+
+
+def read_each(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState | Unreadable]:
     """What the tasks are now, by id; one that is missing is deleted or not visible to this person.
 
-    At most PAGE_SIZE ids, one request. May be repeated.
+    One that cannot be read is UNREADABLE, and stops no other. Of a row that does not even say which task it is, each
+    missing one may be meant: none of them counts as gone. At most PAGE_SIZE ids, one request. May be repeated.
     """
     answer = client.call("tasks.task.list", {"filter": {"ID": list(task_ids)}, "select": STATE_FIELDS, "start": -1})
-    states = [state_of(raw) for raw in _tasks(answer)]
-    return {state.id: state for state in states}
+    found: dict[int, TaskState | Unreadable] = {}
+    is_any_unnamed = False
+    for raw in _tasks(answer):
+        named = _task_id(raw)
+        if named is None:
+            is_any_unnamed = True
+            continue
+        try:
+            found[named] = state_of(raw)
+        except Unknown:
+            found[named] = UNREADABLE
+    if is_any_unnamed:
+        found |= {id: UNREADABLE for id in task_ids if id not in found}
+    return found
+
+
+def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState]:
+    """The same where all have to be readable. Raises Unknown when one is not."""
+    states: dict[int, TaskState] = {}
+    for id, state in read_each(client, task_ids).items():
+        if isinstance(state, Unreadable):
+            raise Unknown("garbled_task")
+        states[id] = state
+    return states
 
 
 def read_listed(client: Client, task_ids: Sequence[int]) -> list[TaskRow]:
@@ -241,6 +273,14 @@ def state_of(raw: dict[str, Any]) -> TaskState:
         raise Unknown("garbled_task") from None
 
 
+def _task_id(raw: Any) -> int | None:
+    """Which task a row is about; None when it does not say."""
+    try:
+        return int(raw["id"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _state_of(raw: dict[str, Any]) -> TaskState:
     accomplices = raw.get("accomplices")
     people = [raw.get("createdBy"), raw.get("responsibleId"), *_values(accomplices)]
@@ -307,7 +347,8 @@ def _moment(value: Any) -> datetime | None:
         return None
 
 
-def _tasks(answer: Answer) -> list[dict[str, Any]]:
+def _tasks(answer: Answer) -> list[Any]:
+    """The rows of a list, as they came."""
     tasks = answer.result.get("tasks") if isinstance(answer.result, dict) else None
     if not isinstance(tasks, list):
         raise Unknown("garbled_list")
@@ -315,8 +356,8 @@ def _tasks(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _allowed(answer: Answer | BitrixError) -> frozenset[str]:
-    """What one answer of getaccess allows; a portal that refuses to tell of one task allows nothing with it."""
-    if isinstance(answer, (Refused, NoSuchMethod)):
+    """What one answer of getaccess allows; where a portal does not tell of one task, nothing is allowed with it."""
+    if isinstance(answer, (Refused, NoSuchMethod, Unknown)):
         return frozenset()
     result = success(answer).result
     actions = result.get("allowedActions") if isinstance(result, dict) else None

@@ -142,19 +142,24 @@ def authenticate(request: PortalRequest, address: Address, params: Params, row: 
     if token is None:
         raise RestError(401, "invalid_token", "Unable to get application by token")
     row.token, row.user = token, token.user
-    check_token(token)
+    check_token(token, METHODS.get(address.method.lower()))
     tokens.believe(token)
     return Call(
         portal=portal,
         user=token.user,
         installation=token.installation,
         token=token,
-        scope=set(token.installation.scope.split(",")),
+        scope=scope_of(token),
         request=row,
     )
 
 
-def check_token(token: Token) -> None:
+def scope_of(token: Token) -> set[str]:
+    return set(token.installation.scope.split(","))
+
+
+def check_token(token: Token, method: Method | None) -> None:
+    """Raise what keeps this token from the method (None: one that does not exist), in the portal's order."""
     installation, key = token.installation, token.installation.portal.key
     if not installation.portal.rest_allowed:
         text = "REST is available only on commercial plans."
@@ -169,11 +174,19 @@ def check_token(token: Token) -> None:
         raise RestError(401, "PAYMENT_REQUIRED", "Subscription has been ended")
     if token.expires <= clock.seconds():
         raise RestError(401, "expired_token", "The access token provided has expired.")
+    if method:
+        check_scope(method, scope_of(token))
     if not token.user.active:
         raise RestError(401, "authorization_error", "Unable to authorize user")
     if not token.user.may_use_app:
         text = "The user does not have access to the application."
         raise RestError(knobs.knob("status.user_access_error", key), "user_access_error", text)
+
+
+def check_scope(method: Method, scope: set[str], *, quiet: bool = False) -> None:
+    if not method.permitted(scope):
+        text = "The request requires higher privileges than provided by the access token"
+        raise RestError(401, "insufficient_scope", "" if quiet else text)
 
 
 def by_webhook(portal: Portal, address: Address, row: Request) -> Call:
@@ -193,10 +206,7 @@ def without_credentials(params: Params) -> Params:
 def run_command(call: Call, method: Method, params: Params, *, outer: bool) -> dict[str, Any]:
     """Run one method, the whole request's or one of a batch's; return its envelope. Raises RestError or TimeUp."""
     key = call.portal.key
-    if not method.permitted(call.scope):
-        text = "The request requires higher privileges than provided by the access token"
-        quiet = not outer and knobs.trap("empty_scope_text", key)
-        raise RestError(401, "insufficient_scope", "" if quiet else text)
+    check_scope(method, call.scope, quiet=not outer and knobs.trap("empty_scope_text", key))
     counted = method.name != "batch"
     if counted:
         limits.check_operating(call.portal, call.app_id, method.name)

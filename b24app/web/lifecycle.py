@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from b24app import attempts, credentials, dates, deferrals, jobs, portals, removals, vault
+from b24app import attempts, canary, credentials, dates, deferrals, jobs, portals, removals, vault
 from b24app.attempts import TooManyAttempts
 from b24app.bitrix.client import Command
 from b24app.bitrix.errors import AccessLost, BitrixError
@@ -78,10 +78,11 @@ def _open(request: HttpRequest) -> HttpResponse:
         opening = _read_opening(request)
     except BadPayload as error:
         return _refused(request, None, 400, str(error))
+    received_at = dates.now()
     listing = Listing.of_opening(opening)
     with translation.override(language_of(opening.language)):
         try:
-            opened = _proven(request, opening, listing.command(), portals.OPENING_TIMEOUT)
+            opened = _proven(request, opening, listing.command(), portals.OPENING_TIMEOUT, received_at)
         except TooManyAttempts:
             return _come_back_later(request, opening)
         except NotProven as error:
@@ -89,7 +90,7 @@ def _open(request: HttpRequest) -> HttpResponse:
         except AccessLost as error:
             return _frame(request, opening, "app.html", {"trouble": _reopening(trouble(error))})
         except BitrixError:
-            return _frame(request, opening, "app.html", {"boot_code": _put_aside(opening)})
+            return _frame(request, opening, "app.html", {"boot_code": _put_aside(opening, received_at)})
     with speaking_to(opened.person, language_of(opening.language)):
         context = _arrive(opened, listing)
         ticket = Ticket.issue(opened.person, language_of(opening.language))
@@ -101,14 +102,15 @@ def _open(request: HttpRequest) -> HttpResponse:
 def opening(request: HttpRequest) -> HttpResponse:
     """The rest of a page whose portal had not answered in time, for the page's one-use code."""
     require_our_page(request)
-    pending = _take_back(request.POST.get("code", ""))
-    if pending is None:
+    taken_back = _take_back(request.POST.get("code", ""))
+    if taken_back is None:
         return HttpResponse(status=401)
+    pending, received_at = taken_back
     listing = Listing.of_opening(pending)
     language = language_of(pending.language)
     with translation.override(language):
         try:
-            opened = _proven(request, pending, listing.command(), credentials.WEB_TIMEOUT)
+            opened = _proven(request, pending, listing.command(), credentials.WEB_TIMEOUT, received_at)
         except (NotProven, TooManyAttempts):
             return HttpResponse(status=401)
         except BitrixError as error:
@@ -126,7 +128,7 @@ def ticket(request: HttpRequest) -> HttpResponse:
     require_our_page(request)
     try:
         fresh = _read_opening(request)
-        opened = _proven(request, fresh, Command("page", "app.info"), credentials.WEB_TIMEOUT)
+        opened = _proven(request, fresh, Command("page", "app.info"), credentials.WEB_TIMEOUT, dates.now())
     except (BadPayload, NotProven, TooManyAttempts, BitrixError):
         return HttpResponse(status=401)
     _let_jobs_go_on(opened)
@@ -134,10 +136,10 @@ def ticket(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=204, headers={TICKET_HEADER: Ticket.issue(opened.person, language).signed()})
 
 
-def _proven(request: HttpRequest, opening: Opening, command: Command, timeout: float) -> Opened:
+def _proven(request: HttpRequest, opening: Opening, command: Command, timeout: float, received_at: datetime) -> Opened:
     """Prove the opening, unless too many from there have failed lately. Raises TooManyAttempts."""
     with attempts.counted(opening.member_id, client_address(request)) as portal:
-        return portals.open_page(opening, command, timeout, portal)
+        return portals.open_page(opening, command, timeout, received_at, portal)
 
 
 def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
@@ -149,7 +151,9 @@ def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
         job = deferrals.latest_job(person)
     _look_after_bindings(person)
     context = list_context(person, listing.seen_by(person), opened.answer)
-    return {**context, **panel(person, job), "owed": removals.owed_before(person)}
+    is_told = person.is_admin and removals.was_removed(person.portal)
+    in_care = deferrals.taken_over(person).count() if is_told else 0
+    return {**context, **panel(person, job), "owed": removals.owed_before(person), "in_care": in_care}
 
 
 def _look_after_bindings(person: Person) -> None:
@@ -215,25 +219,26 @@ def _come_back_later(request: HttpRequest, opening: Opening) -> HttpResponse:
 # -- Openings put aside -------------------------------------------------------------------------------
 
 
-def _put_aside(opening: Opening) -> str:
-    """Keep an opening for a minute; only the code that is returned brings it back, once."""
+def _put_aside(opening: Opening, received_at: datetime) -> str:
+    """Keep an opening until it is a minute old; only the code that is returned brings it back, once."""
     code = secrets.token_urlsafe(24)
     digest = _digest(code)
     PendingOpening.objects.create(
         code_digest=digest,
         sealed_payload=vault.seal(json.dumps(asdict(opening)), digest),
-        expires_at=dates.now() + PENDING_LIFE,
+        expires_at=received_at + PENDING_LIFE,
     )
     return code
 
 
-def _take_back(code: str) -> Opening | None:
-    """The opening that was put aside under this code, unless it was taken already or is too old."""
+def _take_back(code: str) -> tuple[Opening, datetime] | None:
+    """The opening that was put aside under this code, and when it came, unless it was taken already or is too old."""
     digest = _digest(code)
     pending = PendingOpening.objects.filter(code_digest=digest, expires_at__gt=dates.now()).first()
     if pending is None or not PendingOpening.objects.filter(pk=pending.pk).delete()[0]:
         return None
-    return Opening(**json.loads(vault.unseal(pending.sealed_payload, digest)))
+    opening = Opening(**json.loads(vault.unseal(pending.sealed_payload, digest)))
+    return opening, pending.expires_at - PENDING_LIFE
 
 
 def _digest(code: str) -> str:
@@ -347,8 +352,10 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """The database answers too, and its tables are those that this code expects."""
+    """The database answers too, its tables are those that this code expects, and some worker does what is due."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return HttpResponse("migrations are missing", status=503, content_type="text/plain")
+    if not canary.is_anybody_working():
+        return HttpResponse("no worker has read a message lately", status=503, content_type="text/plain")
     return HttpResponse("ok", content_type="text/plain")

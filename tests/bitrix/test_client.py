@@ -335,3 +335,88 @@ def test_rights_are_read_from_the_one_user_inside(client, answering, httpserver)
 def test_no_access_at_all_is_an_empty_list_on_the_wire(client, answering):
     answering(body={"result": {"result": {"a31": {"allowedActions": []}}, "result_error": []}})
     assert tasks.read_access(client, [31]) == {31: frozenset()}
+
+
+# -- Each exchange can be found again
+
+
+@pytest.fixture
+def exchanges():
+    return []
+
+
+@pytest.fixture
+def recorded(httpserver, reach, exchanges):
+    return Client(httpserver.url_for("/rest/"), "the-access-token", reach, after=exchanges.append)
+
+
+def test_every_exchange_goes_under_an_id_of_its_own_in_a_header(recorded, answering, httpserver, exchanges):
+    answering(body={"result": {}})
+    recorded.call("profile")
+    recorded.batch([Command("a1", "app.info")])
+    sent = [request for request, _ in httpserver.log]
+    assert [request.headers["X-Request-Id"] for request in sent] == [str(each.request_id) for each in exchanges]
+    assert len({each.request_id for each in exchanges}) == 2
+    assert not any("request" in request.url.lower() or b"X-Request" in request.data for request in sent)
+
+
+def test_an_error_knows_the_exchange_that_it_came_from(recorded, answering, exchanges):
+    answering("rest_1048582")
+    with pytest.raises(Refused) as refused:
+        recorded.call("tasks.task.defer", {"taskId": 31})
+    assert refused.value.request_id == exchanges[0].request_id
+
+
+def test_the_journal_keeps_the_operating_time_that_a_batch_told_last_of_each_method(recorded, answering, exchanges):
+    def spent(operating):
+        return {"duration": 0.1, "operating": operating, "operating_reset_at": 1795500000}
+
+    times = {"p1": spent(1.5), "d1": spent(2.5), "p2": spent(3.5), "d2": {"duration": 0.1}}
+    answering(body={"result": {"result": dict.fromkeys(times, True), "result_error": [], "result_time": times}})
+    acts = [("p1", "pause"), ("d1", "defer"), ("p2", "pause"), ("d2", "defer")]
+    recorded.batch([Command(key, f"tasks.task.{act}", {"taskId": key[1]}) for key, act in acts])
+    assert exchanges[0].outcome["operating"] == {
+        "tasks.task.pause": [3.5, 1795500000.0],
+        "tasks.task.defer": [2.5, 1795500000.0],
+    }
+
+
+# -- One task that cannot be read
+
+
+def listed(*rows):
+    return {"result": {"tasks": list(rows)}}
+
+
+READABLE, GARBLED = {"id": "31", "status": "3"}, {"id": "32", "status": "asleep"}
+
+
+def test_a_row_that_cannot_be_read_is_neither_the_others_nor_gone(client, answering):
+    answering(body=listed(READABLE, GARBLED))
+    found = tasks.read_each(client, [31, 32, 33])
+    assert (found[31].status, found[32]) == (3, tasks.UNREADABLE)
+    assert 33 not in found
+
+
+@pytest.mark.parametrize("row", [{"status": "3"}, {"id": [], "status": "3"}, "oops", None])
+def test_a_row_without_a_number_may_be_any_task_that_is_missing(client, answering, row):
+    answering(body=listed(READABLE, row))
+    found = tasks.read_each(client, [31, 32, 33])
+    assert (found[31].status, found[32], found[33]) == (3, tasks.UNREADABLE, tasks.UNREADABLE)
+
+
+def test_whoever_asks_for_all_or_nothing_is_told_of_a_row_that_cannot_be_read(client, answering):
+    answering(body=listed(READABLE, GARBLED))
+    with pytest.raises(Unknown, match="garbled_task"):
+        tasks.read_states(client, [31, 32])
+
+
+def test_what_may_be_done_with_a_task_whose_answer_was_lost_is_nothing(client, answering):
+    allowed = {"allowedActions": {"5": {"PAUSE": True, "EDIT": True}}}
+    lost = {"a32": {"error": "INTERNAL_SERVER_ERROR", "error_description": ""}}
+    answering(body={"result": {"result": {"a31": allowed}, "result_error": lost}})
+    assert tasks.read_access(client, [31, 32, 33]) == {
+        31: frozenset({"PAUSE", "EDIT"}),
+        32: frozenset(),
+        33: frozenset(),
+    }

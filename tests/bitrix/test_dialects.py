@@ -133,6 +133,11 @@ def test_a_missing_method_says_that_nothing_ran(client, answering):
         client.call("tasks.task.list")
 
 
+def test_a_row_of_an_old_box_that_is_no_task_does_not_make_a_task_look_gone(legacy, answering):
+    answering(body={"result": ["oops"]})
+    assert tasks.read_each(legacy, [31]) == {31: tasks.UNREADABLE}
+
+
 def test_nobody_is_asked_what_is_allowed_where_there_is_no_such_question(legacy, httpserver):
     assert tasks.read_access(legacy, [31]) == {31: frozenset()}
     assert httpserver.log == []

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from b24app.bitrix import oauth
+from b24app.bitrix import http, oauth
 from b24app.bitrix.errors import AccessLost, CredentialRefused, NotInstalled, NotRun, Unknown
 from b24app.bitrix.oauth import Registration
 
@@ -18,8 +18,8 @@ def server(httpserver):
     return httpserver.url_for("").rstrip("/")
 
 
-def refresh(reach, server):
-    return oauth.refresh(reach, server, APP, "the-refresh-token", NOW)
+def refresh(reach, server, trace=None):
+    return oauth.refresh(reach, server, APP, "the-refresh-token", NOW, trace or http.Trace())
 
 
 def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(reach, server, answering):
@@ -33,6 +33,20 @@ def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(reach, server, answ
 def test_an_answer_without_expires_and_user_is_accepted(reach, server, answering):
     answering("oauth_code_ok")
     assert refresh(reach, server).user_id is None
+
+
+@pytest.mark.parametrize("payload, status", [("oauth_refresh_ok", 200), ("oauth_invalid_grant", 400)])
+def test_a_refresh_says_under_which_id_it_goes_and_remembers_the_status(
+    reach, server, answering, httpserver, payload, status
+):
+    answering(payload)
+    trace = http.Trace()
+    with contextlib.suppress(CredentialRefused):
+        refresh(reach, server, trace)
+    request, _ = httpserver.log[0]
+    assert request.headers["X-Request-Id"] == str(trace.request_id)
+    assert request.headers["Accept"] == "application/json"
+    assert (trace.status, trace.request_id.version) == (status, 4)
 
 
 def test_secrets_travel_in_the_body_only(reach, server, answering, httpserver):
@@ -76,7 +90,7 @@ def test_an_unreachable_server_has_spent_nothing(reach):
 
 def test_app_info_says_whose_token_it_is(reach, server, answering):
     answering("oauth_app_info")
-    info = oauth.token_info(reach, server, "token")
+    info = oauth.token_info(reach, server, "token", http.Trace())
     assert info.client_id == "app.573ad8a0346747.09223434"
     assert (info.member_id, info.user_id, info.installed) == ("a223c6b3710f85df22e9377d6c4f7553", 5, True)
     assert info.scope == {"task", "user_brief", "placement", "im"}
@@ -85,7 +99,7 @@ def test_app_info_says_whose_token_it_is(reach, server, answering):
 def test_a_garbled_app_info_proves_nothing(reach, server, answering):
     answering(body={"result": {"client_id": "app.1"}})
     with pytest.raises(Unknown):
-        oauth.token_info(reach, server, "token")
+        oauth.token_info(reach, server, "token", http.Trace())
 
 
 def test_a_dripping_token_answer_ends_at_the_deadline(reach, monkeypatch):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from cryptography.fernet import Fernet
 
 from b24app import batches, credentials, dates, deferrals, portals, selections, slices
 from b24app.bitrix.errors import CredentialRefused, Expired
@@ -447,6 +448,37 @@ def test_a_portal_that_never_takes_a_renewed_token_is_not_asked_for_ever(sandbox
     job.refresh_from_db()
     assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.PERSON)
     assert len([r for r in sandbox.requests(None) if r["method"] == "oauth/token"]) <= 4
+
+
+def test_a_pair_that_an_opening_brought_during_the_last_refused_call_is_not_given_up(
+    sandbox, person, tasks, job_for, open_as, monkeypatch
+):
+    job = job_for(tasks(1))
+    Job.objects.update(setbacks=slices.RENEWALS)
+
+    def open_and_refuse(*_):
+        open_as("acme", person.user_id)
+        raise Expired("expired_token")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(batches, "run", open_and_refuse)
+        slices._run_step(Lease.take(person.portal_id))
+    assert Credential.objects.get().state == Credential.State.USABLE
+    Portal.objects.update(lease_until=None)
+    work(person)
+    job.refresh_from_db()
+    assert job.done == 1
+
+
+def test_a_pair_whose_key_was_lost_lets_the_job_wait_for_the_person_and_asks_nobody_over_and_over(
+    sandbox, person, tasks, job_for, settings
+):
+    job = job_for(tasks(1))
+    settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+    slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.waiting_why, job.waiting_code, job.setbacks) == (Job.Why.PERSON, "unreadable", 1)
+    assert slices.seconds_until_work(person.portal_id) is None
 
 
 def test_a_selection_that_we_cannot_collect_does_not_stop_the_jobs(person, tasks, job_for, monkeypatch):

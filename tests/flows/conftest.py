@@ -1,32 +1,52 @@
+"""One running app for all tests of a module, and who is at its portal."""
+
 import pytest
 
+from tests.conftest import STACKS, TIME_SCALE, broker_without_messages, migrated_database, settings_for
+from tests.flows.page import install
+from tests.processes import App
+
+
+@pytest.fixture(scope="module", params=STACKS)
+def deployment(request, running_sandbox, app_port, tmp_path_factory):
+    """Web, worker and beat, which live by the sandbox's clock. Tests use `running`."""
+    stack, directory = request.param, tmp_path_factory.mktemp("deployment")
+    own = {
+        "CELERY_BROKER_URL": broker_without_messages(stack),
+        "CLOCK_FILE": str(running_sandbox.clock_file),
+        "TIME_SCALE": str(TIME_SCALE),
+    }
+    with migrated_database(request, stack, directory) as url:
+        app = App(directory, app_port, url, settings_for(running_sandbox) | own)
+        try:
+            app.start("web", "worker", "beat")
+            yield app
+        finally:
+            app.kill_all()
+
 
 @pytest.fixture
-def opening(sandbox):
-    """Open the app as somebody, as POST fields and query: `opening(user)`."""
-
-    def open(user, **placement):
-        return sandbox.open("acme", user, **placement)
-
-    return open
-
-
-OPEN = """
-import json, sys
-from b24app import portals
-from b24app.bitrix.client import Command
-from b24app.bitrix.payloads import read_opening
-opening = json.loads({opening!r})
-portals.open_page(read_opening(opening["query"], opening["fields"]), Command("a", "user.admin"), timeout=10)
-"""
+def running(deployment, sandbox):
+    """The running app with nobody in it. What a test has killed runs again for the next one."""
+    deployment.start(*({"web", "worker", "beat"} - deployment.running.keys()))
+    deployment.forget_everything()
+    return deployment
 
 
 @pytest.fixture
-def bob(sandbox, app):
-    """An employee of acme who has opened the app once."""
-    import json
+def admin(sandbox, running):
+    """Ann, an administrator of acme."""
+    return sandbox.user("acme", name="Ann", is_admin=True)
 
-    number = sandbox.user("acme", name="Bob")
-    sandbox.install("acme")
-    app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", number))))
-    return number
+
+@pytest.fixture
+def installed(sandbox, running, admin):
+    """The running app, installed at acme by Ann."""
+    install(running, sandbox, admin)
+    return running
+
+
+@pytest.fixture
+def bob(sandbox, admin):
+    """An ordinary employee of acme."""
+    return sandbox.user("acme", name="Bob", last_name="Worker")

@@ -1,4 +1,4 @@
-"""A person's page without a browser: opens the app, keeps its ticket, presses its buttons over HTTP."""
+"""People's pages without a browser: they open the app, keep its ticket, press its buttons over HTTP."""
 
 import html
 import re
@@ -9,13 +9,32 @@ import requests
 from tests.processes import wait_until
 
 
+def post_opening(app, opening, path="/placement/", session=requests, **changes):
+    """What the app answers to an opening that Sandbox.open gave, with these of its fields changed."""
+    fields = opening["fields"] | changes
+    return session.post(f"{app.url}{path}", params=opening["query"], data=fields, timeout=30)
+
+
+def install(app, sandbox, admin):
+    """What an admin's browser does: installer, its steps, installFinish."""
+    sandbox.install("acme", finished=False)
+    run_installer(app, sandbox, admin)
+    sandbox.control("finish", portal="acme")
+
+
+def run_installer(app, sandbox, admin):
+    page = Page(app, sandbox.open("acme", admin), "/install/")
+    page.call("POST", "/install/scope/")
+    page.call("POST", "/install/bind/")
+
+
 class Page:
-    """The app's page in the frame of a portal, opened with what Sandbox.open gave."""
+    """The app's page in the frame of a portal, opened with what Sandbox.open gave. `text` is what it showed."""
 
     def __init__(self, app, opening, path="/placement/"):
         self.app, self.session = app, requests.Session()
-        answer = self.session.post(f"{app.url}{path}", params=opening["query"], data=opening["fields"], timeout=30)
-        self.ticket = re.search(r'data-ticket="([^"]+)"', answer.text).group(1)
+        self.text = html.unescape(post_opening(app, opening, path, self.session).text)
+        self.ticket = re.search(r'data-ticket="([^"]+)"', self.text).group(1)
 
     @classmethod
     def of_list(cls, app, sandbox, user, owner=None):
@@ -46,8 +65,13 @@ class Page:
         return int(re.search(r"/jobs/(\d+)/", panel).group(1))
 
     def undo(self, job):
-        """Take a finished job back; the number of the job that does it."""
-        return int(re.search(r"/jobs/(\d+)/", self.call("POST", f"/jobs/{job}/undo/")).group(1))
+        """Press Undo on a finished job; the number of the job that returns what it has deferred."""
+        panel = self.call("POST", f"/jobs/{job}/undo/")
+        return int(re.search(r"/jobs/(\d+)/", panel).group(1))
+
+    def panel(self, job):
+        """What the job's panel says, in plain text."""
+        return html.unescape(self.call("GET", f"/jobs/{job}/"))
 
     def wait_for(self, job, seconds=60):
         """The finished job's panel."""

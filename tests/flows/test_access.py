@@ -1,100 +1,15 @@
-"""Being refused and let in again, and who may do what, with real processes."""
+"""Who may do what, with real processes: ordinary people, admins of yesterday, other portals' people, and forgers."""
 
 import json
-import re
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
-from b24app.models import Credential
-from tests.flows.page import Page
-from tests.processes import wait_until
-
-
-@pytest.fixture
-def running(app, sandbox):
-    app.start("web", "worker", "beat")
-    return app
-
-
-@pytest.fixture
-def admin(sandbox, running):
-    return sandbox.user("acme", name="Ann", is_admin=True)
-
-
-@pytest.fixture
-def bob(sandbox, running, admin):
-    sandbox.install("acme")
-    return sandbox.user("acme", name="Bob", last_name="Worker")
-
-
-def post_opening(app, opening):
-    return requests.post(f"{app.url}/placement/", params=opening["query"], data=opening["fields"], timeout=30)
-
-
-def people(app):
-    return app.rows("select user_id, is_admin from defer_person order by user_id")
-
-
-def test_a_job_waits_for_the_payment_and_goes_on_when_anybody_is_let_in(sandbox, running, admin, bob):
-    ids = sandbox.tasks("acme", count=3, status=3, creator=bob)
-    page = Page.of_list(running, sandbox, bob)
-    dialog = page.select(ids)
-    sandbox.fault("*", "error", portal="acme", code="PAYMENT_REQUIRED", times=-1)
-    job = page.defer(dialog)
-    wait_until(lambda: running.value("select parked_why from defer_portal") == "payment", what="the refusal")
-    assert "not paid for" in page.call("GET", f"/jobs/{job}/")
-    assert "not paid for" in post_opening(running, sandbox.open("acme", admin)).text
-    sandbox.clear_faults()
-    Page(running, sandbox.open("acme", admin))
-    assert "3 deferred" in page.wait_for(job)
-    assert set(sandbox.states("acme", ids).values()) == {6}
-
-
-def test_a_person_reconnects_from_outside_a_frame_and_their_job_goes_on(sandbox, running, bob):
-    ids = sandbox.tasks("acme", count=3, status=3, creator=bob)
-    page = Page.of_list(running, sandbox, bob)
-    dialog = page.select(ids)
-    sandbox.revoke("acme", user=bob)
-    job = page.defer(dialog)
-    wait_until(lambda: running.value("select waiting_why from defer_job") == "person", what="the refusal")
-    start = re.search(r'href="(/oauth/start/[^"]+)"', page.call("GET", f"/jobs/{job}/")).group(1)
-    browser = requests.Session()
-    leaving = browser.get(f"{running.url}{start}", allow_redirects=False, timeout=30)
-    state = re.search(r"state=([^&]+)", leaving.headers["Location"]).group(1)
-    query = {"code": sandbox.control("code", portal="acme", user=bob), "state": state}
-    assert "You can go back to Bitrix24" in browser.get(f"{running.url}/", params=query, timeout=30).text
-    assert "3 deferred" in page.wait_for(job)
-    assert running.value("select state from defer_credential") == Credential.State.USABLE
-    assert {change["person"] for change in sandbox.truth("acme")} == {bob}
-
-
-def test_an_ordinary_person_who_opens_first_works_at_once_as_themselves(sandbox, running, bob):
-    ids = sandbox.tasks("acme", count=2, status=3, creator=bob)
-    page = Page.of_list(running, sandbox, bob)
-    page.wait_for(page.defer(page.select(ids)))
-    assert set(sandbox.states("acme", ids).values()) == {6}
-    assert [(number, bool(is_admin)) for number, is_admin in people(running)] == [(bob, False)]
-    assert running.value("select sealed_application_token from defer_portal") == ""
-
-
-def test_an_admin_who_lost_the_rights_decides_nothing_more(sandbox, running, admin, bob):
-    page = Page(running, sandbox.open("acme", admin))
-    owed = {"task_id": 11, "previous_status": 3}
-    running.python(OWE.format(owed=json.dumps(owed)))
-    sandbox.user("acme", number=admin, is_admin=False)
-    assert "Only an administrator" in page.call("POST", "/owed/take-over/")
-    assert "still sleep" not in post_opening(running, sandbox.open("acme", admin)).text
-    assert [bool(is_admin) for _, is_admin in people(running)] == [False]
-    assert running.value("select count(*) from defer_owedreturn") == 1
-    sandbox.user("acme", number=admin, is_admin=True)
-    again = Page(running, sandbox.open("acme", admin))
-    assert "1 task is in your care now" in again.call("POST", "/owed/take-over/")
-
+from tests.flows.page import Page, post_opening
 
 OWE = """
 import json
-from datetime import timedelta
 from datetime import timedelta
 from b24app import dates
 from b24app.models import OwedReturn, Portal
@@ -102,3 +17,88 @@ now = dates.now()
 kept = now + timedelta(days=1)
 OwedReturn.objects.create(portal=Portal.objects.get(), deferred_at=now, kept_until=kept, **json.loads({owed!r}))
 """
+
+
+def people(app):
+    found = app.rows("select user_id, is_admin from defer_person order by user_id")
+    return [(number, bool(is_admin)) for number, is_admin in found]
+
+
+def test_an_ordinary_person_who_opens_first_works_at_once_as_themselves(sandbox, running, bob):
+    sandbox.install("acme")
+    ids = sandbox.tasks("acme", count=2, status=3, creator=bob)
+    page = Page.of_list(running, sandbox, bob)
+    page.wait_for(page.defer(page.select(ids)))
+    assert set(sandbox.states("acme", ids).values()) == {6}
+    assert {change["person"] for change in sandbox.truth("acme")} == {bob}
+    assert people(running) == [(bob, False)]
+    assert running.value("select sealed_application_token from defer_portal") == ""
+
+
+def test_an_admin_who_lost_the_rights_decides_nothing_more(sandbox, installed, admin):
+    page = Page(installed, sandbox.open("acme", admin))
+    owed = {"task_id": 11, "previous_status": 3}
+    installed.python(OWE.format(owed=json.dumps(owed)))
+    sandbox.user("acme", number=admin, is_admin=False)
+    assert "Only an administrator" in page.call("POST", "/owed/take-over/")
+    assert "still sleep" not in Page(installed, sandbox.open("acme", admin)).text
+    assert people(installed) == [(admin, False)]
+    assert installed.value("select count(*) from defer_owedreturn") == 1
+    sandbox.user("acme", number=admin, is_admin=True)
+    again = Page(installed, sandbox.open("acme", admin))
+    assert "1 task is in your care now" in again.call("POST", "/owed/take-over/")
+
+
+def test_a_person_of_another_portal_with_the_same_id_sees_and_touches_only_their_own(sandbox, installed, bob):
+    sandbox.user("umbrella", name="Zed", is_admin=True)
+    sandbox.install("umbrella")
+    twin = sandbox.user("umbrella", number=bob, name="Bob")
+    ids = sandbox.tasks("acme", count=3, status=3, creator=bob, title="Ours")
+    theirs = sandbox.tasks("umbrella", count=3, status=3, creator=twin, title="Theirs")
+    assert ids == theirs
+    page = Page.of_list(installed, sandbox, bob)
+    job = page.defer(page.select(ids))
+    page.wait_for(job)
+    assert set(sandbox.states("acme", ids).values()) == {6}
+    assert set(sandbox.states("umbrella", theirs).values()) == {3}
+    opening = sandbox.open("umbrella", twin, placement="TASK_USER_LIST_TOOLBAR", options={"USER_ID": str(twin)})
+    their_page = Page(installed, opening)
+    assert "Theirs" in their_page.text
+    assert "Ours" not in their_page.text
+    with pytest.raises(requests.HTTPError, match="404"):
+        their_page.call("GET", f"/jobs/{job}/")
+    foreign = sandbox.open("acme", bob)["fields"]
+    assert post_opening(installed, opening, AUTH_ID=foreign["AUTH_ID"]).status_code == 403
+    assert post_opening(installed, opening, member_id=foreign["member_id"]).status_code == 403
+
+
+class From(HTTPAdapter):
+    """Requests that come from another address of this machine."""
+
+    def __init__(self, address):
+        self.address = address
+        super().__init__()
+
+    def init_poolmanager(self, *args, **kwargs):
+        super().init_poolmanager(*args, source_address=(self.address, 0), **kwargs)
+
+
+def test_whoever_forges_openings_is_turned_away_for_a_minute_and_nobody_else(sandbox, installed, bob):
+    opening = sandbox.open("acme", bob)
+    forgery = {"AUTH_ID": "f" * 70}
+    forged = [post_opening(installed, opening, **forgery).status_code for _ in range(5)]
+    asked = len(sandbox.requests("acme")) + len(sandbox.requests(None))
+    turned_away = post_opening(installed, opening, **forgery)
+    assert forged == [403] * 5
+    assert (turned_away.status_code, turned_away.headers["Retry-After"]) == (429, "60")
+    assert "Too many attempts" in turned_away.text
+    assert post_opening(installed, opening, "/install/", **forgery).status_code == 429
+    assert post_opening(installed, opening, "/ticket/", **forgery).status_code == 401
+    assert len(sandbox.requests("acme")) + len(sandbox.requests(None)) == asked
+    with requests.Session() as elsewhere:
+        elsewhere.mount("http://", From("127.0.0.2"))
+        assert post_opening(installed, opening, session=elsewhere).status_code == 200
+    assert post_opening(installed, sandbox.open("acme", bob)).status_code == 429
+    sandbox.move_clock(61)
+    assert post_opening(installed, sandbox.open("acme", bob)).status_code == 200
+    assert people(installed)[-1] == (bob, False)

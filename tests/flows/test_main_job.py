@@ -3,32 +3,10 @@
 import pytest
 import requests
 
-from b24app.portals import PLACEMENTS
 from tests.flows.page import Page
 from tests.processes import wait_until
 
 STATES = "select state, count(*) from defer_jobitem group by state"
-
-
-@pytest.fixture
-def installed(sandbox, app):
-    """The app, running and installed by an admin through its own installer."""
-    app.start("web", "worker", "beat")
-    admin = sandbox.user("acme", name="Ann", is_admin=True)
-    sandbox.install("acme", finished=False)
-    opening = sandbox.open("acme", admin)
-    page = Page(app, opening, "/install/")
-    page.call("POST", "/install/scope/")
-    page.call("POST", "/install/bind/")
-    sandbox.control("finish", portal="acme")
-    placements = sandbox.rest("acme", "placement.get", token=opening["access"]).json()["result"]
-    assert sorted(row["placement"] for row in placements) == sorted(PLACEMENTS)
-    return app
-
-
-@pytest.fixture
-def bob(sandbox, installed):
-    return sandbox.user("acme", name="Bob", last_name="Worker")
 
 
 def changes(sandbox):

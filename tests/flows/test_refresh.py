@@ -5,8 +5,16 @@ import time
 
 import pytest
 
-from tests.flows.conftest import OPEN
+from tests.processes import wait_until
 
+OPEN = """
+import json, sys
+from b24app import portals
+from b24app.bitrix.client import Command
+from b24app.bitrix.payloads import read_opening
+opening = json.loads({opening!r})
+portals.open_page(read_opening(opening["query"], opening["fields"]), Command("a", "user.admin"), timeout=10)
+"""
 ASK = """
 from b24app import credentials
 from b24app.bitrix.errors import BitrixError
@@ -20,6 +28,15 @@ try:
 except BitrixError as error:
     print(type(error).__name__, error.code)
 """
+
+
+@pytest.fixture
+def bob(sandbox, app):
+    """An employee of acme who has opened the app once."""
+    number = sandbox.user("acme", name="Bob")
+    sandbox.install("acme")
+    app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", number))))
+    return number
 
 
 def ask_at_once(app, count, patience=2.0):
@@ -67,9 +84,13 @@ def test_a_page_that_waited_long_enough_is_asked_for_patience_and_no_token_is_lo
 def test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair(sandbox, app, bob):
     expire(app)
     sandbox.fault("oauth/token", "delay", seconds=4.0)
+    opening = OPEN.format(opening=json.dumps(sandbox.open("acme", bob)))
+    opener = app.launch_python(f"print('ready', flush=True)\ninput()\n{opening}")
+    assert opener.stdout.readline() == "ready\n"
     processes = ask_at_once(app, 3, patience=9.0)
-    time.sleep(0.5)
-    app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", bob))))
+    wait_until(lambda: refreshes(sandbox), what="the refresh to begin")
+    _, errors = opener.communicate("\n", timeout=30)
+    assert opener.returncode == 0, errors
     assert results(processes) == ["pair 2"] * 3
     assert refreshes(sandbox) == [""]
 

@@ -120,6 +120,23 @@ def test_after_an_uninstall_the_app_is_not_found(acme):
     assert error_of(acme.sandbox.rest("acme", "profile", {}, acme.token)) == (401, "APPLICATION_NOT_FOUND")
 
 
+def test_expiry_scope_person_and_access_are_checked_in_this_order(acme):
+    def code():
+        return error_of(acme.sandbox.rest("acme", "tasks.task.list", {}, acme.token))[1]
+
+    acme.sandbox.install("acme", scope="placement")
+    acme.sandbox.user("acme", number=acme.bob, active=False, may_use_app=False)
+    acme.sandbox.expire("acme")
+    found = [code()]
+    acme.token = acme.sandbox.access("acme", acme.bob)
+    found.append(code())
+    acme.sandbox.install("acme", scope="task,placement")
+    found.append(code())
+    acme.sandbox.user("acme", number=acme.bob, active=True)
+    found.append(code())
+    assert found == ["expired_token", "insufficient_scope", "authorization_error", "user_access_error"]
+
+
 def test_a_narrower_scope_refuses_the_method(acme):
     acme.sandbox.install("acme", scope="placement")
 

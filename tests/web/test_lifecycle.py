@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.test import Client
+from django.utils import timezone
 
 from b24app import dates
-from b24app.models import Credential, FailedProof, Job, PendingOpening, Person, Portal
+from b24app.models import Credential, FailedProof, Job, LastSweep, PendingOpening, Person, Portal
 
 pytestmark = pytest.mark.django_db
 
@@ -104,6 +105,34 @@ def test_a_slow_portal_gets_a_skeleton_first_and_the_rest_once(bob, tasks, sandb
     bob.ticket = rest["X-Ticket"]
     assert bob.get("/tasks/").status_code == 200
     assert Client().post("/opening/", {"code": code}).status_code == 401
+
+
+def test_a_slow_opening_does_not_replace_the_pair_of_one_that_came_after_it(bob, tasks, sandbox, monkeypatch):
+    monkeypatch.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
+    tasks(title="Mine")
+    bob.open()
+    sandbox.fault("batch", "late", seconds=1, times=1)
+    page = bob.post_opening("/placement/", bob.opening())
+    newer = bob.opening()
+    bob.post_opening("/placement/", newer)
+    code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    assert "Select: Mine" in Client().post("/opening/", {"code": code}).text
+    assert Credential.objects.get().access_token == newer["fields"]["AUTH_ID"]
+
+
+def test_a_slow_opening_brings_back_who_has_nothing_better(bob, tasks, sandbox, monkeypatch):
+    monkeypatch.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
+    tasks(title="Mine")
+    bob.open()
+    sandbox.fault("batch", "late", seconds=1, times=1)
+    slow = bob.opening()
+    page = bob.post_opening("/placement/", slow)
+    bob.open()
+    Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
+    code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    Client().post("/opening/", {"code": code})
+    credential = Credential.objects.get()
+    assert (credential.state, credential.access_token) == (Credential.State.USABLE, slow["fields"]["AUTH_ID"])
 
 
 def test_the_code_of_a_slow_opening_ends_after_a_minute(bob, sandbox):
@@ -331,10 +360,20 @@ def test_the_registered_addresses_answer_by_hand_too(path, method):
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_signs_of_life(path):
+    LastSweep.objects.create(at=timezone.now())
     assert Client().get(path).text == "ok"
 
 
+@pytest.mark.parametrize("sweeps", [[], [timedelta(seconds=121)]])
+def test_it_is_not_ready_when_no_worker_has_read_a_sweep_for_two_minutes(sweeps):
+    for ago in sweeps:
+        LastSweep.objects.create(at=timezone.now() - ago)
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "no worker has read a message lately")
+
+
 def test_it_is_not_ready_while_migrations_are_missing(monkeypatch):
+    LastSweep.objects.create(at=timezone.now())
     monkeypatch.setattr("django.db.migrations.executor.MigrationExecutor.migration_plan", lambda *args: ["one"])
     assert Client().get("/readyz").status_code == 503
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from b24app import dates
-from b24app.models import Deferral, OwedReturn, Person
+from b24app import dates, slices
+from b24app.models import Deferral, Job, OwedReturn, Person, Portal
 
 pytestmark = pytest.mark.django_db
 
@@ -15,6 +15,8 @@ NOTICE = "tasks still sleep from before the app was removed"
 @pytest.fixture
 def ada(visit):
     admin = visit(name="Ada", is_admin=True)
+    admin.open()
+    Portal.objects.update(epoch=2)  # as a removal does
     admin.open()
     now = dates.now()
     for task in (11, 12):
@@ -46,6 +48,42 @@ def test_an_admin_takes_them_over_once(ada):
     assert NOTICE not in ada.open().text
     ada.post("/owed/take-over/")
     assert Deferral.objects.count() == 2
+
+
+@pytest.fixture
+def asleep(ada, sandbox):
+    """Two tasks of Ada's portal that sleep, and are in her care."""
+    ids = sandbox.tasks("acme", count=2, status=6, creator=ada.user)
+    for owed, id in zip(OwedReturn.objects.all(), ids, strict=True):
+        OwedReturn.objects.filter(pk=owed.pk).update(task_id=id)
+    ada.open()
+    ada.post("/owed/take-over/")
+    return ids
+
+
+def test_an_admin_returns_what_was_taken_over_as_one_job(ada, asleep, sandbox):
+    assert "2 tasks are in your care now" in ada.open().text
+    answer = ada.post("/owed/return/")
+    assert answer["HX-Trigger-After-Swap"] == "job-asked"
+    ada.post("/owed/return/")
+    job = Job.objects.get()
+    assert (job.kind, job.total) == (Job.Kind.RETURN, 2)
+    while not slices.run(ada.person.portal_id) or Job.objects.unfinished().exists():
+        pass
+    assert set(sandbox.states("acme", asleep).values()) == {3}
+    assert "in your care" not in ada.open().text
+    ada.post("/owed/return/")
+    assert Job.objects.count() == 1
+
+
+def test_what_could_not_be_returned_can_be_asked_for_again(ada, asleep, sandbox):
+    sandbox.fault("tasks.task.renew", "error", code="1048582", status=400, times=1)
+    ada.post("/owed/return/")
+    while not slices.run(ada.person.portal_id) or Job.objects.unfinished().exists():
+        pass
+    assert "1 task is in your care now" in ada.open().text
+    ada.post("/owed/return/")
+    assert Job.objects.count() == 2
 
 
 def test_an_admin_forgets_them(ada):

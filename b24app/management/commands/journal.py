@@ -50,6 +50,7 @@ def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
         "status": portal.status,
         "plan": portal.plan,
         "endpoint": portal.endpoint,
+        "bindings_checked_at": portal.bindings_checked_at,
     }
     if task is not None:
         items = JobItem.objects.filter(job__portal=portal, task_id=task)
@@ -60,6 +61,7 @@ def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
         if task is None or names(call.params, task):
             yield {
                 "at": call.at,
+                "request_id": call.request_id,
                 "job": call.job_id,
                 "method": call.method,
                 "status": call.status,
@@ -105,6 +107,7 @@ def names(params: Any, task: int) -> bool:
 
 
 def names_here(key: str, value: Any, task: int) -> bool:
-    if key in ("taskId", "ID") or key.startswith("filter[ID]"):
+    key = key.lower()  # the old dialect writes all of it in capitals
+    if key in ("taskid", "id") or key.startswith("filter[id]"):
         return str(task) in map(str, value if isinstance(value, list) else [value])
     return False

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.db import transaction
+
 from .. import knobs, php
 from ..call import Call, Params, method
 from ..errors import RestError, access_denied
@@ -10,6 +12,7 @@ from ..handlers import check_handler, required
 
 
 @method("event.bind")
+@transaction.atomic  # of two at once one is refused
 def event_bind(call: Call, params: Params) -> bool:
     installation = call.in_app()
     upper = {name.upper(): value for name, value in params.items()}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.db import transaction
+
 from .. import knobs, php
 from ..call import Call, Params, method
 from ..errors import RestError, access_denied
@@ -29,6 +31,7 @@ def administered(call: Call) -> Installation:
 
 
 @method("placement.bind", "placement")
+@transaction.atomic  # of two at once one is refused
 def placement_bind(call: Call, params: Params) -> bool:
     installation = administered(call)
     upper = {name.upper(): value for name, value in params.items()}

@@ -1,0 +1,28 @@
+"""`manage.py check_worker [celery@host]`: whether the worker of this machine still reads its messages.
+
+Ends with an error when it has read none for WORKER_SILENCE seconds, so that whoever supervises it starts it anew.
+"""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from b24app import canary
+
+
+class Command(BaseCommand):
+    help = "End with an error when the worker of this machine has stopped reading its messages."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("worker", nargs="?", default="", help="its name, where it was given one (--hostname)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        silent = canary.seconds_silent(options["worker"])
+        if silent is None:
+            raise CommandError("This worker has not read any message yet.")
+        if silent > settings.WORKER_SILENCE:
+            raise CommandError(f"This worker has read no message for {silent:.0f} seconds.")
+        self.stdout.write(f"It has read a message {silent:.0f} seconds ago.")

@@ -1,0 +1,25 @@
+"""The bucket of requests, by the clock of each database."""
+
+RESERVE = """
+from b24app import credentials
+from b24app.bitrix.errors import TooManyRequests
+from b24app.models import Portal
+portal = Portal.objects.create(member_id="a" * 32, endpoint="https://acme.example/rest/")
+def reserve(times):
+    try:
+        for taken in range(times):
+            credentials.reserve_request(portal, credentials.FULL_SHARE)
+    except TooManyRequests as error:
+        print(taken, error.delay)
+credentials.fill_bucket(portal)
+reserve(1)
+full = Portal.objects.get()
+Portal.objects.update(bucket_at=full.bucket_at - 10)
+reserve(60)
+"""
+
+
+def test_a_full_bucket_lets_a_request_pass_when_it_has_drained(app):
+    (none, wait), (some, _) = (line.split() for line in app.python(RESERVE).splitlines())
+    assert (none, 0 < float(wait) <= 0.5) == ("0", True)
+    assert 20 <= int(some) < 30  # two a second, and what drained while they were taken

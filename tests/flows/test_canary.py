@@ -1,0 +1,56 @@
+"""A worker that runs and reads nothing is noticed, though others do all the work."""
+
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from tests.conftest import SERVERS
+from tests.environment import ROOT
+from tests.processes import wait_until
+
+STOP_READING = """
+from celery.utils.nodenames import worker_direct
+from b24app.celery import app
+for queue in ("celery", worker_direct({worker!r}).name):
+    app.control.cancel_consumer(queue, destination=[{worker!r}])
+"""
+
+
+def checked(app, *words):
+    """Whether check_worker is content, and what it says."""
+    command = [sys.executable, "manage.py", "check_worker", *words]
+    done = subprocess.run(command, cwd=ROOT, env=app.environment, capture_output=True, text=True)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def is_ready(app):
+    return requests.get(f"{app.url}/readyz", timeout=5).status_code == 200
+
+
+def test_each_of_two_workers_is_known_to_read_its_messages(app):
+    assert not checked(app, "w1@test")[0]
+    app.start("web", "beat")
+    app.start_all(w1="worker", w2="worker")
+    for worker in ("w1@test", "w2@test"):
+        wait_until(lambda worker=worker: checked(app, worker)[0], what=f"{worker} to read something", pause=0.5)
+    wait_until(lambda: is_ready(app), what="the first sweep")
+
+
+# Those of the embedded broker cannot be told to stop reading.
+@pytest.mark.parametrize(
+    "stack", [pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])], indirect=True
+)
+def test_of_two_workers_the_one_that_has_stopped_reading_is_named(app):
+    app.start("web", "beat")
+    app.start_all(w1="worker", w2="worker")
+    for worker in ("w1@test", "w2@test"):
+        wait_until(lambda worker=worker: checked(app, worker)[0], what=f"{worker} to read something", pause=0.5)
+    app.python(STOP_READING.format(worker="w2@test"))
+    wait_until(lambda: not checked(app, "w2@test")[0], what="w2 to be found out", pause=0.5)
+    assert "has read no message for" in checked(app, "w2@test")[1]
+    assert checked(app, "w1@test")[0]
+    assert is_ready(app)
+    app.kill("w1")
+    wait_until(lambda: not is_ready(app), what="nobody to work")

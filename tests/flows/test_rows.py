@@ -1,0 +1,19 @@
+"""docs/lifecycle.md says which test shows which turn of an installation: every one of them, and none that is not."""
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parent.parent / "docs" / "lifecycle.md"
+OF_THE_ENGINE = {"test_main_job.py", "test_refresh.py", Path(__file__).name}
+
+
+def names_in(path):
+    return set(re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE))
+
+
+def test_every_turn_has_a_test_and_every_test_shows_a_turn():
+    named = set(re.findall(r"`(test_\w+)`", DOCUMENT.read_text()))
+    modules = {path.name: names_in(path) for path in HERE.glob("test_*.py")}
+    assert named <= set.union(*modules.values())
+    assert set.union(*(tests for name, tests in modules.items() if name not in OF_THE_ENGINE)) <= named
