@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from django.db.models import Exists
+
 from b24app import dates
-from b24app.models import FailedProof
-from b24app.portals import NotProven
+from b24app.models import FailedProof, Portal
+from b24app.portals import NotProven, installed
 
 logger = logging.getLogger(__name__)
 
@@ -22,18 +24,21 @@ class TooManyAttempts(Exception):
 
 
 @contextmanager
-def counted(member_id: str, address: str) -> Iterator[None]:
+def counted(member_id: str, address: str) -> Iterator[Portal | None]:
     """Let an opening of this portal be proven, and remember when that fails. `address` is the client's.
 
-    The address counts, so that nobody can shut a portal's own people out. Raises TooManyAttempts.
+    Yields the portal, if the app is installed there; one query finds it and that nothing has failed. The address
+    counts, so that nobody can shut a portal's own people out. Raises TooManyAttempts.
     """
     network = network_of(address)
     recent = FailedProof.objects.filter(network=network, at__gt=dates.now() - MEMORY)
-    failed = list(recent.values_list("member_id", flat=True)[:FAILURES_IN_ALL])
-    if len(failed) >= FAILURES_IN_ALL or failed.count(member_id) >= FAILURES_PER_PORTAL:
-        raise TooManyAttempts(member_id)
+    portal = installed(member_id).annotate(somebody_failed=Exists(recent)).first()
+    if portal is None or portal.somebody_failed:
+        failed = list(recent.values_list("member_id", flat=True)[:FAILURES_IN_ALL])
+        if len(failed) >= FAILURES_IN_ALL or failed.count(member_id) >= FAILURES_PER_PORTAL:
+            raise TooManyAttempts(member_id)
     try:
-        yield
+        yield portal
     except NotProven:
         FailedProof.objects.create(member_id=member_id, network=network, at=dates.now())
         raise

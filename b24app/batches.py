@@ -79,7 +79,7 @@ class JobStep(ABC):
 
     @abstractmethod
     def to_read(self, items: Sequence[JobItem]) -> Sequence[JobItem]:
-        """Those of the pending items to read now."""
+        """Those of the pending items to read now; for the way back, no more than are sent right after it."""
 
     @abstractmethod
     def take_readings(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
@@ -96,16 +96,18 @@ class JobStep(ABC):
     # Which items
 
     def run(self) -> None:
-        turn, items = self._next_items()
-        if turn == Turn.SEND:
+        turn, items, unread = self._next_items()
+        if turn == Turn.SEND and not self._leaves_room(items, unread):
             self._send(self.fitting(items))
+        elif turn == Turn.SEND:
+            self._read(self.to_read(unread))  # a few left over would cost a request of their own
         elif items:
             self._read(items if turn == Turn.SETTLE else self.to_read(items))
         else:
             self._finish_or_wait()
 
-    def _next_items(self) -> tuple[Turn, list[JobItem]]:
-        """The items whose turn it is, and for what; half-done ones first. One query.
+    def _next_items(self) -> tuple[Turn, list[JobItem], list[JobItem]]:
+        """The items whose turn it is, and for what; half-done ones first; and some to be read after them. One query.
 
         Refused items are read at once, lost ones when the portal must be through with them; pending ones are sent
         when their status was read recently.
@@ -119,7 +121,8 @@ class JobStep(ABC):
         waiting = self.job.items.filter(is_due | Q(state=State.PENDING)).annotate(turn=turn).select_related("wakes")
         items = list(waiting.order_by("turn", is_untouched, "id")[: tasks.PAGE_SIZE])
         first = Turn(items[0].turn) if items else Turn.READ
-        return first, [item for item in items if item.turn == first]
+        mine: list[JobItem] = [item for item in items if item.turn == first]
+        return first, mine, [item for item in items[len(mine) :] if item.turn == Turn.READ]
 
     def fitting(self, items: Sequence[JobItem]) -> list[JobItem]:
         """The first of `items` that fit into one batch, by count, time, and what the portal lets us execute.
@@ -127,9 +130,7 @@ class JobStep(ABC):
         All acts of a task are planned together: none is paused that could not be deferred. Raises OperatingLimit
         when the operating time that is left suffices for none.
         """
-        is_first = self.job.last_slice_at is None or not self.job.settled
-        seconds = settings.FIRST_BATCH_SECONDS if is_first else settings.BATCH_SECONDS
-        places = limits.commands_that_fit(self.portal.seconds_per_command, seconds)
+        places = self._places()
         cost = (self.portal.seconds_per_command or UNMEASURED) * settings.PORTAL_PACE
         left: dict[Act, float] = {}
         fitting: list[JobItem] = []
@@ -145,6 +146,16 @@ class JobStep(ABC):
         if items and not fitting:
             raise OperatingLimit("own_limit", delay=self._until_reset({act.method for act in self.acts_for(items[0])}))
         return fitting
+
+    def _places(self) -> int:
+        """How many commands the next batch may hold."""
+        is_first = self.job.last_slice_at is None or not self.job.settled
+        seconds = settings.FIRST_BATCH_SECONDS if is_first else settings.BATCH_SECONDS
+        return limits.commands_that_fit(self.portal.seconds_per_command, seconds)
+
+    def _leaves_room(self, items: Sequence[JobItem], unread: Sequence[JobItem]) -> bool:
+        """Whether all `items` and more would fit into one batch, and there are more to be read."""
+        return bool(unread) and sum(len(self.acts_for(item)) for item in items) + 2 <= self._places()
 
     def _operating_left(self, act: Act) -> float:
         """Seconds of operating time that this act's method has left for us."""

@@ -32,7 +32,7 @@ from b24app.bitrix.errors import (
     Unknown,
 )
 from b24app.bitrix.limits import Bucket
-from b24app.models import Credential, Lease, Person, Portal, RestCall, UnixNow, database_now
+from b24app.models import Credential, Lease, LeaseLost, Person, Portal, RestCall, UnixNow, database_now
 
 logger = logging.getLogger(__name__)
 
@@ -120,9 +120,10 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
     taken = {"bucket_level": level + 1, "bucket_at": now, **used}
     if lease.try_renew(fits, **taken) if lease else Portal.objects.filter(fits, pk=portal.pk).update(**taken):
         return
-    if lease:
-        lease.renew()
-    left = Portal.objects.annotate(level=level).values_list("level", flat=True).get(pk=portal.pk)
+    rows = lease.held() if lease else Portal.objects.filter(pk=portal.pk)
+    left = rows.annotate(level=level).values_list("level", flat=True).first()
+    if left is None:
+        raise LeaseLost(f"portal {portal.pk}")
     raise TooManyRequests("own_limit", delay=replace(bucket, level=left).wait(share))
 
 

@@ -1,7 +1,7 @@
 """What people asked for: jobs over frozen lists of tasks, and what we owe for every task put to sleep."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
@@ -37,7 +37,7 @@ def undo(job: Job, key: str) -> Job:
         return _same(existing, digest)
     asleep = Deferral.objects.live().filter(item__job=job, item__job__state=Job.State.FINISHED)
     items = [_way_back(deferral) for deferral in asleep.select_related("item").order_by("task_id")]
-    return _create(job.person, items, "", key, digest, Job.Kind.RETURN)
+    return _create_of(items, Job(person=job.person, kind=Job.Kind.RETURN, key=key, digest=digest))
 
 
 def taken_over(admin: Person) -> QuerySet[Deferral]:
@@ -55,7 +55,8 @@ def return_taken_over(admin: Person) -> Job:
     if existing := mine.unfinished().first():
         return existing
     key = f"{TAKEN_OVER}{mine.count()}"
-    return _create(admin, [_way_back(deferral) for deferral in asleep], "", key, _digest(key), Job.Kind.RETURN)
+    items = [_way_back(deferral) for deferral in asleep]
+    return _create_of(items, Job(person=admin, kind=Job.Kind.RETURN, key=key, digest=_digest(key)))
 
 
 def _way_back(deferral: Deferral) -> JobItem:
@@ -79,8 +80,9 @@ def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
         return _same(existing, digest)
     if selection.state != Selection.State.READY or not selections.is_alive(selection):
         raise NotReady
-    selected = selection.tasks.order_by("id").values_list("task_id", "title")
-    return _create(person, [JobItem(task_id=id, title=title) for id, title in selected], reason, key, digest)
+    total = selection.tasks.count()
+    job = Job(person=person, kind=Job.Kind.DEFER, key=key, digest=digest, reason=reason, total=total)
+    return _create(job, lambda: JobItem.copy_selected(job, selection))
 
 
 def start_again(job: Job, states: Collection[JobItem.State], key: str) -> Job:
@@ -92,7 +94,8 @@ def start_again(job: Job, states: Collection[JobItem.State], key: str) -> Job:
     if existing := Job.objects.filter(person=job.person_id, key=key).first():
         return _same(existing, digest)
     left = job.items.filter(state__in=states, job__state=Job.State.FINISHED).order_by("id")
-    return _create(job.person, [_item_again(item) for item in left], job.reason, key, digest, Job.Kind(job.kind))
+    again = Job(person=job.person, kind=job.kind, key=key, digest=digest, reason=job.reason)
+    return _create_of([_item_again(item) for item in left], again)
 
 
 def _item_again(item: JobItem) -> JobItem:
@@ -102,30 +105,29 @@ def _item_again(item: JobItem) -> JobItem:
     return JobItem(task_id=item.task_id, title=item.title, status_before=before, wakes_id=item.wakes_id)
 
 
-def _create(
-    person: Person,
-    items: Sequence[JobItem],
-    reason: str,
-    key: str,
-    digest: str,
-    kind: Job.Kind = Job.Kind.DEFER,
-) -> Job:
-    if not items:
-        raise NotReady
-    job = Job(portal_id=person.portal_id, person=person, kind=kind, key=key, digest=digest, reason=reason)
-    job.total, job.created_at = len(items), dates.now()
+def _create_of(items: Sequence[JobItem], job: Job) -> Job:
+    """The new `job` over these items."""
     for item in items:
         item.job = job
+    job.total = len(items)
+    return _create(job, lambda: JobItem.objects.bulk_create(items))
+
+
+def _create(job: Job, fill: Callable[[], object]) -> Job:
+    """Save the new `job` together with its items, which `fill` makes; or the one that was faster with the same key."""
+    if not job.total:
+        raise NotReady
+    job.portal_id, job.created_at = job.person.portal_id, dates.now()
     try:
         with transaction.atomic():
             # One request of a person at a time: two tabs cannot both be the fourth.
-            Person.objects.select_for_update().get(pk=person.pk)
-            if Job.objects.unfinished().filter(person=person).count() >= MAX_UNFINISHED:
+            Person.objects.select_for_update().get(pk=job.person_id)
+            if Job.objects.unfinished().filter(person=job.person_id).count() >= MAX_UNFINISHED:
                 raise TooManyJobs
             job.save()
-            JobItem.objects.bulk_create(items)
+            fill()
     except IntegrityError:  # the same request, twice at the same moment
-        return _same(Job.objects.get(person=person, key=key), digest)
+        return _same(Job.objects.get(person=job.person_id, key=job.key), job.digest)
     return job
 
 

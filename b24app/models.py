@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -425,6 +425,26 @@ class JobItem(models.Model):
     def __str__(self) -> str:
         return f"item {self.pk}"
 
+    @classmethod
+    def copy_selected(cls, job: Job, selection: Selection) -> None:
+        """Make an item of a new job for each task of a selection, in its order.
+
+        By the database alone: preparing 5,000 rows here would take longer than anything else that starts a job.
+        """
+        values = {
+            str(field.column): field.get_default() for field in cls._meta.concrete_fields if not field.primary_key
+        }
+        values["job_id"] = job.pk
+        copied = {"task_id", "title"}
+        chosen = [column if column in copied else "%s" for column in values]
+        source, target = SelectedTask._meta.db_table, cls._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {target} ({', '.join(values)}) SELECT {', '.join(chosen)} FROM {source}"  # noqa: S608
+                " WHERE selection_id = %s ORDER BY id",  # only names of ours stand in it
+                [*(values[column] for column in values if column not in copied), _database_id(selection.pk)],
+            )
+
 
 class DeferralQuerySet(models.QuerySet["Deferral"]):
     def live(self) -> Self:
@@ -525,7 +545,8 @@ class Lease:
         """Portals that no slice holds, as a condition on Portal."""
         return Q(lease_until=None) | Q(lease_until__lte=database_now())
 
-    def _held(self) -> models.QuerySet[Portal]:
+    def held(self) -> models.QuerySet[Portal]:
+        """The portal, in a query, for as long as the lease is held."""
         return Portal.objects.filter(
             pk=self.portal_id,
             lease_owner=self.owner,
@@ -547,7 +568,7 @@ class Lease:
 
     def try_renew(self, condition: Q, **saved: Any) -> bool:
         """The same where the portal meets a condition; says whether that was so, and the lease is still held."""
-        return self._held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
+        return self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
 
     def release(self) -> None:
         Portal.objects.filter(pk=self.portal_id, lease_owner=self.owner).update(lease_until=None, lease_owner=None)
@@ -555,6 +576,11 @@ class Lease:
 
 class LeaseLost(Exception):
     """Another slice has taken this portal over, or its work was stopped."""
+
+
+def _database_id(id: uuid.UUID) -> str:
+    """A UUID as this database keeps it."""
+    return str(Selection._meta.pk.get_db_prep_value(id, connection))
 
 
 def _lease_end() -> models.expressions.Combinable:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext
 
@@ -84,12 +85,21 @@ class Opened:
 # -- Proving an opening -------------------------------------------------------------------------------
 
 
+def installed(member_id: str) -> QuerySet[Portal]:
+    """The portal of this member id, where it has the app and nobody says that it was removed."""
+    return Portal.objects.filter(member_id=member_id, status=Portal.Status.ACTIVE)
+
+
 def open_page(
-    opening: Opening, command: Command, timeout: float = OPENING_TIMEOUT, received_at: datetime | None = None
+    opening: Opening,
+    command: Command,
+    timeout: float = OPENING_TIMEOUT,
+    received_at: datetime | None = None,
+    known: Portal | None = None,
 ) -> Opened:
     """Prove an opening and ask the page's own `command`, in one round trip for a portal that we know.
 
-    `received_at` is when it came, where that was not now.
+    `received_at` is when it came, where that was not now; `known` is the portal, where it was looked up already.
 
     The token is shown to the portal's *stored* address: a stranger's token is refused there, and another app's
     token names another app. Only when that does not prove it, or the opening comes from another address, is the
@@ -98,7 +108,7 @@ def open_page(
     AccessLost when the portal refuses the app as such.
     """
     received_at = received_at or dates.now()
-    portal = Portal.objects.filter(member_id=opening.member_id, status=Portal.Status.ACTIVE).first()
+    portal = known or installed(opening.member_id).first()
     refused = False
     if portal and _comes_from(portal, opening):
         try:
@@ -253,8 +263,10 @@ def _keep_visitor(portal: Portal, profile: Profile, opening: Opening, received_a
     person = keep_person(portal, profile, pair, received_at, language=opening.language or "en")
     if profile.is_admin and opening.application_token:
         # Every user can read this token in their browser, so only an admin's opening may change it.
+        before = portal.sealed_application_token
         portal.learn_application_token(opening.application_token, dates.now())
-        portal.save(update_fields=["sealed_application_token", "sealed_previous_token", "token_learned_at"])
+        if portal.sealed_application_token != before:
+            portal.save(update_fields=["sealed_application_token", "sealed_previous_token", "token_learned_at"])
     return person
 
 

@@ -257,9 +257,15 @@ def forget_expired() -> None:
 # -- After installing again ---------------------------------------------------------------------------
 
 
+def was_removed(portal: Portal) -> bool:
+    """Whether the app may have been removed before: the epoch has risen then. Where it never did, nothing is owed."""
+    return portal.epoch > 1
+
+
 def owed_before(person: Person) -> int:
     """How many tasks still sleep from before the app was installed anew; only admins are told."""
-    return OwedReturn.objects.filter(portal=person.portal_id).count() if person.is_admin else 0
+    is_told = person.is_admin and was_removed(person.portal)
+    return OwedReturn.objects.filter(portal=person.portal_id).count() if is_told else 0
 
 
 def take_over(admin: Person) -> int:

@@ -93,8 +93,8 @@ MUTANTS = [
     Mutant(
         "idempotency key",
         "b24app/deferrals.py",
-        "person=person, kind=kind, key=key, digest=digest",
-        "person=person, kind=kind, key=dates.now().isoformat(), digest=digest",
+        "person=person, kind=Job.Kind.DEFER, key=key, digest=digest",
+        "person=person, kind=Job.Kind.DEFER, key=dates.now().isoformat(), digest=digest",
         "tests/engine/test_slices.py::test_the_same_request_twice_is_one_job",
     ),
     Mutant(

@@ -185,10 +185,10 @@ class App:
             text=True,
         )
 
-    def python(self, code):
-        """What `code` prints. Raises AssertionError with its errors when it fails."""
+    def python(self, code, timeout=60):
+        """What `code` prints within `timeout` seconds. Raises AssertionError with its errors when it fails."""
         process = self.launch_python(code)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=timeout)
         assert process.returncode == 0, errors
         return output
 

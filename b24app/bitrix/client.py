@@ -18,6 +18,7 @@ from b24app.bitrix.limits import BATCH_SIZE
 
 Params = Mapping[str, Any]
 
+SECTIONS = ("result", "result_error", "result_total", "result_next", "result_time")  # of a batch's answer
 ERROR_BODY = 4096  # characters of an error's answer that the journal keeps
 
 
@@ -100,7 +101,8 @@ class Client:
         result = body.get("result")
         if not isinstance(result, dict):
             raise Unknown("garbled_batch")
-        answers = {command.key: _of_command(command.key, result) for command in commands}
+        sections = {name: _section(result, name) for name in SECTIONS}
+        answers = {command.key: _of_command(command.key, sections) for command in commands}
         return {command.key: self._read(command, answers[command.key]) for command in commands}
 
     def _spelled(self, command: Command) -> str:
@@ -110,7 +112,8 @@ class Client:
     def _read(self, command: Command, answer: Answer | BitrixError) -> Answer | BitrixError:
         if isinstance(answer, BitrixError):
             return answer
-        return replace(answer, result=self.dialect.read(command.method, answer.result))
+        result = self.dialect.read(command.method, answer.result)
+        return answer if result is answer.result else replace(answer, result=result)
 
     def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """One HTTP request; the whole answer as a map without `error`."""
@@ -187,18 +190,18 @@ def _nested(key: str, inner: str) -> str:
     return f"{key}[{head}]{bracket}{rest}"
 
 
-def _of_command(key: str, result: dict[str, Any]) -> Answer | BitrixError:
+def _of_command(key: str, sections: Mapping[str, dict[str, Any]]) -> Answer | BitrixError:
     """What one key of a batch got. A key is in exactly one of result and result_error, or the answer is lost."""
-    refused = _section(result, "result_error").get(key)
+    refused = sections["result_error"].get(key)
     if refused is not None:
         if isinstance(refused, dict):
             return error_for(str(refused.get("error", "")), str(refused.get("error_description") or ""))
         return Refused(str(refused)[:100])
-    answered = _section(result, "result")
+    answered = sections["result"]
     if key not in answered:
         return Unknown("no_answer_for_key")
-    paging = {name: _section(result, f"result_{name}").get(key) for name in ("total", "next")}
-    return _answer(answered[key], paging, _section(result, "result_time").get(key))
+    paging = {"total": sections["result_total"].get(key), "next": sections["result_next"].get(key)}
+    return _answer(answered[key], paging, sections["result_time"].get(key))
 
 
 def _section(result: dict[str, Any], name: str) -> dict[str, Any]:

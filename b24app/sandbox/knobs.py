@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "limits.operating_window": 600,  # seconds, in ten baskets
     "limits.request_seconds": 60,  # then the front end answers 504: what had begun is done, the rest never runs
     "cost.sleep": 1.0,  # how much of a method's cost ("cost.‹method›", seconds, default 0) is really slept
+    "cost.told": 1.0,  # how much of it an answer tells as its duration, where that is more than it really took
     "events.delay": 0,  # seconds before an event is delivered
     "events.never": False,
     "events.times": 1,  # how often each is delivered

@@ -249,12 +249,12 @@ def envelope(result: Any, portal_key: str) -> dict[str, Any]:
 def timing(portal: Portal, started: float, cost: float) -> dict[str, Any]:
     """The `time` of an answer that is ready now; `cost` seconds are claimed even if they were not slept."""
     zone, finished = ZoneInfo(portal.zone), clock.seconds()
-    took = max(cost, finished - started)
+    took = finished - started
     told = {
         "start": started,
         "finish": finished,
-        "duration": took,
-        "processing": took,
+        "duration": max(took, cost * float(knobs.knob("cost.told"))),
+        "processing": max(took, cost),
         "date_start": datetime.fromtimestamp(started, zone).isoformat(timespec="seconds"),
         "date_finish": datetime.fromtimestamp(finished, zone).isoformat(timespec="seconds"),
     }

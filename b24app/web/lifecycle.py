@@ -138,8 +138,8 @@ def ticket(request: HttpRequest) -> HttpResponse:
 
 def _proven(request: HttpRequest, opening: Opening, command: Command, timeout: float, received_at: datetime) -> Opened:
     """Prove the opening, unless too many from there have failed lately. Raises TooManyAttempts."""
-    with attempts.counted(opening.member_id, client_address(request)):
-        return portals.open_page(opening, command, timeout, received_at)
+    with attempts.counted(opening.member_id, client_address(request)) as portal:
+        return portals.open_page(opening, command, timeout, received_at, portal)
 
 
 def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
@@ -151,7 +151,8 @@ def _arrive(opened: Opened, listing: Listing) -> dict[str, object]:
         job = deferrals.latest_job(person)
     _look_after_bindings(person)
     context = list_context(person, listing.seen_by(person), opened.answer)
-    in_care = deferrals.taken_over(person).count() if person.is_admin else 0
+    is_told = person.is_admin and removals.was_removed(person.portal)
+    in_care = deferrals.taken_over(person).count() if is_told else 0
     return {**context, **panel(person, job), "owed": removals.owed_before(person), "in_care": in_care}
 
 

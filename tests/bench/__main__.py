@@ -1,125 +1,84 @@
-"""Runs the contests and writes the table: `python -m tests.bench`, or `--quick` for a first impression."""
+"""Runs the contests, measures the other budgets, and writes docs/benchmarks.md: `python -m tests.bench`.
+
+What was measured is kept in var/bench/ until the run is over, so that one that was cut goes on where it was; by
+another version of the code it begins anew. Ends with an error that names every goal that we do not reach.
+"""
 
 import tests.environment  # noqa: F401, I001  first: no settings of this machine
 
 import argparse
 import datetime
+import hashlib
 import os
 import platform
+import re
+import signal
+import sys
 import tempfile
-import threading
-import uuid
 from pathlib import Path
 
 from tests import machine
-from tests.bench import report
-from tests.bench.arena import Arena, Cell
-from tests.bench.contestants import Library, OneByOne, Ours
-from tests.conftest import create_database, database_url, drop_database, settings_for
-from tests.judges.tls import Authority, Front
-from tests.processes import App
-from tests.sandbox_client import free_ports
+from tests.bench import budgets
+from tests.bench.contest import QUICK, Rig, cell_of
+from tests.bench.report import Results
 
-COSTS = (0.05, 0.1, 0.33)  # seconds per command
-FULL = [Cell(tasks, cost) for tasks in (20, 500) for cost in COSTS]
-HUGE = [Cell(5000, cost, scale=20) for cost in COSTS]
-FAULTY = [Cell(500, 0.1, scale=20, faults=0.05)]
-QUICK = [*(Cell(tasks, cost, scale=10) for tasks in (20, 500) for cost in (0.05,)), *FAULTY]
-BROKER = machine.REDIS_URL.rpartition("/")[0] + "/13"  # the tests empty the one that they are given
+DOCUMENT = machine.ROOT / "docs" / "benchmarks.md"
+KEPT = machine.ROOT / "var" / "bench"
 
 
 def main():
     words = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    words.add_argument("--quick", action="store_true", help="scaled, in under three minutes; writes no document")
-    words.add_argument("--out", type=Path, default=machine.ROOT / "docs" / "benchmarks.md")
+    words.add_argument("--quick", action="store_true", help="a few cells, scaled; writes no document")
+    words.add_argument("--only", action="append", metavar="N,t[,faults]", help="this cell; writes no document")
+    words.add_argument("--budgets", nargs="*", choices=budgets.STORIES, help="these only; writes no document")
+    words.add_argument("--alone", action="store_true", help="with --quick or --only: without the others")
     arguments = words.parse_args()
+    for need in machine.NEEDS:
+        if need.marker in ("postgres", "redis") and not need.is_met():
+            sys.exit(need.advice)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ending everything that was started
     with tempfile.TemporaryDirectory(prefix="defer-bench-") as directory, Rig(Path(directory)) as rig:
-        results = report.Results(machine_line(rig))
-        if arguments.quick:
-            rig.contest(QUICK, results, rig.everybody)
+        if arguments.only or arguments.quick or arguments.budgets is not None:
+            results = Results(machine_line(), Path(directory) / "results")
+            look_at(arguments, rig, results)
         else:
-            results.document = arguments.out
-            slow = [threading.Thread(target=rig.contest_aside, args=(cell, results), daemon=True) for cell in FULL]
-            for thread in slow:
-                thread.start()
-            rig.contest(FAULTY, results, rig.everybody)
-            rig.contest([*FULL, *HUGE], results, rig.batchers)
-            for thread in slow:
-                thread.join()
-        print(results.table())
+            results = Results(machine_line(), KEPT / version())
+            rig.run_all(results)
+            budgets.measure_all(rig, results, budgets.STORIES)
+            DOCUMENT.write_text(results.document())
+            results.forget()
+        print(f"{results.table()}\n\n{results.figures_table()}")
+    if missed := results.missed():
+        sys.exit("Not reached:\n" + "\n".join(missed))
 
 
-def machine_line(rig):
+def look_at(arguments, rig, results):
+    """A part of the whole, for a first impression."""
+    cells = [cell_of(words) for words in arguments.only or []] or (QUICK if arguments.quick else [])
+    if cells:
+        rig.measure_client()
+    rig.ours_contest(cells, results)
+    for other in [] if arguments.alone else [*rig.libraries, rig.naive]:
+        rig.contest(cells, results, other, rig.new_arena(f"aside-{len(rig.arenas)}"))
+    if arguments.budgets is not None:
+        budgets.measure_all(rig, results, arguments.budgets or budgets.STORIES)
+
+
+def machine_line():
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return f"{today}, {os.cpu_count()} × {platform.machine()}, Python {platform.python_version()}, {rig.servers}"
+    known = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", known.read_text()) if known.exists() else None
+    processor = model.group(1) if model else platform.machine()
+    return f"{today}, {os.cpu_count()} × {processor}, Python {platform.python_version()}, PostgreSQL and Redis"
 
 
-class Rig:
-    """Everything that runs: an arena, our app, and the libraries' environments."""
-
-    def __init__(self, directory):
-        self.directory = directory
-
-    def __enter__(self):
-        port = free_ports(1)[0]
-        self.arena = Arena(self.directory / "arena", port)
-        self.asides = []
-        self.database = None
-        has_servers = machine.postgres_answers() and machine.redis_answers()
-        self.servers = "PostgreSQL and Redis" if has_servers else "SQLite and files"
-        if has_servers:
-            self.database = f"defer_bench_{uuid.uuid4().hex[:8]}"
-            create_database(self.database)
-        address = database_url(self.database) if has_servers else f"sqlite:///{self.directory / 'app.sqlite3'}"
-        own = {"CELERY_BROKER_URL": BROKER if has_servers else "filesystem://"}
-        self.app = App(self.directory, port, address, settings_for(self.arena.sandbox) | own)
-        self.app.manage("migrate")
-        ours = Ours(self.app)
-        self.batchers = [ours, *self._libraries()]
-        self.arena.prepare(Cell(200, 0.0))
-        ours.open(self.arena)
-        ours.measure_client(self.arena)
-        self.everybody = [*self.batchers, OneByOne()]
-        return self
-
-    def __exit__(self, *_):
-        self.app.kill_all()
-        for front in self.fronts:
-            front.close()
-        self.arena.close()
-        for arena in self.asides:
-            arena.close()
-        if self.database:
-            drop_database(self.database)
-
-    def _libraries(self):
-        self.fronts = []
-        found = []
-        if python := machine.pysdk_python():
-            authority = Authority(self.directory)
-            self.fronts.append(Front(self.arena.sandbox.portals["acme"], authority.context()))
-            host = self.fronts[0].host
-            found.append(Library("b24pysdk call_batches", python, "speak_pysdk.py", host, authority.path))
-        if python := machine.python_with(Path(__file__).parent / "fast.txt"):
-            found.append(Library("fast_bitrix24", python, "speak_fast.py"))
-        return found
-
-    def contest(self, cells, results, contestants, arena=None):
-        arena = arena or self.arena
-        for cell in cells:
-            for contestant in contestants:
-                arena.prepare(cell)
-                contestant.ready(arena, cell)
-                arena.begin(cell)
-                result = contestant.compete(arena, cell)
-                arena.sandbox.clear_faults()
-                results.add(cell, contestant, result, arena, arena.wrong(result.deferred))
-
-    def contest_aside(self, cell, results):
-        """One call at a time takes minutes and hardly any processor: at a portal of its own, meanwhile."""
-        arena = Arena(self.directory / f"aside-{cell.tasks}-{cell.cost}", free_ports(1)[0])
-        self.asides.append(arena)
-        self.contest([cell], results, [OneByOne()], arena)
+def version():
+    """Of the app's code and the benchmark: a digest."""
+    digest = hashlib.sha256()
+    for folder in ("b24app", "tests/bench"):
+        for path in sorted((machine.ROOT / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 if __name__ == "__main__":

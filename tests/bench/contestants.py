@@ -5,17 +5,18 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import requests
 
 from tests.bench.arena import PORTAL
+from tests.judges.tls import Front
 from tests.processes import wait_until
 
 HERE = Path(__file__).parent
-PATIENCE = 1.0  # seconds that one call at a time waits after QUERY_LIMIT_EXCEEDED
+PATIENCE = 2.0  # seconds that one call at a time waits after QUERY_LIMIT_EXCEEDED; after one it would meet the next
 LONGEST = 3600  # seconds
+WARM = 500  # tasks after which a worker has made all that it keeps
 
 
 @dataclass
@@ -26,7 +27,8 @@ class Result:
     deferred: set
     cpu: float | None = None
     first: float | None = None  # seconds until the first task was known to be deferred
-    worker: float | None = None  # the same of our whole worker, database and broker included
+    worker: float | None = None  # the CPU of our whole worker, database and broker included
+    memory: float | None = None  # by how many MB our worker's resident memory moved once it was warm, at most
     remark: str = ""
 
 
@@ -37,37 +39,36 @@ class Ours:
     is_serial = True  # one request after the other
 
     def __init__(self, app):
-        self.app = app
+        self.app, self.cpu = app, None
 
     def ready(self, arena, cell):
+        if self.app.running and self.app.settings["TIME_SCALE"] != str(cell.scale):
+            self.app.kill_all()
         self.app.settings["TIME_SCALE"] = str(cell.scale)
-        self.app.kill_all()
-        self.app.python("from b24app.models import Portal; Portal.objects.all().delete()")  # nothing learned before
+        self.app.rows_changed("truncate defer_portal cascade")  # nothing learned before
         self.open(arena)
-        self.app.start("worker", "beat")
+        if not self.app.running:
+            self.app.start("worker", "beat")
 
     def open(self, arena):
         """Bob opens the app, so that we have his credential."""
-        opening = json.dumps([arena.opening["query"], arena.opening["fields"]])
-        self.person = int(
-            self.app.python(
-                f"""
-import json
-from b24app import portals
-from b24app.bitrix.client import Command
-from b24app.bitrix.payloads import read_opening
-read = read_opening(*json.loads({opening!r}))
-print(portals.open_page(read, Command("me2", "profile"), timeout=10).person.pk)"""
-            )
-        )
+        self.person = open_app(self.app, arena.opening)
 
     def compete(self, arena, cell):
         cpu_before = self._worker_cpu()
-        job = self.start_job(self.person, arena.ids)
-        wait_until(lambda: self._job("finished_at", job), LONGEST, "the job to end", pause=0.25)
-        created, finished = self._job("created_at", job), self._job("finished_at", job)
+        job = start_job(self.app, self.person, arena.ids)
+        memory = []
+
+        def has_finished():
+            done, finished = self.app.rows("select done, finished_at from defer_job where id = ?", [job])[0]
+            if WARM <= done < len(arena.ids):
+                memory.append(self._worker_memory())
+            return finished
+
+        finished = wait_until(has_finished, LONGEST, "the job to end", pause=0.25)
+        created = self.app.value("select created_at from defer_job where id = ?", [job])
         own = "where item_id in (select id from defer_jobitem where job_id = ?)"
-        first = moment(self.app.value(f"select min(created_at) from defer_deferral {own}", [job]))
+        first = self.app.value(f"select min(created_at) from defer_deferral {own}", [job])
         done = self.app.rows("select task_id from defer_jobitem where job_id = ? and state = 'done'", [job])
         worker = (self._worker_cpu() - cpu_before) * 1000 / (2 * len(arena.ids)) * 50
         return Result(
@@ -76,22 +77,7 @@ print(portals.open_page(read, Command("me2", "profile"), timeout=10).person.pk)"
             self.cpu,
             first=(first - created).total_seconds() if first else None,
             worker=worker,
-        )
-
-    def start_job(self, person, ids):
-        """A job as the dialog starts it, its selection ready."""
-        return int(
-            self.app.python(
-                f"""
-from b24app import dates, deferrals, jobs
-from b24app.models import Person, SelectedTask, Selection
-person = Person.objects.get(pk={person})
-selection = Selection.objects.create(person=person, state="ready", created_at=dates.now())
-SelectedTask.objects.bulk_create(SelectedTask(selection=selection, task_id=id, status=3) for id in {ids})
-job = deferrals.start(person, selection, "", f"bench-{{selection.pk}}")
-jobs.hint(jobs.run_slice, person.portal_id)
-print(job.pk)"""
-            )
+            memory=max((abs(each - memory[0]) for each in memory), default=None),
         )
 
     def measure_client(self, arena):
@@ -117,17 +103,48 @@ print(credentials.ask(Person.objects.get(pk={self.person}), send_all) * 1000 / l
             )
         )
 
-    def _job(self, column, job):
-        return moment(self.app.value(f"select {column} from defer_job where id = ?", [job]))
-
     def _worker_cpu(self):
         """Seconds of processor time that the worker has used."""
         fields = Path(f"/proc/{self.app.running['worker'].pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def _worker_memory(self):
+        """Megabytes that the worker keeps in memory."""
+        pages = Path(f"/proc/{self.app.running['worker'].pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
-def moment(value):
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+def open_app(app, opening):
+    """Let the app prove an opening; the row of the person whose credential we have by that."""
+    posted = json.dumps([opening["query"], opening["fields"]])
+    return int(
+        app.python(
+            f"""
+import json
+from b24app import portals
+from b24app.bitrix.client import Command
+from b24app.bitrix.payloads import read_opening
+read = read_opening(*json.loads({posted!r}))
+print(portals.open_page(read, Command("me2", "profile"), timeout=10).person.pk)"""
+        )
+    )
+
+
+def start_job(app, person, ids):
+    """A job as the dialog starts it, its selection ready; the job's row."""
+    return int(
+        app.python(
+            f"""
+from b24app import dates, deferrals, jobs
+from b24app.models import Person, SelectedTask, Selection
+person = Person.objects.get(pk={person})
+selection = Selection.objects.create(person=person, state="ready", created_at=dates.now())
+SelectedTask.objects.bulk_create(SelectedTask(selection=selection, task_id=id, status=3) for id in {ids})
+job = deferrals.start(person, selection, "", f"bench-{{selection.pk}}")
+jobs.hint_at_work(person.portal_id)
+print(job.pk)"""
+        )
+    )
 
 
 class OneByOne:
@@ -167,19 +184,22 @@ class Library:
 
     is_serial = False  # as far as we know
 
-    def __init__(self, name, python, speaker, host=None, authority=""):
-        self.name, self.python, self.speaker, self.host = name, python, speaker, host
-        self.environment = os.environ | ({"REQUESTS_CA_BUNDLE": str(authority)} if authority else {})
+    def __init__(self, name, python, speaker, authority=None):
+        """With an `authority` (judges/tls.py) it speaks TLS, to a front of the arena that it is at."""
+        self.name, self.python, self.speaker, self.authority = name, python, speaker, authority
+        self.environment = os.environ | ({"REQUESTS_CA_BUNDLE": str(authority.path)} if authority else {})
 
     def ready(self, arena, cell):
+        portal = arena.sandbox.portals[PORTAL]
+        self.front = Front(portal, self.authority.context()) if self.authority else None
         self.wish = {
-            "portal": self.host or arena.sandbox.portals[PORTAL],
+            "portal": self.front.host if self.front else portal,
             "access": arena.opening["access"],
             "refresh": arena.opening["refresh"],
             "client_id": arena.sandbox.client_id,
             "client_secret": arena.sandbox.client_secret,
             "scale": cell.scale,
-            "allowance": 50 * max(0.0, arena.measured.command - cell.cost / cell.scale),
+            "allowance": 50 * arena.bare.command,
             "ids": arena.ids,
         }
 
@@ -192,6 +212,8 @@ class Library:
             text=True,
             timeout=LONGEST,
         )
+        if self.front:
+            self.front.close()
         assert run.returncode == 0, run.stderr
         said = json.loads(run.stdout.splitlines()[-1])
         cpu = said["cpu"] * 1000 / (2 * len(arena.ids)) * 50

@@ -1,7 +1,7 @@
 """Defers tasks through the vendor's Python library with its defaults; run by its own interpreter.
 
 Standard input: {portal, access, refresh, client_id, client_secret, scale, allowance, ids}; the allowance is what a
-batch of a scaled portal takes beyond its scaled time, in seconds. Standard output:
+batch at a scaled portal may take beyond its scaled time, in seconds. Standard output:
 {seconds, cpu, deferred: ids whose defer was answered with success, raised}.
 """
 

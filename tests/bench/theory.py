@@ -43,8 +43,20 @@ def forced_waits(tasks, portal, scale, cost):
     return waited
 
 
-def one_by_one(tasks, portal, scale=1.0):
-    """Seconds of two calls for each task, one after the other, under the bucket of requests."""
-    calls = 2 * tasks
-    unhindered = calls * (portal.command + portal.overhead)
-    return max(unhindered, (calls - BUCKET) / (DRAIN * scale))
+def one_by_one(tasks, portal, patience):
+    """Seconds of two calls for each task, one after the other, `patience` seconds lost whenever the bucket is full.
+
+    Walks through the calls as the portal counts them: a refused one fills the bucket to the brim.
+    """
+    call = portal.command + portal.overhead
+    level, now, counted_at, answered = 0.0, 0.0, 0.0, 0
+    while answered < 2 * tasks:
+        level = max(0.0, level - (now - counted_at) * DRAIN) + 1
+        counted_at = now
+        if level > BUCKET:
+            level = min(level, BUCKET + 1)
+            now += portal.overhead + patience
+        else:
+            answered += 1
+            now += call
+    return now

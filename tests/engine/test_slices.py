@@ -558,3 +558,19 @@ def test_a_page_that_asks_the_portal_says_that_the_app_is_used(person):
     portal = Portal.objects.get()
     assert portal.is_in_use(dates.now())
     assert not portal.is_in_use(dates.now() + timedelta(seconds=301))
+
+
+def test_a_few_tasks_left_over_are_sent_with_the_next_ones(sandbox, person, tasks, job_for, settings):
+    job = job_for(tasks(120))
+    Portal.objects.update(seconds_per_command=0.33, defers_directly=False)
+    sandbox.turn({"cost.sleep": 0, "cost.tasks.task.defer": 0.33, "cost.tasks.task.pause": 0.33})
+    work(person)
+    job.refresh_from_db()
+    assert job.done == 120
+    sizes = [len(r["commands"]) // 2 for r in sandbox.requests("acme") if is_change(r)]
+    assert len(sizes) <= 1 + -(-120 // 22)
+    assert min(sizes[1:-1]) >= 20
+
+
+def is_change(request):
+    return any(command[1] == "tasks.task.defer" for command in request["commands"] or [])

@@ -71,6 +71,9 @@ class Front(ThreadingHTTPServer):
         self.server_close()
         self.thread.join()
 
+    def handle_error(self, request, client_address):
+        """A client that has not waited for its answer is no news."""
+
 
 class Passing(BaseHTTPRequestHandler):
     def do_POST(self):

@@ -193,6 +193,14 @@ def test_operating_time_is_reported_and_blocks_that_method_alone(acme):
     assert acme.sandbox.rest("acme", "user.current", {}, acme.token).status_code == 200
 
 
+def test_a_cost_can_be_told_as_a_shorter_duration_and_still_count_in_full(acme):
+    acme.sandbox.turn({"cost.profile": 40, "cost.sleep": 0, "cost.told": 0.05})
+
+    told = acme.sandbox.rest("acme", "profile", {}, acme.token).json()["time"]
+
+    assert (told["duration"], told["processing"], told["operating"]) == (2, 40, 40)
+
+
 # -- Tasks ------------------------------------------------------------------------------------------------
 
 

@@ -83,7 +83,7 @@ def test_progress_is_polled_until_the_result_takes_its_place(at_list, tasks):
     result = at_list.get(watched)
     assert result["HX-Retarget"] == "#job"
     assert "3 deferred" in result.text
-    assert "hx-trigger" not in result.text
+    assert "data-poll" not in result.text
 
 
 def test_milestones_are_read_aloud_once(at_list, tasks):
