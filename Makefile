@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
-# Both cores; tests that start the app's processes stay on one of them, one after the other.
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+# Both cores, file by file: what a module has started serves all of its tests.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 # Three workers and two beats at once: these run after all others, with the machine for themselves.
 ALONE = tests/faults/test_killed.py tests/faults/test_together.py
 export VENV

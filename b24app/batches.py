@@ -31,10 +31,11 @@ State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
 Replies = Mapping[tuple[int, Act], Answer | BitrixError]
 
 UNMEASURED = 0.01  # seconds of operating time that a command is taken to cost while none was measured
-SAVED_FIELDS = [
-    *("title", "state", "step", "status_seen", "seen_at", "status_before", "sends", "directly"),
+OUTCOME = [
+    *("state", "step", "status_seen", "status_before", "sends", "directly"),
     *("refusal", "code", "vendor_code", "changed_at", "who"),
 ]
+FEW = 2  # kinds of outcomes that are saved by an update each; more by one statement with all rows in it
 
 
 def run(job: Job, client: Client, lease: Lease) -> None:
@@ -181,11 +182,13 @@ class JobStep(ABC):
         for item in nonsense:
             steps.take_nonsense(item)
         legible = [item for item in items if item not in nonsense]
+        renamed = [item for item in legible if item.task_id in found and found[item.task_id].title[:300] != item.title]
+        for item in renamed:
+            item.title = found[item.task_id].title[:300]
         for item in legible:
-            item.title = found[item.task_id].title[:300] if item.task_id in found else item.title
             item.seen_at = seen_at
         self.take_readings(legible, found)
-        self._save(items, found)
+        self._save(items, found, also=None if nonsense or renamed else {"seen_at": seen_at})
         if any(item.state not in JobItem.ENDED for item in nonsense):
             raise Unknown("garbled_task")
 
@@ -214,7 +217,7 @@ class JobStep(ABC):
             answers = {act: replies[item.task_id, act] for id, act in acts if id == item.task_id}
             if task := self.take_answers(item, answers):
                 shown[item.task_id] = task
-        self._save(items, shown, replies)
+        self._save(items, shown, replies, also={})
         for reply in replies.values():
             if isinstance(reply, OperatingLimit):
                 raise self._as_long_as_it_lasts(reply, acts)
@@ -262,13 +265,22 @@ class JobStep(ABC):
 
     # Saving
 
-    def _save(self, items: Sequence[JobItem], shown: Mapping[int, TaskState], replies: Replies | None = None) -> None:
-        """Everything that a step found out, in one transaction that only the holder of the lease can make."""
+    def _save(
+        self,
+        items: Sequence[JobItem],
+        shown: Mapping[int, TaskState],
+        replies: Replies | None = None,
+        *,
+        also: Mapping[str, object] | None,
+    ) -> None:
+        """Everything that a step found out, in one transaction that only the holder of the lease can make.
+
+        `also` is what is saved with each item's outcome, the same for all; None where they differ in more.
+        """
         now = dates.now()
         with transaction.atomic():
             self.lease.renew(last_slice_at=now, **self._measured(replies or {}))
-            # Not bulk_update: building its CASE WHEN for 50 rows takes longer than all the rest of a step.
-            JobItem.objects.bulk_create(items, update_conflicts=True, update_fields=SAVED_FIELDS, unique_fields=["id"])
+            self._save_items(items, also)
             self.record(items, shown)
             Job.objects.filter(pk=self.job.pk).update(
                 **self._counts_after(items),
@@ -282,6 +294,19 @@ class JobStep(ABC):
                 refusals.unpark(self.job.person)
             failpoints.reach("saving")
         failpoints.reach("saved")
+
+    def _save_items(self, items: Sequence[JobItem], also: Mapping[str, object] | None) -> None:
+        """Mostly all of them have had the same fate: then one statement with their ids says it."""
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for item in items:
+            alike.setdefault(tuple(getattr(item, name) for name in OUTCOME), []).append(item.pk)
+        if also is None or len(alike) > FEW:
+            # Not bulk_update: building its CASE WHEN for 50 rows takes longer than all the rest of a step.
+            fields = [*OUTCOME, "title", "seen_at"]
+            JobItem.objects.bulk_create(items, update_conflicts=True, update_fields=fields, unique_fields=["id"])
+            return
+        for outcome, ids in alike.items():
+            JobItem.objects.filter(pk__in=ids).update(**dict(zip(OUTCOME, outcome, strict=True)), **also)
 
     def _counts_after(self, items: Sequence[JobItem]) -> Mapping[str, object]:
         """The job's counts with what became of `items`."""

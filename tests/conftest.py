@@ -29,7 +29,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if {"empty_broker", "deployment"} & set(item.fixturenames):
             item.add_marker("workers")
-            item.add_marker(pytest.mark.xdist_group("processes"))  # one after the other: they share a Redis
         if "playwright" in item.fixturenames:
             item.add_marker("browser")
     for need in machine.NEEDS:

@@ -262,8 +262,8 @@ def test_a_task_completed_between_two_batches_is_not_reopened(sandbox, person, p
     back = undo(job)
     save, saved = batches.JobStep._save, []
 
-    def complete_after_the_first_batch(step, items, shown, replies=None):
-        save(step, items, shown, replies)
+    def complete_after_the_first_batch(step, items, shown, replies=None, **also):
+        save(step, items, shown, replies, **also)
         if replies and not saved:
             saved.append(sandbox.change_task("acme", last, status=5))
 

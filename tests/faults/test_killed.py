@@ -15,7 +15,6 @@ pytestmark = [
     pytest.mark.postgres,
     pytest.mark.redis,
     pytest.mark.workers,
-    pytest.mark.xdist_group("processes"),
 ]
 
 RECONNECT = 8.0  # seconds; Celery's own patience between attempts to reach its broker does not scale

@@ -14,7 +14,6 @@ pytestmark = [
     pytest.mark.postgres,
     pytest.mark.redis,
     pytest.mark.workers,
-    pytest.mark.xdist_group("processes"),
 ]
 
 SKEWED = Path(__file__).parent / "skewed"

@@ -10,8 +10,6 @@ import pytest
 
 from tests.sandbox_client import Sandbox, free_ports
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 def test_a_busy_port_is_told_in_a_sentence(tmp_path):
     portal_port, oauth_port = free_ports(2)

@@ -20,8 +20,6 @@ ROLES = [
 ]
 HOUR = 3600  # seconds
 
-pytestmark = pytest.mark.xdist_group("matrix")  # one process asks, and holds all answers
-
 
 @pytest.fixture(scope="module")
 def matrix(running_sandbox):
