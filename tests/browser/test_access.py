@@ -6,12 +6,13 @@ OWE = """
 from datetime import timedelta
 from b24app import dates
 from b24app.models import OwedReturn, Portal
+portal = Portal.objects.get()
+portal.epoch += 1  # as with every removal
+portal.save()
 now = dates.now()
 kept = now + timedelta(days=1)
-for task in (11, 12):
-    OwedReturn.objects.create(
-        portal=Portal.objects.get(), task_id=task, previous_status=3, deferred_at=now, kept_until=kept
-    )
+for task in {ids}:
+    OwedReturn.objects.create(portal=portal, task_id=task, previous_status=3, deferred_at=now, kept_until=kept)
 """
 
 
@@ -37,11 +38,16 @@ def test_a_person_connects_in_a_new_window_and_the_job_goes_on(desk, tasks, sand
     assert set(sandbox.states("acme", ids).values()) == {6}
 
 
-def test_an_admin_takes_over_what_still_sleeps(desk, sandbox):
-    desk.app.python(OWE)
+def test_an_admin_takes_over_what_still_sleeps_and_returns_it(desk, tasks, sandbox):
+    ids = tasks(2, status=6, title="Call the supplier")
+    desk.app.python(OWE.format(ids=ids))
     desk.sit_down(sandbox.user("acme", name="Ida", is_admin=True))
     frame = desk.open_above_the_list()
     expect(frame.get_by_text("2 tasks still sleep from before the app was removed.")).to_be_visible()
     button(frame, "Take over").click()
     expect(frame.get_by_text("2 tasks are in your care now.")).to_be_visible()
     expect(button(frame, "Take over")).to_be_hidden()
+    button(frame, "Return them to work").click()
+    expect(frame.get_by_role("heading", name="2 returned")).to_be_visible(timeout=30_000)
+    expect(frame.get_by_text("2 tasks are in your care now.")).to_be_hidden()
+    assert set(sandbox.states("acme", ids).values()) == {3}
