@@ -111,7 +111,7 @@ class Rig:
         self.ours.measure_client(self.arena)
 
     def ours_contest(self, cells, results):
-        """We compete alone at what may need the processor, and in front of those that mostly wait."""
+        """We compete in front of everybody."""
         if all(results.has(cell, self.ours.name) for cell in cells):
             return
         self.contest(cells, results, self.ours, self.arena)
@@ -133,7 +133,8 @@ class Rig:
         return pool.submit(self.contest, cells, results, Ours(app), arena)
 
     def run_all(self, results):
-        """All contests. The others and those with faults run aside; as they mostly wait, that disturbs nobody."""
+        """All contests. The others and those with faults run aside, as they mostly wait; where thousands of tasks need
+        the processor, we wait for all of them first."""
         self.measure_client()
         pool = ThreadPoolExecutor(8)
         try:
@@ -141,9 +142,10 @@ class Rig:
             for small, medium in zip(SMALL, MEDIUM, strict=True):
                 aside += self.aside(pool, [self.naive], [small, medium], results)
             aside += self.aside(pool, self.libraries, SMALL + MEDIUM + FAULTY + HUGE, results)
-            self.ours_contest(SMALL + MEDIUM + HUGE, results)
             aside += self.aside(pool, [self.naive], FAULTY, results)
+            self.ours_contest(SMALL + MEDIUM, results)
             wait_for(aside)
+            self.ours_contest(HUGE, results)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends with its portal
 
