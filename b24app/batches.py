@@ -35,7 +35,6 @@ OUTCOME = [
     *("state", "step", "status_seen", "status_before", "sends", "directly"),
     *("refusal", "code", "vendor_code", "changed_at", "who"),
 ]
-FEW = 2  # kinds of outcomes that are saved by an update each; more by one statement with all rows in it
 
 
 def run(job: Job, client: Client, lease: Lease) -> None:
@@ -297,16 +296,15 @@ class JobStep(ABC):
 
     def _save_items(self, items: Sequence[JobItem], also: Mapping[str, object] | None) -> None:
         """Mostly all of them have had the same fate: then one statement with their ids says it."""
-        alike: dict[tuple[object, ...], list[int]] = {}
-        for item in items:
-            alike.setdefault(tuple(getattr(item, name) for name in OUTCOME), []).append(item.pk)
-        if also is None or len(alike) > FEW:
+        outcomes = {tuple(getattr(item, name) for name in OUTCOME) for item in items}
+        if also is not None and len(outcomes) == 1:
+            (outcome,) = outcomes
+            alike = JobItem.objects.filter(pk__in=[item.pk for item in items])
+            alike.update(**dict(zip(OUTCOME, outcome, strict=True)), **also)
+        else:
             # Not bulk_update: building its CASE WHEN for 50 rows takes longer than all the rest of a step.
             fields = [*OUTCOME, "title", "seen_at"]
             JobItem.objects.bulk_create(items, update_conflicts=True, update_fields=fields, unique_fields=["id"])
-            return
-        for outcome, ids in alike.items():
-            JobItem.objects.filter(pk__in=ids).update(**dict(zip(OUTCOME, outcome, strict=True)), **also)
 
     def _counts_after(self, items: Sequence[JobItem]) -> Mapping[str, object]:
         """The job's counts with what became of `items`."""

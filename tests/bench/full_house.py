@@ -41,6 +41,7 @@ def fill(items):
         for person in Person.objects.all()
     )
     with connection.cursor() as cursor:
+        cursor.execute("set statement_timeout = 0")  # a million rows take longer than anything that we do at work
         cursor.execute(
             "insert into defer_jobitem"
             " (job_id, task_id, title, state, step, directly, sends, refusal, code, vendor_code)"
