@@ -9,6 +9,8 @@ Renewing would reopen a completed task too, so that only a task is touched that 
 changed last when we deferred it. Whatever else is found means that somebody has overtaken us.
 """
 
+from datetime import timedelta
+
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer
 from b24app.bitrix.tasks import Act, TaskState
@@ -30,6 +32,8 @@ from b24app.steps import (
 )
 
 State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
+
+CLOCKS_DIFFER = timedelta(minutes=10)  # the portal's and ours, at the most
 
 
 def acts_for(item: JobItem) -> list[Act]:
@@ -94,9 +98,7 @@ def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
 
 
 def _take_asleep(item: JobItem, found: TaskState, refused: bool) -> None:
-    since = item.wakes.status_changed_at if item.wakes else None
-    is_another_sleep = bool(since and found.status_changed_at and since != found.status_changed_at)
-    if is_another_sleep or item.step == Step.RENEWED:
+    if _is_another_sleep(item, found) or item.step == Step.RENEWED:
         end(item, State.SKIPPED, Code.DEFERRED_ANEW)
     elif refused:
         end(item, State.FAILED, refusal_of(item))
@@ -104,6 +106,16 @@ def _take_asleep(item: JobItem, found: TaskState, refused: bool) -> None:
         end(item, State.FAILED, Code.REFUSED)
     else:
         item.state = State.PENDING
+
+
+def _is_another_sleep(item: JobItem, found: TaskState) -> bool:
+    """Whether the task fell asleep at another time than by our act; where that is not known, long after it."""
+    if item.wakes is None or found.status_changed_at is None:
+        return False
+    since = item.wakes.status_changed_at
+    return (
+        found.status_changed_at != since if since else found.status_changed_at > item.wakes.created_at + CLOCKS_DIFFER
+    )
 
 
 def _start_again(item: JobItem, refused: bool) -> None:

@@ -35,7 +35,7 @@ def full(status, by=ME):
 
 
 def sent(before=3, step=Step.NONE, sends=1, state=S.SENT, **fields):
-    deferral = Deferral(task_id=31, previous_status=before, status_changed_at=ASLEEP_SINCE)
+    deferral = Deferral(task_id=31, previous_status=before, status_changed_at=ASLEEP_SINCE, created_at=ASLEEP_SINCE)
     seen = 2 if step == Step.RENEWED else 6
     return JobItem(
         task_id=31,
@@ -134,6 +134,17 @@ LATER = ASLEEP_SINCE + timedelta(minutes=1)
 )
 def test_each_reading_has_one_consequence(item, found, state, code):
     returns.take_reading(item, found, ME)
+    assert (item.state, item.code) == (state, code)
+
+
+@pytest.mark.parametrize(
+    "later, state, code",
+    [(timedelta(seconds=5), S.PENDING, ""), (timedelta(hours=1), S.SKIPPED, Code.DEFERRED_ANEW)],
+)
+def test_a_task_that_we_may_have_put_to_sleep_is_not_woken_where_that_was_long_before(later, state, code):
+    item = sent(state=S.PENDING)
+    item.wakes.status_changed_at = None  # the answer was lost, and the app removed
+    returns.take_reading(item, task(6, at=ASLEEP_SINCE + later), ME)
     assert (item.state, item.code) == (state, code)
 
 
