@@ -138,7 +138,7 @@ class JobStep(ABC):
             acts = self.acts_for(item)
             if len(acts) > places:
                 break
-            rest = {act: left.get(act, self._operating_left(act)) - cost for act in acts}
+            rest = {act: (left[act] if act in left else self._operating_left(act)) - cost for act in acts}
             if min(rest.values()) >= 0:
                 left |= rest
                 places -= len(acts)
@@ -213,7 +213,7 @@ class JobStep(ABC):
         failpoints.reach("answered")
         shown: dict[int, TaskState] = {}
         for item in items:
-            answers = {act: replies[item.task_id, act] for id, act in acts if id == item.task_id}
+            answers = {act: replies[item.task_id, act] for act in self.acts_for(item)}
             if task := self.take_answers(item, answers):
                 shown[item.task_id] = task
         self._save(items, shown, replies, also={})
