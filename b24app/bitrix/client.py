@@ -3,13 +3,15 @@
 The classification of answers stands here once; what callers see is an Answer or one of the errors.
 """
 
-import json
+import codecs
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
+
+import orjson
 
 from b24app.bitrix import http
 from b24app.bitrix.dialects import Dialect
@@ -148,7 +150,7 @@ def parse(reply: http.Reply) -> dict[str, Any]:
     if reply.status in (301, 302, 307, 308):
         raise Moved("moved", reply.location)
     try:
-        body = json.loads(reply.body)
+        body = orjson.loads(reply.body.removeprefix(codecs.BOM_UTF8))
     except ValueError:
         raise Unknown(f"not_json_{reply.status}") from None
     if not isinstance(body, dict):
