@@ -18,9 +18,7 @@ SOON = 60.0  # seconds; what is due later is left to the sweep
 @app.task
 def run_slice(portal_id: int) -> None:
     """Work on a portal for a while, then go to the end of the queue, so that others get their turn."""
-    if not slices.note_hint_read(portal_id) or not slices.run(portal_id):
-        return
-    seconds = slices.seconds_until_work(portal_id)
+    seconds = slices.run(portal_id) if slices.note_hint_read(portal_id) else None
     if seconds is not None and seconds < SOON:
         hint_at_work(portal_id, seconds)
 

@@ -48,7 +48,7 @@ def _not_parked(now: datetime) -> Q:
     return Q(parked_until=None) | Q(parked_until__lte=now)
 
 
-def seconds_until_work(portal_id: int) -> float | None:
+def _seconds_until_work(portal_id: int) -> float | None:
     """When a slice should look at this portal again: 0 for at once, None when nothing is to be expected."""
     now = dates.now()
     jobs = Job.objects.filter(portal=portal_id)
@@ -83,9 +83,8 @@ def note_hint_read(portal_id: int) -> bool:
     It is not when the only message under way is due later: the sender's clock was behind ours.
     """
     early = timedelta(seconds=1)  # a broker may be early a little
-    mine = Portal.objects.filter(pk=portal_id)
-    mine.filter(hint_due_at__lte=shared_now() + early).update(hint_due_at=None)
-    return mine.filter(hint_due_at=None).exists()
+    is_due = Q(hint_due_at=None) | Q(hint_due_at__lte=shared_now() + early)
+    return Portal.objects.filter(is_due, pk=portal_id).update(hint_due_at=None) == 1
 
 
 def give_hint_up(portal_id: int) -> None:
@@ -104,24 +103,26 @@ def forget_expired() -> None:
 # -- A slice ------------------------------------------------------------------------------------------
 
 
-def run(portal_id: int) -> bool:
-    """Work on one portal for about settings.SLICE_SECONDS, unless another slice is at it; say whether we were.
+def run(portal_id: int) -> float | None:
+    """Work on one portal for about settings.SLICE_SECONDS, unless another slice is at it.
 
-    May be called any number of times, by any number of workers: the lease lets one in. Waiting is written on
-    the job and never slept here.
+    Returns in how many seconds the next slice should look at this portal: 0 for at once, None when nothing is to be
+    expected, or somebody else is at it. May be called any number of times, by any number of workers: the lease lets
+    one in. Waiting is written on the job and never slept here.
     """
     lease = Lease.take(portal_id)
     if lease is None:
-        return False
+        return None
     started = time.monotonic()
     try:
-        while _run_step(lease) and time.monotonic() - started < settings.SLICE_SECONDS:
-            pass
+        while _run_step(lease):
+            if time.monotonic() - started >= settings.SLICE_SECONDS:
+                return 0.0  # there is more to do, most likely; others first
     except LeaseLost:
         logger.warning("portal %s: the lease was lost; another slice goes on", portal_id)
     finally:
         lease.release()
-    return True
+    return _seconds_until_work(portal_id)
 
 
 def _run_step(lease: Lease) -> bool:
@@ -129,7 +130,7 @@ def _run_step(lease: Lease) -> bool:
     now = dates.now()
     collecting = selections.collecting(now).filter(person__portal=lease.portal_id)
     runnable = Job.objects.runnable(now).filter(~Exists(collecting), portal=lease.portal_id)
-    jobs = runnable.exclude(portal__parked_until__gt=now).select_related("person__portal")
+    jobs = runnable.exclude(person__portal__parked_until__gt=now).select_related("person__portal")
     if job := jobs.order_by(F("last_slice_at").asc(nulls_first=True), "id").first():
         _advance(job, lease)
         return True

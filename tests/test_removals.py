@@ -62,7 +62,7 @@ def test_a_report_stops_the_work_and_voids_the_tickets_at_once(person, event):
     assert removals.report(event())
     assert status() == Status.SUSPENDED
     assert portals.person_of(person.portal_id, person.pk, person.portal.epoch) is None
-    assert not slices.run(person.portal_id)
+    assert slices.run(person.portal_id) is None
 
 
 @pytest.mark.parametrize("token", ["", "f" * 32])

@@ -8,8 +8,7 @@ from b24app import slices
 def work(person, slices_at_most=40):
     """Run slices until nothing is to do, waiting out what the engine waits for."""
     for _ in range(slices_at_most):
-        slices.run(person.portal_id)
-        seconds = slices.seconds_until_work(person.portal_id)
+        seconds = slices.run(person.portal_id)
         if seconds is None:
             return
         time.sleep(min(seconds, 2.0))

@@ -40,8 +40,7 @@ class Engine:
         from b24app import dates, slices
         from b24app.models import Portal
 
-        slices.run(person.portal_id)
-        seconds = slices.seconds_until_work(person.portal_id)
+        seconds = slices.run(person.portal_id)
         parked_until = Portal.objects.values_list("parked_until", flat=True).get(pk=person.portal_id)
         if seconds is None and parked_until:  # the sweep's business
             return (parked_until - dates.now()).total_seconds()

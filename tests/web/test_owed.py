@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from b24app import dates, slices
+from b24app import dates
 from b24app.models import Deferral, Job, OwedReturn, Person, Portal
+from tests.engine.work import work
 
 pytestmark = pytest.mark.django_db
 
@@ -68,8 +69,7 @@ def test_an_admin_returns_what_was_taken_over_as_one_job(ada, asleep, sandbox):
     ada.post("/owed/return/")
     job = Job.objects.get()
     assert (job.kind, job.total) == (Job.Kind.RETURN, 2)
-    while not slices.run(ada.person.portal_id) or Job.objects.unfinished().exists():
-        pass
+    work(ada.person)
     assert set(sandbox.states("acme", asleep).values()) == {3}
     assert "in your care" not in ada.open().text
     ada.post("/owed/return/")
@@ -79,8 +79,7 @@ def test_an_admin_returns_what_was_taken_over_as_one_job(ada, asleep, sandbox):
 def test_what_could_not_be_returned_can_be_asked_for_again(ada, asleep, sandbox):
     sandbox.fault("tasks.task.renew", "error", code="1048582", status=400, times=1)
     ada.post("/owed/return/")
-    while not slices.run(ada.person.portal_id) or Job.objects.unfinished().exists():
-        pass
+    work(ada.person)
     assert "1 task is in your care now" in ada.open().text
     ada.post("/owed/return/")
     assert Job.objects.count() == 2
