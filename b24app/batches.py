@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Exists, F, Q, When
+from django.db.models import Case, Exists, F, Q, QuerySet, When
 from django.db.models.functions import Coalesce
 
 from b24app import dates, deferrals, failpoints, refusals, returns, steps
@@ -65,6 +65,11 @@ class JobStep(ABC):
     @property
     def portal(self) -> Portal:
         return self.job.person.portal
+
+    @property
+    def items(self) -> QuerySet[JobItem]:
+        """The job's items, with what is needed to decide about them."""
+        return self.job.items.all()
 
     # What the way to Deferred and the way back have of their own
 
@@ -118,7 +123,7 @@ class JobStep(ABC):
         is_fresh = Q(state=State.PENDING, seen_at__gt=fresh_since)
         turn = Case(When(is_due, then=Turn.SETTLE), When(is_fresh, then=Turn.SEND), default=Turn.READ)
         is_untouched = Case(When(step=Step.NONE, then=1), default=0)
-        waiting = self.job.items.filter(is_due | Q(state=State.PENDING)).annotate(turn=turn).select_related("wakes")
+        waiting = self.items.filter(is_due | Q(state=State.PENDING)).annotate(turn=turn)
         items = list(waiting.order_by("turn", is_untouched, "id")[: tasks.PAGE_SIZE])
         first = Turn(items[0].turn) if items else Turn.READ
         mine: list[JobItem] = [item for item in items if item.turn == first]
@@ -435,6 +440,10 @@ class DeferStep(JobStep):
 class ReturnStep(JobStep):
     """The way back: returns.py decides for each task. Renewing reopens whatever is not asleep any more, so tasks are
     read by the batch, right before they are sent."""
+
+    @property
+    def items(self) -> QuerySet[JobItem]:
+        return super().items.select_related("wakes")
 
     @property
     def fresh_for(self) -> float:

@@ -198,9 +198,10 @@ def renew_now(credential: Credential) -> Credential:
 
 def _credential_of(person: Person) -> Credential:
     try:
-        credential = Credential.objects.select_related("person__portal").get(person=person)
+        credential = Credential.objects.get(person=person)
     except Credential.DoesNotExist:
         raise CredentialRefused("no_credential") from None
+    credential.person = person  # the caller's own object, so that it learns where its portal has moved to
     _unsealed(credential)
     return credential
 
@@ -359,7 +360,6 @@ def _with_client(
         except Elsewhere:
             if not follow_move(credential):
                 raise
-            portal.endpoint = credential.person.portal.endpoint  # the caller's own object: it shows links to there
             return in_its_dialect(portal, replace(client, endpoint=portal.endpoint), use)
     except Expired:
         mark_expired(credential)
