@@ -34,7 +34,7 @@ faults: setup-dev ## ten seeds of bad weather, then three faults at real times; 
 mutants: setup-dev ## take out twelve guards, one by one: each must turn a test red
 	@$(RUN) bin/mutants.py
 
-bench: setup-dev ## measure beside others, needs PostgreSQL and Redis, 25 minutes; BENCH_ARGS=--quick for a few
+bench: setup-dev ## measure beside others, needs PostgreSQL and Redis, 50 minutes; BENCH_ARGS=--quick for a few
 	@$(RUN) -m tests.bench $(BENCH_ARGS)
 
 lint: setup-dev ## format, lint and types only

@@ -8,6 +8,7 @@ from tests.bench import theory
 from tests.sandbox_client import Sandbox
 
 PORTAL = "acme"
+TITLE = "Something by Friday"
 DESCRIPTION = "Once upon a time somebody had to do something by Friday. " * 14  # a full task is about 6 KB
 METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start")
 PROBED = 25  # tasks that the measuring changes
@@ -41,7 +42,7 @@ class Arena:
         sandbox.reset()
         self.bob = sandbox.user(PORTAL, name="Bob", last_name="Worker")
         sandbox.install(PORTAL)
-        full = {"creator": self.bob, "status": 3, "description": DESCRIPTION}
+        full = {"creator": self.bob, "status": 3, "title": TITLE, "description": DESCRIPTION}
         probed = sandbox.tasks(PORTAL, count=PROBED, **full)
         self.ids = sandbox.tasks(PORTAL, count=cell.tasks, **full)
         self.opening = sandbox.open(PORTAL, self.bob, "TASK_USER_LIST_TOOLBAR", {"USER_ID": str(self.bob)})

@@ -16,6 +16,7 @@ from django.test import Client
 
 from b24app import dates, deferrals, slices
 from b24app.models import Job, Person, Portal, SelectedTask, Selection
+from tests.bench.arena import TITLE
 from tests.bench.queries import asked_by
 
 
@@ -26,7 +27,7 @@ def show(opening, ids):
     of_opening = asked_by(lambda: pages.append(browser.post("/placement/", opening["fields"], query_params=query)))
     assert pages[0].status_code == 200
     headers = {"X-Ticket": re.search(r'data-ticket="([^"]*)"', pages[0].text).group(1), "HX-Request": "true"}
-    job = start_job(ids)
+    job = start_job(Person.objects.get(), ids)
     of_watching = asked_by(lambda: browser.get(f"/jobs/{job.pk}/", headers=headers))
     of_steps = steps_of(job)
     print(
@@ -41,21 +42,23 @@ def show(opening, ids):
     )
 
 
-def start_job(ids):
-    """A job of the one person there is, as the dialog starts it."""
-    person = Person.objects.get()
+def start_job(person, ids):
+    """A job as the dialog starts it, its selection ready."""
     selection = Selection.objects.create(person=person, state=Selection.State.READY, created_at=dates.now())
-    SelectedTask.objects.bulk_create(SelectedTask(selection=selection, task_id=id, status=3) for id in ids)
-    return deferrals.start(person, selection, "", "bench")
+    selected = [SelectedTask(selection=selection, task_id=id, status=3, title=TITLE) for id in ids]
+    SelectedTask.objects.bulk_create(selected)
+    return deferrals.start(person, selection, "", f"bench-{selection.pk}")
 
 
 def steps_of(job):
-    """What the job's steps asked, from the first to the last."""
+    """What the job's steps asked, from the first to the last, but for those that found nothing to do."""
     steps, run_step = [], slices._run_step
 
     def watched(lease):
         went_on = []
-        steps.append(asked_by(lambda: went_on.append(run_step(lease))))
+        asked = asked_by(lambda: went_on.append(run_step(lease)))
+        if went_on[0]:
+            steps.append(asked)
         return went_on[0]
 
     Portal.objects.update(defers_directly=False)  # to find that out takes a question more, once

@@ -18,13 +18,13 @@ from tests.processes import App
 from tests.sandbox_client import free_ports
 
 COSTS = (0.05, 0.1, 0.33)  # seconds per command
-# Times faster than life, so that a command still takes 25 ms: what a client computes cannot be scaled.
-SCALES = {0.05: 2, 0.1: 4, 0.33: 13}
+# Times faster than life, so that a command still takes 40 ms: what a client computes cannot be scaled.
+SCALES = {0.05: 1.25, 0.1: 2.5, 0.33: 8.25}
 SMALL = [Cell(20, cost) for cost in COSTS]
 MEDIUM = [Cell(500, cost) for cost in COSTS]
 HUGE = [Cell(5000, cost, SCALES[cost]) for cost in COSTS]
 FAULTY = [Cell(cell.tasks, cell.cost, SCALE, FAULTS) for cell in SMALL + MEDIUM]
-HUGE_AND_FAULTY = Cell(5000, COSTS[0], SCALES[COSTS[0]], FAULTS)
+HUGE_AND_FAULTY = Cell(5000, COSTS[0], 2, FAULTS)
 QUICK = [Cell(20, 0.05, 10), Cell(500, 0.05, 10), Cell(500, 0.1, SCALE, FAULTS)]
 MEASURED = 600  # tasks by which our client is measured alone
 EMBEDDED = "filesystem://"  # the broker that needs no server

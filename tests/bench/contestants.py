@@ -135,13 +135,11 @@ def start_job(app, person, ids):
     return int(
         app.python(
             f"""
-from b24app import dates, deferrals, jobs
-from b24app.models import Person, SelectedTask, Selection
-person = Person.objects.get(pk={person})
-selection = Selection.objects.create(person=person, state="ready", created_at=dates.now())
-SelectedTask.objects.bulk_create(SelectedTask(selection=selection, task_id=id, status=3) for id in {ids})
-job = deferrals.start(person, selection, "", f"bench-{{selection.pk}}")
-jobs.hint_at_work(person.portal_id)
+from b24app import jobs
+from b24app.models import Person
+from tests.bench import at_work
+job = at_work.start_job(Person.objects.get(pk={person}), {ids})
+jobs.hint_at_work(job.portal_id)
 print(job.pk)"""
         )
     )

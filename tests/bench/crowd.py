@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 from tests import machine
-from tests.bench.arena import DESCRIPTION, Cell, set_limits
+from tests.bench.arena import DESCRIPTION, TITLE, Cell, set_limits
 from tests.bench.contestants import open_app, start_job
 from tests.processes import wait_until
 from tests.sandbox_client import Sandbox
@@ -50,6 +50,7 @@ def ask(app, sandbox, portal, count):
     """Somebody who has the app, and their tasks."""
     person = sandbox.user(portal, name="Bob")
     sandbox.install(portal)
-    tasks = sandbox.tasks(portal, count=count, creator=person, status=3, description=DESCRIPTION)
+    full = {"creator": person, "status": 3, "title": TITLE, "description": DESCRIPTION}
+    tasks = sandbox.tasks(portal, count=count, **full)
     set_limits(sandbox, portal, Cell(count, COST, SCALE), COST / SCALE)
     return open_app(app, sandbox.open(portal, person)), tasks

@@ -1,6 +1,10 @@
 """What an act asks the database, and how long that takes. For scripts that run with the app's settings."""
 
 import re
+import time
+from contextlib import contextmanager
+from functools import partial
+from unittest import mock
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -11,18 +15,35 @@ TRANSACTION_WORDS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "ROLLBACK")
 class Asked:
     """The statements of an act; those that only begin or end a transaction take time and are not counted."""
 
-    def __init__(self, queries):
+    def __init__(self, queries, seconds):
         self.statements = [query["sql"] for query in queries if not query["sql"].startswith(TRANSACTION_WORDS)]
-        self.milliseconds = sum(float(query["time"]) for query in queries) * 1000
+        self.milliseconds = sum(seconds) * 1000
 
     def __len__(self):
         return len(self.statements)
 
 
 def asked_by(act):
-    with CaptureQueriesContext(connection) as captured:
+    with CaptureQueriesContext(connection) as captured, stopwatch() as seconds:
         act()
-    return Asked(captured.captured_queries)
+    return Asked(captured.captured_queries, seconds)
+
+
+@contextmanager
+def stopwatch():
+    """The seconds of each statement and commit; Django itself rounds them to milliseconds."""
+    seconds = []
+
+    def timed(ask, *arguments):
+        started = time.perf_counter()
+        try:
+            return ask(*arguments)
+        finally:
+            seconds.append(time.perf_counter() - started)
+
+    commit = mock.patch.object(connection, "_commit", partial(timed, connection._commit))
+    with connection.execute_wrapper(timed), commit:
+        yield seconds
 
 
 def explained(statement):

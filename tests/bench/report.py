@@ -23,7 +23,7 @@ FIGURES_HEAD = "| what | goal | measured | |"
 EXPLAINED = f"""Tasks in progress are deferred at a sandbox with a portal's real limits and answers of real size.
 
 - *t* is what one command costs there. *× time*: costs, limits and waits are divided by this, and with them the times in
-  the row. What a client computes cannot be, so that a command still takes 25 ms.
+  the row. What a client computes cannot be, so that a command still takes 40 ms.
 - *T_opt* is ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list and the waits that the limits force; r and t_list are measured ahead of
   each contest, t meanwhile, as the portal sees it.
 - *wrong*: tasks of which the contestant believes something untrue, or that it left paused.
