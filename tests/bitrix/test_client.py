@@ -65,6 +65,8 @@ def test_each_answer_becomes_what_the_caller_does_next(client, answering, payloa
         (200, '{"result": {"tas'),
         (200, "[]"),
         (200, "{}"),
+        (200, '{"result": ' + 2000 * "["),
+        (200, '{"result": "\\ud83d"}'),  # half a character: no database would keep it
         (500, '{"message": "oops"}'),
         (502, "<html>502</html>"),
         (403, "<html>forbidden</html>"),
@@ -227,6 +229,11 @@ def test_a_batch_without_its_sections_is_unknown(client, answering):
 def test_a_method_may_answer_null(client, answering):
     answering("legacy_task_item_defer_ok")
     assert client.call("task.item.defer").result is None
+
+
+def test_a_mark_ahead_of_an_answer_is_passed_over(client, answering):
+    answering(body='\ufeff{"result": true}')
+    assert client.call("app.info").result is True
 
 
 def test_more_than_fifty_commands_are_refused_before_anything_is_sent(client):
