@@ -142,6 +142,15 @@ def test_a_request_cut_in_the_middle_leaves_a_prefix_that_is_kept(sandbox, perso
     assert len(sandbox.truth("acme")) == 60
 
 
+def test_a_slice_whose_time_is_over_asks_for_the_next_at_once_until_nothing_is_left(person, tasks, job_for, settings):
+    settings.SLICE_SECONDS = 0
+    job = job_for(tasks(3))
+    said = list(iter(lambda: slices.run(person.portal_id), None))
+    assert said == [0.0, 0.0, 0.0]  # to read, to send, to finish
+    job.refresh_from_db()
+    assert (job.state, job.done) == (Job.State.FINISHED, 3)
+
+
 def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, tasks, job_for, settings):
     job = job_for(tasks(60))
     settings.SLICE_SECONDS = 0
