@@ -3,6 +3,7 @@
 PostgreSQL (or SQLite) is the truth; a Celery message only hints that a portal may have something to do.
 """
 
+import time
 import uuid
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -567,8 +568,13 @@ class Lease:
             raise LeaseLost(f"portal {self.portal_id}")
 
     def try_renew(self, condition: Q, **saved: Any) -> bool:
-        """The same where the portal meets a condition; says whether that was so, and the lease is still held."""
-        return self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
+        """The same where the portal meets a condition; says whether that was so, and the lease is still held.
+
+        A process that was frozen meanwhile may read the answer when another slice has long been at work.
+        """
+        asked_at = time.monotonic()
+        renewed = self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
+        return renewed and time.monotonic() - asked_at < settings.LEASE
 
     def release(self) -> None:
         Portal.objects.filter(pk=self.portal_id, lease_owner=self.owner).update(lease_until=None, lease_owner=None)

@@ -1,9 +1,11 @@
 """The engine against the sandbox, slices called as functions."""
 
+import time
 from datetime import timedelta
 
 import pytest
 from cryptography.fernet import Fernet
+from django.db import connection
 
 from b24app import batches, credentials, dates, deferrals, portals, selections, slices
 from b24app.bitrix.errors import CredentialRefused, Expired
@@ -231,6 +233,19 @@ def test_a_lease_that_was_taken_over_writes_nothing(person):
     assert Lease.take(person.portal_id)
     with pytest.raises(LeaseLost):
         stale.renew()
+
+
+def test_who_was_frozen_while_renewing_a_lease_has_lost_it(person, settings):
+    settings.LEASE = 0.1
+    lease = Lease.take(person.portal_id)
+
+    def answered_late(execute, *arguments):
+        result = execute(*arguments)
+        time.sleep(settings.LEASE)
+        return result
+
+    with connection.execute_wrapper(answered_late), pytest.raises(LeaseLost):
+        credentials.reserve_request(person.portal, 1.0, lease)
 
 
 def test_work_for_a_portal_stops_at_once_when_it_is_suspended(sandbox, person, tasks, job_for):
