@@ -437,6 +437,10 @@ function moveTo(element, event) {
 
 // -- Beginning -----------------------------------------------------------------------------------------------------
 
+// What was ticked before this script was there counts.
+for (const box of boxes()) {
+  if (box.checked || find('#pick-page').checked) pick(box, true)
+}
 listArrived()
 // On the app's full page our frame is low and may grow; a slider has its height and says nothing.
 if (page.placement === 'DEFAULT' || page.placement === 'REST_APP_URI') portal.grow(Math.max(600, screen.availHeight - 260))

@@ -196,6 +196,17 @@ def test_a_task_opens_in_the_portals_slider_and_the_list_is_read_anew(desk, task
     expect(frame.get_by_text("No tasks in progress here")).to_be_visible()
 
 
+def test_what_is_ticked_before_the_script_is_there_counts(desk, tasks, page):
+    tasks(3, title="Call")
+    late = []
+    page.route("**/static/app.js", lambda route: late.append(route))
+    frame = desk.open_above_the_list()
+    frame.get_by_role("checkbox", name="Select: ").first.check()
+    desk.until(lambda: late)[0].continue_()
+    expect(frame.get_by_text("1 selected", exact=True)).to_be_visible()
+    expect(frame.get_by_role("checkbox", name="Select: ").first).to_be_checked()
+
+
 @pytest.mark.parametrize("language, defer", [("en", "Defer…"), ("ru", "Отложить…")])
 def test_nothing_sticks_out_sideways(desk, tasks, page, language, defer):
     tasks(60, title="A very long title of a task that nobody would ever want to read to its end, " * 2)
