@@ -113,6 +113,13 @@ def test_the_list_carries_what_its_filter_does_not_show(at_list, bob):
     assert 'name="sort" value="TITLE" form="filter"' in text
 
 
+def test_a_browser_that_restores_forms_ticks_nothing_by_itself(at_list, tasks):
+    tasks(count=2)
+    boxes = re.findall(r'<input[^>]* type="checkbox"[^>]*>', at_list.get("/tasks/").text)
+    assert len(boxes) == 3
+    assert all('autocomplete="off"' in box for box in boxes)
+
+
 def test_an_empty_list_says_whether_the_filter_is_the_reason(at_list):
     assert "No tasks in progress here" in at_list.get("/tasks/").text
     filtered = at_list.get("/tasks/", {"title": "nothing"}).text
