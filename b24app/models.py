@@ -570,7 +570,7 @@ class Lease:
     def try_renew(self, condition: Q, **saved: Any) -> bool:
         """The same where the portal meets a condition; says whether that was so, and the lease is still held.
 
-        A process that was frozen meanwhile may read the answer when another slice has long been at work.
+        It is not where the answer took as long as a lease lasts: who was frozen meanwhile may have been taken over.
         """
         asked_at = time.monotonic()
         renewed = self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1

@@ -112,10 +112,9 @@ def _is_another_sleep(item: JobItem, found: TaskState) -> bool:
     """Whether the task fell asleep at another time than by our act; where that is not known, long after it."""
     if item.wakes is None or found.status_changed_at is None:
         return False
-    since = item.wakes.status_changed_at
-    return (
-        found.status_changed_at != since if since else found.status_changed_at > item.wakes.created_at + CLOCKS_DIFFER
-    )
+    if since := item.wakes.status_changed_at:
+        return found.status_changed_at != since
+    return found.status_changed_at > item.wakes.created_at + CLOCKS_DIFFER
 
 
 def _start_again(item: JobItem, refused: bool) -> None:
