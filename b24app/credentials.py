@@ -2,22 +2,18 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Q
-from django.db.models.expressions import Combinable
-from django.db.models.functions import Greatest
-from django.db.models.lookups import LessThanOrEqual
 
-from b24app import dates, failpoints, refusals, vault
-from b24app.bitrix import http, oauth
-from b24app.bitrix.client import Client, Exchange
+from b24app import dates, exchanges, failpoints, refusals, vault
+from b24app.bitrix import oauth
+from b24app.bitrix.client import Client
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import (
     AccessLost,
@@ -28,11 +24,9 @@ from b24app.bitrix.errors import (
     NoSuchMethod,
     NotInstalled,
     NotRun,
-    TooManyRequests,
     Unknown,
 )
-from b24app.bitrix.limits import Bucket
-from b24app.models import Credential, Lease, LeaseLost, Person, Portal, RestCall, UnixNow, database_now
+from b24app.models import Credential, Lease, Person, Portal, database_now
 
 logger = logging.getLogger(__name__)
 
@@ -42,103 +36,15 @@ WEB_TIMEOUT = 10.0  # seconds; somebody is looking at a page
 WEB_PATIENCE = 2.0  # seconds that a page waits for another process's refresh
 RENEW_MARGIN = timedelta(minutes=2)
 REFUTATION_HOLDS = timedelta(minutes=10)  # after the authorization server called the app installed
-FULL_SHARE, BACKGROUND_SHARE = 1.0, 2 / 3  # of the request bucket
 
 
-# -- Where we may go, and the journal -----------------------------------------------------------------
-
-
-def reach() -> http.Reach:
-    return http.Reach.parse(settings.B24_PORTAL_NETWORKS, settings.B24_ALLOW_LOCAL_PORTALS)
-
-
-def registration() -> oauth.Registration:
-    return oauth.Registration(settings.B24_CLIENT_ID, settings.B24_CLIENT_SECRET)
-
-
-def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Exchange], None]:
-    """A hook that writes each exchange down. A journal that cannot be written never stops the work itself."""
-
-    def write(exchange: Exchange) -> None:
-        try:
-            RestCall.objects.create(
-                portal=portal,
-                job_id=job_id,
-                at=dates.now(),
-                method=exchange.method,
-                params=exchange.params,
-                outcome=exchange.outcome,
-                status=exchange.status,
-                code=exchange.code[:100],
-                milliseconds=exchange.milliseconds,
-                request_id=exchange.request_id,
-            )
-        except DatabaseError:
-            logger.exception("journal not written: %s (request %s)", exchange.method, exchange.request_id)
-        if portal and exchange.code.upper() == "QUERY_LIMIT_EXCEEDED":
-            fill_bucket(portal)
-
-    return write
-
-
-@contextmanager
-def journaled(method: str, portal: Portal | None) -> Iterator[http.Trace]:
-    """Write down an exchange with an authorization server; nothing of what it was sent or said."""
-    started, code, trace = time.monotonic(), "", http.Trace()
-    try:
-        yield trace
-    except BitrixError as error:
-        code, error.request_id = error.code, trace.request_id
-        raise
-    finally:
-        milliseconds = int((time.monotonic() - started) * 1000)
-        journal(portal)(Exchange(method, {}, trace.status, code, milliseconds, {}, trace.request_id))
+# -- Token pairs --------------------------------------------------------------------------------------
 
 
 def token_info(server: str, access_token: str, portal: Portal | None) -> oauth.TokenInfo:
     """Ask an authorization server whose token this is; `portal` is the one that it claims. Raises like oauth's."""
-    with journaled("oauth/app.info", portal) as trace:
-        return oauth.token_info(reach(), server, access_token, trace)
-
-
-# -- The request bucket -------------------------------------------------------------------------------
-
-
-def reserve_request(portal: Portal, share: float, lease: Lease | None = None) -> None:
-    """Take one place in the portal's bucket of requests, and renew the `lease` under which the request is made.
-
-    A request without a lease is a page's: the portal is in use.
-    One query, so that nobody can come between looking and taking, and one clock, the database's: of two machines
-    whose clocks differ each would drain the same seconds again. Raises TooManyRequests with the seconds to wait, or
-    LeaseLost.
-    """
-    bucket = Bucket(0, portal.is_enterprise, settings.PORTAL_PACE)
-    now = _bucket_clock()
-    level = Greatest(F("bucket_level") - Greatest(now - F("bucket_at"), 0.0) * bucket.drain, 0.0)
-    fits = Q(LessThanOrEqual(level, bucket.capacity * share - 1))
-    used = {} if lease else {"used_at": dates.now().timestamp()}
-    taken = {"bucket_level": level + 1, "bucket_at": now, **used}
-    if lease.try_renew(fits, **taken) if lease else Portal.objects.filter(fits, pk=portal.pk).update(**taken):
-        return
-    rows = lease.held() if lease else Portal.objects.filter(pk=portal.pk)
-    left = rows.annotate(level=level).values_list("level", flat=True).first()
-    if left is None:
-        raise LeaseLost(f"portal {portal.pk}")
-    raise TooManyRequests("own_limit", delay=replace(bucket, level=left).wait(share))
-
-
-def fill_bucket(portal: Portal) -> None:
-    """The portal said that its bucket is full: believe it."""
-    capacity = Bucket(0, portal.is_enterprise).capacity
-    Portal.objects.filter(pk=portal.pk).update(bucket_level=capacity, bucket_at=_bucket_clock())
-
-
-def _bucket_clock() -> Combinable:
-    """Unix seconds, in a query; a demo moves this clock with all others."""
-    return UnixNow() + dates.offset().total_seconds()
-
-
-# -- Credentials --------------------------------------------------------------------------------------
+    with exchanges.journaled("oauth/app.info", portal) as trace:
+        return oauth.token_info(exchanges.reach(), server, access_token, trace)
 
 
 def store_pair(person: Person, pair: oauth.TokenPair, received_at: datetime) -> None:
@@ -260,8 +166,10 @@ def _renew(credential: Credential) -> Credential:
 def _refreshed(credential: Credential) -> oauth.Renewed:
     portal = credential.person.portal
     refresh_token = _unsealed(credential).refresh
-    with journaled("oauth/token", portal) as trace:
-        return oauth.refresh(reach(), portal.oauth_url, registration(), refresh_token, dates.now(), trace)
+    with exchanges.journaled("oauth/token", portal) as trace:
+        return oauth.refresh(
+            exchanges.reach(), portal.oauth_url, exchanges.registration(), refresh_token, dates.now(), trace
+        )
 
 
 def _is_for(credential: Credential, renewed: oauth.Renewed) -> bool:
@@ -315,9 +223,9 @@ def ask(person: Person, question: Callable[[Client], T]) -> T:
     or NotRun when another process is still renewing the token.
     """
     try:
-        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, None, None, question)
+        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, exchanges.FULL_SHARE, None, None, question)
     except Expired:
-        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, FULL_SHARE, None, None, question)
+        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, exchanges.FULL_SHARE, None, None, question)
     if person.portal.parked_until:
         refusals.unpark(person)
     return answer
@@ -329,7 +237,7 @@ def act(person: Person, lease: Lease, job_id: int | None, work: Callable[[Client
     People's requests have precedence: background work leaves a share of the bucket free. Raises what `work`
     raises, LeaseLost, CredentialRefused, or NotRun; nothing is waited for.
     """
-    return _with_client(person, 0.0, settings.READ_TIMEOUT, BACKGROUND_SHARE, lease, job_id, work)
+    return _with_client(person, 0.0, settings.READ_TIMEOUT, exchanges.BACKGROUND_SHARE, lease, job_id, work)
 
 
 def _with_client(
@@ -348,10 +256,10 @@ def _with_client(
     client = Client(
         portal.endpoint,
         credential.access_token,
-        reach(),
+        exchanges.reach(),
         timeout,
-        lambda: reserve_request(portal, share, lease),
-        journal(portal, job_id),
+        lambda: exchanges.reserve_request(portal, share, lease),
+        exchanges.journal(portal, job_id),
         Dialect(portal.dialect),
     )
     try:
@@ -404,7 +312,7 @@ def follow_move(credential: Credential) -> bool:
         info = token_info(portal.oauth_url, credential.access_token, portal)
     except BitrixError:
         return False  # the caller's own error says it all
-    is_new = info.endpoint != portal.endpoint and reach().admits_url(info.endpoint)
+    is_new = info.endpoint != portal.endpoint and exchanges.reach().admits_url(info.endpoint)
     if info.member_id != portal.member_id or not is_new:
         return False
     Portal.objects.filter(pk=portal.pk).update(endpoint=info.endpoint)

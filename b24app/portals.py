@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import translation
 from django.utils.translation import gettext
 
-from b24app import credentials, dates
+from b24app import credentials, dates, exchanges
 from b24app.bitrix import oauth
 from b24app.bitrix.client import Answer, Client, Command, success
 from b24app.bitrix.dialects import Dialect
@@ -152,7 +152,7 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
             raise NotProven("another app's token")
         if info.member_id != opening.member_id:
             raise NotProven("another portal's token")
-        if not (info.installed or installing) or not credentials.reach().admits_url(info.endpoint):
+        if not (info.installed or installing) or not exchanges.reach().admits_url(info.endpoint):
             raise NotProven("not installed there")
         return info
     raise NotProven("no authorization server knows this token")
@@ -192,10 +192,10 @@ def _opened_at(
     client = Client(
         portal.endpoint,
         opening.access_token,
-        credentials.reach(),
+        exchanges.reach(),
         timeout,
-        before=lambda: credentials.reserve_request(portal, credentials.FULL_SHARE),
-        after=credentials.journal(portal),
+        before=lambda: exchanges.reserve_request(portal, exchanges.FULL_SHARE),
+        after=exchanges.journal(portal),
         dialect=Dialect(portal.dialect),
     )
     me = Command("me", "profile")
@@ -283,9 +283,9 @@ def connect(opening: Opening) -> Person:
     client = Client(
         info.endpoint,
         opening.access_token,
-        credentials.reach(),
+        exchanges.reach(),
         credentials.WEB_TIMEOUT,
-        after=credentials.journal(Portal.objects.filter(member_id=info.member_id).first()),
+        after=exchanges.journal(Portal.objects.filter(member_id=info.member_id).first()),
     )
     profile = read_profile(client.call("profile").result)
     if profile.user_id != info.user_id:
@@ -393,7 +393,7 @@ def with_app(portal_id: int) -> Portal | None:
 
 
 def authorize_url(portal: Portal, state: str) -> str:
-    return oauth.authorize_url(portal.origin, credentials.registration(), state)
+    return oauth.authorize_url(portal.origin, exchanges.registration(), state)
 
 
 def connect_by_code(portal: Portal, code: str) -> Person:
@@ -402,9 +402,9 @@ def connect_by_code(portal: Portal, code: str) -> Person:
     The documented answer does not name them: the authorization server and the portal do.
     Raises NotProven, CredentialRefused when the code is too old or was used before, or another BitrixError.
     """
-    reach, received_at = credentials.reach(), dates.now()
-    with credentials.journaled("oauth/token", portal) as trace:
-        given = oauth.redeem(reach, portal.oauth_url, credentials.registration(), code, dates.now(), trace)
+    reach, received_at = exchanges.reach(), dates.now()
+    with exchanges.journaled("oauth/token", portal) as trace:
+        given = oauth.redeem(reach, portal.oauth_url, exchanges.registration(), code, dates.now(), trace)
     info = credentials.token_info(portal.oauth_url, given.pair.access, portal)
     if {given.member_id, info.member_id} != {portal.member_id} or info.client_id != settings.B24_CLIENT_ID:
         raise NotProven("another portal's code")
@@ -414,8 +414,8 @@ def connect_by_code(portal: Portal, code: str) -> Person:
         given.pair.access,
         reach,
         credentials.WEB_TIMEOUT,
-        before=lambda: credentials.reserve_request(portal, credentials.FULL_SHARE),
-        after=credentials.journal(portal),
+        before=lambda: exchanges.reserve_request(portal, exchanges.FULL_SHARE),
+        after=exchanges.journal(portal),
     )
     profile = read_profile(client.call("profile").result)
     if {given.user_id or info.user_id, info.user_id} != {profile.user_id}:

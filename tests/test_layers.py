@@ -20,6 +20,7 @@ ROWS = [
     [{"attempts"}],
     [{"portals"}, {"removals"}],
     [{"credentials"}],
+    [{"exchanges"}],
     [{"refusals"}],
     [{"models", "vault", "dates", "failpoints", "migrations"}, {"bitrix"}],
 ]

@@ -7,7 +7,7 @@ import pytest
 import time_machine
 from cryptography.fernet import Fernet
 
-from b24app import credentials, dates, jobs, portals
+from b24app import credentials, dates, exchanges, jobs, portals
 from b24app.bitrix import oauth
 from b24app.bitrix.client import Answer, Command
 from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused, NotRun
@@ -303,43 +303,43 @@ def test_an_app_that_was_removed_is_access_lost_and_not_a_forgery(sandbox, perso
 
 def reserve(person, times, share):
     for _ in range(times):
-        credentials.reserve_request(person.portal, share)
+        exchanges.reserve_request(person.portal, share)
 
 
 def test_our_own_bucket_stops_us_before_the_portal_does(sandbox, person):
     with pytest.raises(NotRun) as stopped:
-        reserve(person, 60, credentials.FULL_SHARE)
+        reserve(person, 60, exchanges.FULL_SHARE)
     assert 0 < stopped.value.delay < 1
 
 
 def test_background_work_leaves_room_in_the_bucket_for_people(person):
     with pytest.raises(NotRun):
-        reserve(person, 40, credentials.BACKGROUND_SHARE)
-    reserve(person, 1, credentials.FULL_SHARE)
+        reserve(person, 40, exchanges.BACKGROUND_SHARE)
+    reserve(person, 1, exchanges.FULL_SHARE)
 
 
 def reserve_elsewhere(person, times, ahead):
     """The same at a machine whose clock is ahead by so much."""
     with time_machine.travel(datetime.now(UTC) + ahead, tick=False):
-        reserve(person, times, credentials.FULL_SHARE)
+        reserve(person, times, exchanges.FULL_SHARE)
 
 
 def test_two_machines_whose_clocks_differ_do_not_drain_the_same_seconds_twice(person):
     for _ in range(20):
-        reserve(person, 1, credentials.FULL_SHARE)
+        reserve(person, 1, exchanges.FULL_SHARE)
         reserve_elsewhere(person, 1, timedelta(minutes=5))
     with pytest.raises(NotRun, match="own_limit"):
-        reserve(person, 10, credentials.FULL_SHARE)
+        reserve(person, 10, exchanges.FULL_SHARE)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=-2)])
 def test_a_machine_whose_clock_is_far_off_neither_fills_nor_empties_the_bucket_for_others(person, ahead):
-    reserve(person, 30, credentials.FULL_SHARE)
+    reserve(person, 30, exchanges.FULL_SHARE)
     reserve_elsewhere(person, 1, ahead)
     before = Portal.objects.get()
     assert before.bucket_level > 20
     Portal.objects.update(bucket_at=before.bucket_at - 5)
-    reserve(person, 1, credentials.FULL_SHARE)
+    reserve(person, 1, exchanges.FULL_SHARE)
     assert before.bucket_level - 11 < Portal.objects.get().bucket_level < before.bucket_level - 8
 
 
@@ -348,7 +348,7 @@ def test_a_refusal_by_the_portals_own_limit_fills_our_bucket(sandbox, person):
     with pytest.raises(NotRun):
         credentials.ask(person, lambda client: client.call("profile"))
     with pytest.raises(NotRun, match="own_limit"):
-        reserve(person, 1, credentials.FULL_SHARE)
+        reserve(person, 1, exchanges.FULL_SHARE)
 
 
 def test_no_secret_stands_in_the_journal(sandbox, person):

@@ -7,7 +7,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 
-from b24app import batches, credentials, dates, deferrals, portals, selections, slices
+from b24app import batches, credentials, dates, deferrals, exchanges, portals, selections, slices
 from b24app.bitrix.errors import CredentialRefused, Expired
 from b24app.bitrix.tasks import PENDING, TaskFilter
 from b24app.models import Credential, Deferral, Job, JobItem, Lease, LeaseLost, Person, Portal, RestCall, Selection
@@ -245,7 +245,7 @@ def test_who_was_frozen_while_renewing_a_lease_has_lost_it(person, settings):
         return result
 
     with connection.execute_wrapper(answered_late), pytest.raises(LeaseLost):
-        credentials.reserve_request(person.portal, 1.0, lease)
+        exchanges.reserve_request(person.portal, 1.0, lease)
 
 
 def test_work_for_a_portal_stops_at_once_when_it_is_suspended(sandbox, person, tasks, job_for):

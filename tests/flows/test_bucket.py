@@ -1,17 +1,17 @@
 """The bucket of requests, by the clock of each database."""
 
 RESERVE = """
-from b24app import credentials
+from b24app import exchanges
 from b24app.bitrix.errors import TooManyRequests
 from b24app.models import Portal
 portal = Portal.objects.create(member_id="a" * 32, endpoint="https://acme.example/rest/")
 def reserve(times):
     try:
         for taken in range(times):
-            credentials.reserve_request(portal, credentials.FULL_SHARE)
+            exchanges.reserve_request(portal, exchanges.FULL_SHARE)
     except TooManyRequests as error:
         print(taken, error.delay)
-credentials.fill_bucket(portal)
+exchanges.fill_bucket(portal)
 reserve(1)
 full = Portal.objects.get()
 Portal.objects.update(bucket_at=full.bucket_at - 10)
