@@ -441,8 +441,8 @@ def traps(body: Body) -> dict[str, str]:
 
 @verb
 def fault(body: Body) -> int:
-    """Add a fault: {method, kind, portal?, times?, skip?, probability?, …options}; see faults.py."""
-    own = {name: body[name] for name in ("method", "kind", "times", "skip", "probability") if name in body}
+    """Add a fault: {method, kind, portal?, times?, skip?, probability?, seed?, …options}; see faults.py."""
+    own = {name: body[name] for name in ("method", "kind", "times", "skip", "probability", "seed") if name in body}
     options = {name: value for name, value in body.items() if name not in own and name != "portal"}
     if own["kind"] not in (*faults.BEFORE, *faults.AFTER) or options.get("verb", "fault") not in VERBS:
         raise ValueError(f"No fault is called {own['kind']}, or no verb {options.get('verb')}")
@@ -455,6 +455,7 @@ def fault(body: Body) -> int:
 def clear_faults(body: Body) -> None:
     Fault.objects.all().delete()
     faults.armed.clear()
+    faults.dice.clear()
 
 
 # -- The truth log ----------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ A Fault names a method: exact, "*" (every request), or "batch/*" (every command 
     replace      {status, body, type, headers}        answer this instead (requests only)
     truncate     {bytes}                              cut the answer's body short (requests only)
 
-A rule fires `times` times (-1: until removed), each time with `probability`. At the authorization server the methods
-are "oauth/token" and "oauth/app.info".
+A rule fires `times` times (-1: until removed), each time with `probability`; with a `seed` its dice fall alike in
+every run. At the authorization server the methods are "oauth/token" and "oauth/app.info".
 
 `skip` lets so many matching calls pass first: cut on "batch/*" with skip=7 cuts after seven commands.
 """
@@ -43,7 +43,7 @@ AFTER_COMMAND = ("late", "drop", "error_after")
 AFTER = (*AFTER_COMMAND, "replace", "truncate")
 armed = threading.Event()  # unset while there surely is no rule: every command would ask the database otherwise
 armed.set()
-chance = random.Random()  # noqa: S311 -- weather, not secrets
+dice: dict[int, random.Random] = {}  # by rule, so that no other rule's throws change what a seeded one does
 
 
 def firing(portal: Portal | None, method: str, kinds: tuple[str, ...], *, inside: bool = False) -> list[Fault]:
@@ -64,7 +64,7 @@ def fires(rule: Fault) -> bool:
     if rule.skip > 0:
         counted.update(skip=F("skip") - 1)
         return False
-    if chance.random() >= rule.probability:
+    if dice.setdefault(rule.pk, random.Random(rule.seed)).random() >= rule.probability:  # noqa: S311 -- weather
         return False
     if rule.times > 0:
         counted.update(times=F("times") - 1)

@@ -261,6 +261,7 @@ class Fault(models.Model):
     times = models.IntegerField(default=1)  # -1: until removed
     skip = models.IntegerField(default=0)  # let so many matching calls pass first
     probability = models.FloatField(default=1)
+    seed = models.IntegerField(null=True)
 
 
 class Setting(models.Model):

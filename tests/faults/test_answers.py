@@ -152,8 +152,9 @@ def test_f47_a_dismissed_persons_job_waits_and_the_others_go_on(engine, worker, 
 
 def test_f11_a_storm_of_request_limits_fails_no_item(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 60))
-    for method in ("batch", "tasks.task.list"):
-        engine.sandbox.fault(method, "error", code="QUERY_LIMIT_EXCEEDED", status=503, probability=0.5, times=-1)
+    storm = {"code": "QUERY_LIMIT_EXCEEDED", "status": 503, "times": -1, "probability": 0.5}
+    for seed, method in enumerate(("batch", "tasks.task.list")):
+        engine.sandbox.fault(method, "error", **storm, seed=seed)
     before = asked(engine.sandbox)
     engine.work(worker)
     assert outcomes(job) == {("done", ""): 60}

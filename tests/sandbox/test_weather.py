@@ -208,6 +208,17 @@ def test_a_probability_lets_some_calls_through(acme):
     assert profile(acme).status_code == 200
 
 
+def test_a_seed_lets_the_same_calls_through_each_time(acme):
+    acme.sandbox.settings(limits__bucket=False)
+    runs = []
+    for seed in (7, 7, 8):
+        acme.sandbox.clear_faults()
+        acme.sandbox.fault("profile", "error", code="INTERNAL_SERVER_ERROR", times=-1, probability=0.5, seed=seed)
+        runs.append([profile(acme).status_code for _ in range(20)])
+
+    assert runs[0] == runs[1] != runs[2]
+
+
 # -- What others do in the middle ---------------------------------------------------------------------------
 
 
