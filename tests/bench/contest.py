@@ -23,8 +23,8 @@ SCALES = {0.05: 1.25, 0.1: 2.5, 0.33: 8.25}
 SMALL = [Cell(20, cost) for cost in COSTS]
 MEDIUM = [Cell(500, cost) for cost in COSTS]
 HUGE = [Cell(5000, cost, SCALES[cost]) for cost in COSTS]
-FAULTY = [Cell(cell.tasks, cell.cost, SCALE, FAULTS) for cell in SMALL + MEDIUM]
-HUGE_AND_FAULTY = Cell(5000, COSTS[0], 2, FAULTS)
+FAULTY = [replace(cell, scale=SCALE, faults=FAULTS) for cell in SMALL + MEDIUM]
+HUGE_FAULTY = [replace(cell, scale=SCALE, faults=FAULTS) for cell in HUGE]
 QUICK = [Cell(20, 0.05, 10), Cell(500, 0.05, 10), Cell(500, 0.1, SCALE, FAULTS)]
 MEASURED = 600  # tasks by which our client is measured alone
 EMBEDDED = "filesystem://"  # the broker that needs no server
@@ -33,7 +33,7 @@ EMBEDDED = "filesystem://"  # the broker that needs no server
 def cell_of(words):
     """The cell that "tasks,t" or "tasks,t,faults" stands for."""
     tasks, cost, *faults = words.split(",")
-    known = SMALL + MEDIUM + HUGE + FAULTY + [HUGE_AND_FAULTY]
+    known = SMALL + MEDIUM + HUGE + FAULTY + HUGE_FAULTY
     asked = Cell(int(tasks), float(cost), faults=float(faults[0]) if faults else 0.0)
     return next((cell for cell in known if replace(cell, scale=asked.scale) == asked), asked)
 
@@ -138,12 +138,13 @@ class Rig:
         self.measure_client()
         pool = ThreadPoolExecutor(8)
         try:
-            aside = [self.ourselves_aside(pool, [*FAULTY, HUGE_AND_FAULTY], results)]
+            aside = [self.ourselves_aside(pool, FAULTY, results)]
             for small, medium in zip(SMALL, MEDIUM, strict=True):
                 aside += self.aside(pool, [self.naive], [small, medium], results)
-            aside += self.aside(pool, self.libraries, SMALL + MEDIUM + FAULTY + HUGE, results)
+            aside += self.aside(pool, self.libraries, SMALL + MEDIUM + FAULTY + HUGE + HUGE_FAULTY, results)
             aside += self.aside(pool, [self.naive], FAULTY, results)
             self.ours_contest(SMALL + MEDIUM, results)
+            self.ours_contest(HUGE_FAULTY, results)
             wait_for(aside)
             self.ours_contest(HUGE, results)
         finally:
