@@ -21,7 +21,7 @@ from b24app.bitrix.limits import BATCH_SIZE
 Params = Mapping[str, Any]
 
 SECTIONS = ("result", "result_error", "result_total", "result_next", "result_time")  # of a batch's answer
-ERROR_BODY = 4096  # characters of an error's answer that the journal keeps
+ERROR_BODY = 4096  # bytes of an error's answer that the journal keeps
 
 
 @dataclass(frozen=True)
@@ -122,15 +122,16 @@ class Client:
         self.before()
         started, code, trace = time.monotonic(), "", http.Trace()
         outcome: dict[str, Any] = {}
+        reply: http.Reply | None = None
         try:
             secret = {**params, "auth": self.access_token}
             reply = http.post(self.reach, self.endpoint + method, secret, self.timeout, trace)
-            outcome = {"body": self._legible(reply.body)}
             body = parse(reply)
             outcome = _noteworthy(body, params)
             return body
         except BitrixError as error:
             code, error.request_id = error.code, trace.request_id
+            outcome = {"body": self._legible(reply.body)} if reply else {}
             raise
         finally:
             milliseconds = int((time.monotonic() - started) * 1000)
@@ -138,8 +139,8 @@ class Client:
 
     def _legible(self, body: bytes) -> str:
         """The beginning of an answer that is an error, for the journal; it may quote the token that it was sent."""
-        text = body[: ERROR_BODY + len(self.access_token)].decode(errors="replace").replace("\0", "")
-        return text.replace(self.access_token, "***")[:ERROR_BODY]
+        masked = body.replace(self.access_token.encode(), b"***")  # first: a cut could leave a part of one
+        return masked[:ERROR_BODY].decode(errors="replace").replace("\0", "")
 
 
 def parse(reply: http.Reply) -> dict[str, Any]:

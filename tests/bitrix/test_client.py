@@ -279,6 +279,15 @@ def test_nothing_is_sent_when_the_check_before_refuses(httpserver, reach):
 
 @pytest.mark.parametrize(
     "address",
+def test_the_journal_gets_no_part_of_a_token_that_an_error_quotes_over_and_over(httpserver, reach):
+    token = "abcdefghij" * 7
+    httpserver.expect_request("/rest/profile").respond_with_data(f"{token} " * 80, status=502)
+    exchanges = []
+    with pytest.raises(Unknown):
+        Client(httpserver.url_for("/rest/"), token, reach, after=exchanges.append).call("profile")
+    assert exchanges[0].outcome["body"] == "*** " * 80
+
+
     [
         *("127.0.0.1", "10.0.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
         *("::1", "::", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0"),
