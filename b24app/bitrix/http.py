@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,8 @@ from urllib3.response import HTTPResponse
 from b24app.bitrix.errors import Refused, Unknown, Unreachable
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes, decompressed
-CONNECT_TIMEOUT = 5.0  # seconds
+CONNECT_TIMEOUT = 5.0  # seconds, for each of a name's addresses
+LATEST_START = 15.0  # seconds in which the request has to leave: a portal works on it for 60, and we wait for 75
 USER_AGENT = "Defer/0.1"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -174,6 +176,11 @@ class Deadline:
     def __init__(self) -> None:
         self.is_over = False
         self.watched: socket.socket | None = None
+        self.begun = time.monotonic()
+
+    @property
+    def is_late_to_start(self) -> bool:
+        return self.is_over or time.monotonic() - self.begun > LATEST_START
 
     def watch(self, sock: socket.socket) -> None:
         self.watched = sock
@@ -222,6 +229,10 @@ def _pool(pool: Any, connection: Any, reach: Reach) -> Any:
             connection.connect(self)
         except OSError as error:  # TLS failed, or took too long: nothing of the request was sent
             raise NewConnectionError(self, f"no TLS: {error}") from error
+        deadline: Deadline | None = getattr(_local, "deadline", None)
+        if deadline and deadline.is_late_to_start:
+            self.close()
+            raise NewConnectionError(self, "connecting took too long")
 
     def getresponse(self: Any) -> HTTPResponse:
         deadline: Deadline | None = getattr(_local, "deadline", None)

@@ -115,6 +115,21 @@ def test_a_refused_connection_ran_nothing(reach):
         client.call("profile")
 
 
+def test_a_request_that_would_leave_too_late_is_not_sent(client, httpserver, answering, monkeypatch):
+    answering("profile")
+    resolve = socket.getaddrinfo
+
+    def slowly(*args, **kwargs):
+        time.sleep(0.05)
+        return resolve(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    monkeypatch.setattr(http, "LATEST_START", 0.01)
+    with pytest.raises(Unreachable):
+        client.call("profile")
+    assert httpserver.log == []
+
+
 def test_a_connection_that_speaks_no_tls_ran_nothing(reach):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
@@ -264,6 +279,15 @@ def test_the_journal_gets_every_exchange_without_the_token(httpserver, reach, an
     assert "the-access-token" not in repr(exchange)
 
 
+def test_the_journal_gets_no_part_of_a_token_that_an_error_quotes_over_and_over(httpserver, reach):
+    token = "abcdefghij" * 7
+    httpserver.expect_request("/rest/profile").respond_with_data(f"{token} " * 80, status=502)
+    exchanges = []
+    with pytest.raises(Unknown):
+        Client(httpserver.url_for("/rest/"), token, reach, after=exchanges.append).call("profile")
+    assert exchanges[0].outcome["body"] == "*** " * 80
+
+
 def test_nothing_is_sent_when_the_check_before_refuses(httpserver, reach):
     def refuse():
         raise NotRun("busy")
@@ -279,15 +303,6 @@ def test_nothing_is_sent_when_the_check_before_refuses(httpserver, reach):
 
 @pytest.mark.parametrize(
     "address",
-def test_the_journal_gets_no_part_of_a_token_that_an_error_quotes_over_and_over(httpserver, reach):
-    token = "abcdefghij" * 7
-    httpserver.expect_request("/rest/profile").respond_with_data(f"{token} " * 80, status=502)
-    exchanges = []
-    with pytest.raises(Unknown):
-        Client(httpserver.url_for("/rest/"), token, reach, after=exchanges.append).call("profile")
-    assert exchanges[0].outcome["body"] == "*** " * 80
-
-
     [
         *("127.0.0.1", "10.0.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
         *("::1", "::", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0"),
