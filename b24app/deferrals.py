@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
-from django.db.models import Case, Count, Q, QuerySet, When
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, When
 
 from b24app import dates, refusals, selections
 from b24app.bitrix.tasks import TaskState
@@ -152,7 +152,7 @@ def stop(job: Job) -> bool:
     Job.objects.filter(pk=job.pk, state=Job.State.WAITING).update(waiting_until=now)
     lease = Lease.take(job.portal_id)
     if lease is None:
-        return True  # whoever works on the portal sees it before its next step
+        return True  # whoever works on the portal sees it before its next step, or when it leaves
     try:
         return not wind_up(job, lease)
     except LeaseLost:
@@ -172,6 +172,14 @@ def wind_up(job: Job, lease: Lease) -> bool:
     with transaction.atomic():
         lease.renew()
         pending.filter(step=JobItem.Step.PAUSED).update(step=JobItem.Step.RESTORING, code=JobItem.Code.STOPPED)
+def stop_unseen(portal_id: int) -> None:
+    """Bring the stopped jobs of this portal to their end whose untouched tasks nobody has cancelled yet."""
+    untouched = JobItem.objects.filter(job=OuterRef("pk"), state=JobItem.State.PENDING, step=JobItem.Step.NONE)
+    stopped = Job.objects.unfinished().filter(portal=portal_id).exclude(stop_asked_at=None)
+    for job in stopped.filter(Exists(untouched)):
+        stop(job)
+
+
         pending.filter(step=JobItem.Step.NONE).update(state=JobItem.State.CANCELLED, code=JobItem.Code.STOPPED)
         unfinished.update(**counts(job))
         if job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT]).exists():

@@ -113,16 +113,25 @@ def run(portal_id: int) -> float | None:
     lease = Lease.take(portal_id)
     if lease is None:
         return None
-    started = time.monotonic()
+    is_time_over = False
     try:
-        while _run_step(lease):
-            if time.monotonic() - started >= settings.SLICE_SECONDS:
-                return 0.0  # there is more to do, most likely; others first
+        is_time_over = _work(lease)
     except LeaseLost:
         logger.warning("portal %s: the lease was lost; another slice goes on", portal_id)
     finally:
         lease.release()
-    return _seconds_until_work(portal_id)
+    # Who pressed Stop during the last request found the portal leased, and the job may wait for long now.
+    deferrals.stop_unseen(portal_id)
+    return 0.0 if is_time_over else _seconds_until_work(portal_id)
+
+
+def _work(lease: Lease) -> bool:
+    """Make steps until nothing is left to do; say whether the time was over first."""
+    started = time.monotonic()
+    while _run_step(lease):
+        if time.monotonic() - started >= settings.SLICE_SECONDS:
+            return True  # there is more to do, most likely; others first
+    return False
 
 
 def _run_step(lease: Lease) -> bool:

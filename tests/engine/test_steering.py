@@ -3,6 +3,7 @@
 import pytest
 
 from b24app import batches, deferrals, selections, slices
+from b24app.bitrix.errors import AccessLost, OperatingLimit
 from b24app.models import Job, JobItem, Lease
 from tests.engine.work import outcomes, work
 
@@ -64,6 +65,18 @@ def test_what_we_paused_is_started_again_and_not_deferred(sandbox, person, tasks
     job.refresh_from_db()
     assert set(sandbox.states("acme", ids).values()) == {3}
     assert (job.state, job.cancelled, job.failed) == (Job.State.FINISHED, 5, 0)
+
+
+@pytest.mark.parametrize("error", [OperatingLimit("OPERATION_TIME_LIMIT", delay=9e5), AccessLost("PAYMENT_REQUIRED")])
+def test_a_stop_during_a_request_that_ends_in_a_wait_is_not_kept_waiting(person, half_done, monkeypatch, error):
+    def stop_and_refuse(job, *_):
+        deferrals.stop(job)
+        raise error
+
+    monkeypatch.setattr(batches, "run", stop_and_refuse)
+    slices.run(person.portal_id)
+    half_done.refresh_from_db()
+    assert (half_done.state, half_done.done, half_done.cancelled) == (Job.State.FINISHED, 5, 7)
 
 
 def test_a_batch_that_was_about_to_be_sent_is_not_sent_after_the_stop(sandbox, person, half_done, monkeypatch):
