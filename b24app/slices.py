@@ -20,6 +20,7 @@ from b24app.bitrix.errors import (
     Expired,
     OperatingLimit,
     TooManyRequests,
+    error_for,
 )
 from b24app.models import Job, Lease, LeaseLost, PendingOpening, Portal, RestCall, Selection, shared_now
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 RENEWALS = 3  # in a row, that the portal did not take; then the person has to come back
 LONGEST_WAIT = 3600.0  # waits double with every setback up to this
+MOST_DOUBLINGS = 20  # setbacks that are counted: far beyond the longest wait
 JOURNAL_LIFE = timedelta(days=7)
 
 
@@ -165,9 +167,13 @@ def _advance(job: Job, lease: Lease) -> None:
             lease.renew()
             refusals.note(job.person, error)
     except BitrixError as error:
-        if isinstance(error, Expired) and job.setbacks >= RENEWALS:
-            credentials.give_up(job.person)
-            error = CredentialRefused(error.code)
+        job.refresh_from_db(fields=["setbacks", "waiting_code"])  # a step that got on, if only half, ends a row of them
+        if isinstance(error, Expired):
+            if not isinstance(error_for(job.waiting_code), Expired):
+                job.setbacks = 0  # those before had other reasons
+            elif job.setbacks >= RENEWALS:
+                credentials.give_up(job.person)
+                error = CredentialRefused(error.code)
         _wait(job, lease, *_reason_to_wait(job, error))
     except Exception:
         # A job that we cannot work on must neither stop the others of its portal nor come round at once.
@@ -186,7 +192,7 @@ def _reason_to_wait(job: Job, error: BitrixError) -> tuple[Job.Why, str, float]:
 
 def _backoff(job: Job, seconds: float) -> float:
     scale: float = settings.TIME_SCALE
-    return min(LONGEST_WAIT, seconds * 2.0**job.setbacks) / scale
+    return min(LONGEST_WAIT, seconds * 2.0 ** min(job.setbacks, MOST_DOUBLINGS)) / scale
 
 
 def _wait(job: Job, lease: Lease, why: Job.Why, code: str, seconds: float | None) -> None:
@@ -198,6 +204,6 @@ def _wait(job: Job, lease: Lease, why: Job.Why, code: str, seconds: float | None
             waiting_why=why,
             waiting_code=code[:100],
             waiting_until=None if seconds is None else now + timedelta(seconds=seconds),
-            setbacks=F("setbacks") + 1,
+            setbacks=min(job.setbacks + 1, MOST_DOUBLINGS),
             last_slice_at=now,
         )

@@ -473,11 +473,29 @@ def test_a_portal_that_never_takes_a_renewed_token_is_not_asked_for_ever(sandbox
     assert len([r for r in sandbox.requests(None) if r["method"] == "oauth/token"]) <= 4
 
 
+def test_a_token_that_expires_after_other_setbacks_is_renewed(sandbox, person, tasks, job_for):
+    job = job_for(tasks(1))
+    Job.objects.update(setbacks=slices.RENEWALS, waiting_code="QUERY_LIMIT_EXCEEDED")
+    sandbox.fault("tasks.task.list", "error", code="expired_token", status=401)
+    work(person)
+    job.refresh_from_db()
+    assert (job.state, job.done) == (Job.State.FINISHED, 1)
+
+
+def test_a_job_may_be_put_off_any_number_of_times(sandbox, person, tasks, job_for):
+    job = job_for(tasks(1))
+    Job.objects.update(setbacks=32_767)  # the most that the field holds
+    sandbox.fault("tasks.task.list", "cut")
+    slices.run(person.portal_id)
+    job.refresh_from_db()
+    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.PORTAL)
+
+
 def test_a_pair_that_an_opening_brought_during_the_last_refused_call_is_not_given_up(
     sandbox, person, tasks, job_for, open_as, monkeypatch
 ):
     job = job_for(tasks(1))
-    Job.objects.update(setbacks=slices.RENEWALS)
+    Job.objects.update(setbacks=slices.RENEWALS, waiting_code="expired_token")
 
     def open_and_refuse(*_):
         open_as("acme", person.user_id)
