@@ -98,25 +98,29 @@ def advance(selection: Selection, lease: Lease) -> None:
     try:
         credentials.act(selection.person, lease, None, lambda client: _collect_more(selection, client, lease))
     except NotRun as error:
-        _postpone(selection, max(error.delay, 1.0))
+        _postpone(selection, lease, max(error.delay, 1.0))
     except Unknown:
-        _postpone(selection, 5.0)
+        _postpone(selection, lease, 5.0)
     except BitrixError as error:
-        _fail(selection, error.code)
+        _fail(selection, lease, error.code)
     except LeaseLost:
         raise
     except Exception:
         # A selection that we cannot collect must not stop the jobs of its portal.
         logger.exception("selection %s cannot be collected", selection.pk)
-        _fail(selection, OURS)
+        _fail(selection, lease, OURS)
 
 
-def _fail(selection: Selection, code: str) -> None:
-    Selection.objects.filter(pk=selection.pk).update(state=Selection.State.FAILED, why=code[:50])
+def _fail(selection: Selection, lease: Lease, code: str) -> None:
+    with transaction.atomic():
+        lease.renew()
+        Selection.objects.filter(pk=selection.pk).update(state=Selection.State.FAILED, why=code[:50])
 
 
-def _postpone(selection: Selection, seconds: float) -> None:
-    Selection.objects.filter(pk=selection.pk).update(try_at=dates.now() + timedelta(seconds=seconds))
+def _postpone(selection: Selection, lease: Lease, seconds: float) -> None:
+    with transaction.atomic():
+        lease.renew()
+        Selection.objects.filter(pk=selection.pk).update(try_at=dates.now() + timedelta(seconds=seconds))
 
 
 def _collect_more(selection: Selection, client: Client, lease: Lease) -> None:

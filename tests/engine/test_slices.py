@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet
 from django.db import connection
 
 from b24app import batches, credentials, dates, deferrals, exchanges, portals, selections, slices
-from b24app.bitrix.errors import CredentialRefused, Expired
+from b24app.bitrix.errors import CredentialRefused, Expired, Refused, Unknown
 from b24app.bitrix.tasks import PENDING, TaskFilter
 from b24app.models import Credential, Deferral, Job, JobItem, Lease, LeaseLost, Person, Portal, RestCall, Selection
 from tests.engine.work import outcomes, work
@@ -533,6 +533,34 @@ def test_a_selection_that_we_cannot_collect_does_not_stop_the_jobs(person, tasks
     job.refresh_from_db()
     selection.refresh_from_db()
     assert (job.done, selection.state, selection.why) == (1, Selection.State.FAILED, "internal")
+
+
+@pytest.mark.parametrize("error", [Unknown("timeout"), Refused("ERROR_CORE")])
+def test_a_slice_that_was_overtaken_leaves_the_selection_alone(person, monkeypatch, error):
+    selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
+
+    def lose_the_lease(*_):
+        Portal.objects.update(lease_until=None)
+        Lease.take(person.portal_id)
+        Selection.objects.update(state=Selection.State.READY)
+        raise error
+
+    monkeypatch.setattr(selections, "_collect_more", lose_the_lease)
+    slices.run(person.portal_id)
+    selection.refresh_from_db()
+    assert (selection.state, selection.try_at) == (Selection.State.READY, None)
+
+
+def test_a_task_that_stays_paused_when_it_is_tried_again_says_so_again(sandbox, person, tasks, job_for):
+    (task,) = tasks(1)
+    job = job_for([task])
+    sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
+    sandbox.fault("tasks.task.start", "error", code="0", status=400, times=-1)
+    work(person)
+    job.refresh_from_db()
+    again = deferrals.start_again(job, [S.FAILED], "again")
+    work(person)
+    assert outcomes(again) == {task: (S.FAILED, Code.LEFT_PAUSED)}
 
 
 def test_a_task_that_was_left_paused_is_owed_what_it_was_before_when_it_is_tried_again(sandbox, person, tasks, job_for):
