@@ -24,6 +24,7 @@ from b24app.steps import (
     has_refusal,
     is_shown,
     may_be_lost,
+    may_be_ours,
     note_refusal,
     note_who,
     refusal_of,
@@ -53,7 +54,7 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None:
     An item that stays sent is to be read: at once when it carries a refusal, else after SETTLE_AFTER.
     """
     renew, start = replies.get(Act.RENEW), replies.get(Act.START)
-    if isinstance(renew, Answer) and _may_be_ours(renew, user_id):
+    if isinstance(renew, Answer) and may_be_ours(renew, user_id):
         item.step, item.status_seen = Step.RENEWED, tasks.PENDING
     wanted = tasks.IN_PROGRESS if _was_in_progress(item) else tasks.PENDING
     last = start or replies[Act.RENEW]
@@ -63,13 +64,7 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None:
         case Upshot.NOT_RUN:
             take_back(item)
         case Upshot.REFUSED:
-            note_refusal(item, last)
-
-
-def _may_be_ours(answer: Answer, user_id: int) -> bool:
-    """Whether a success does not show that somebody else has changed the status: renewing twice succeeds too."""
-    shown = tasks.state_in(answer)
-    return shown is None or shown.status_changed_by in (None, user_id)
+            note_refusal(item, renew if start else None, last)
 
 
 def take_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:

@@ -18,7 +18,7 @@ from b24app.models import JobItem
 
 MAX_SENDS = 4  # of one item; somebody else keeps changing a task that needs more
 
-UNSEEN = "unseen"  # in place of a refusal: a success that did not show the task
+UNSEEN = "unseen"  # in place of a refusal: a success that did not show what the task is now
 
 # The codes by which a portal says "not allowed" of a task that is there and has the right status. Others, such as
 # 1048584 of a validator, are refusals for a reason that we do not know.
@@ -54,19 +54,34 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskS
     last = replies.get(Act.START) or replies[Act.DEFER]
     pause = replies.get(Act.PAUSE)
     if isinstance(pause, Answer):
-        item.step = Step.PAUSED
-        item.status_seen = tasks.PENDING
+        _take_pause(item, is_ours=may_be_ours(pause, user_id))
     match upshot(pause, last):
         case Upshot.APPLIED if item.step == Step.RESTORING:
             _fail(item, Code(item.code))
         case Upshot.APPLIED if is_shown(item, last, tasks.DEFERRED, user_id):
             item.state = State.DONE
-            return tasks.state_in(last)
+            shown = tasks.state_in(last)
+            return shown if isinstance(shown, TaskState) else None
         case Upshot.NOT_RUN:
             take_back(item)
         case Upshot.REFUSED:
-            note_refusal(item, last)
+            note_refusal(item, pause, last)
     return None
+
+
+def _take_pause(item: JobItem, is_ours: bool) -> None:
+    """The task is paused now. Where somebody else was first, that is what it was before we touched it."""
+    item.status_seen = tasks.PENDING
+    if is_ours:
+        item.step = Step.PAUSED
+    else:
+        item.status_before = tasks.PENDING
+
+
+def may_be_ours(answer: Answer, user_id: int) -> bool:
+    """Whether a success does not show that somebody else has changed the status: what is so already succeeds too."""
+    shown = tasks.state_in(answer)
+    return not isinstance(shown, TaskState) or shown.status_changed_by in (None, user_id)
 
 
 class Upshot(Enum):
@@ -105,7 +120,12 @@ def is_shown(item: JobItem, answer: Reply, status: int, user_id: int) -> bool:
         item.refusal = UNSEEN
         return False
     found = tasks.state_in(answer)
-    if found and (found.status != status or found.status_changed_by not in (None, user_id)):
+    if found is None:
+        return True
+    if not isinstance(found, TaskState) or found.status != status:
+        item.refusal = UNSEEN  # garbled, or from before it: a batch remembers what it has read
+        return False
+    if not may_be_ours(answer, user_id):
         item.refusal = "not_ours"  # a success that changed nothing: somebody else was there first
         return False
     return True
@@ -119,8 +139,12 @@ def take_back(item: JobItem) -> None:
         item.status_before = None  # nothing was touched yet
 
 
-def note_refusal(item: JobItem, reply: Reply) -> None:
-    """Keep what the portal called it; the next reading understands it."""
+def note_refusal(item: JobItem, first: Reply | None, last: Reply) -> None:
+    """Keep what the portal called it; the next reading understands it.
+
+    Where the first act was refused, the last one failed for that alone.
+    """
+    reply = first if _is_refused(first) else last
     code = reply.code if isinstance(reply, BitrixError) else ""
     item.refusal, item.vendor_code = code[:100] or "refused", code[:100]
 

@@ -172,10 +172,7 @@ def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState 
         if named is None:
             is_any_unnamed = True
             continue
-        try:
-            found[named] = state_of(raw)
-        except Unknown:
-            found[named] = UNREADABLE
+        found[named] = _state(raw)
     if is_any_unnamed:
         found |= {id: UNREADABLE for id in task_ids if id not in found}
     return found
@@ -245,24 +242,24 @@ def send(client: Client, acts: Iterable[tuple[int, Act]]) -> dict[tuple[int, Act
     return {(id, act): answers[act.key(id)] for id, act in wanted}
 
 
-def state_in(answer: Answer | BitrixError) -> TaskState | None:
+def state_in(answer: Answer | BitrixError) -> TaskState | Unreadable | None:
     """The task that a change of status answered with; None when it failed, or the person cannot read it any more."""
     task = answer.result.get("task") if isinstance(answer, Answer) and isinstance(answer.result, dict) else None
-    return state_of(task) if isinstance(task, dict) else None
+    return _state(task) if isinstance(task, dict) else None
 
 
 def shows_direct_defer(answer: Answer) -> bool:
     """Whether a change of status answered that its task, in progress now, may be deferred without a pause."""
     found = state_in(answer)
-    return found is not None and found.status == IN_PROGRESS and found.may_defer
+    return isinstance(found, TaskState) and found.status == IN_PROGRESS and found.may_defer
 
 
-def state_of(raw: dict[str, Any]) -> TaskState:
-    """A task as an answer shows it. Raises Unknown when the answer does not hold together."""
+def _state(raw: dict[str, Any]) -> TaskState | Unreadable:
+    """A task as an answer shows it, as far as the answer holds together."""
     try:
         return _state_of(raw)
     except (KeyError, TypeError, ValueError):
-        raise Unknown("garbled_task") from None
+        return UNREADABLE
 
 
 def _task_id(raw: Any) -> int | None:

@@ -85,6 +85,13 @@ def test_each_pair_of_answers_has_one_consequence(renew, start, state, step, to_
     assert (item.state, item.step, bool(item.refusal)) == (state, step, to_be_read)
 
 
+def test_where_renewing_was_refused_its_code_is_the_reason():
+    item = sent()
+    returns.take_answer(item, {Act.RENEW: Refused("1048584"), Act.START: Refused("0")}, ME)
+    returns.take_reading(item, task(6), ME)
+    assert (item.state, item.code, item.vendor_code) == (S.FAILED, Code.REFUSED, "1048584")
+
+
 def test_a_task_that_was_pending_is_back_when_it_is_renewed():
     item = sent(before=2)
     returns.take_answer(item, {Act.RENEW: full(2)}, ME)

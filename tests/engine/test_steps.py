@@ -99,6 +99,43 @@ def test_a_success_that_changed_nothing_is_read_before_it_counts():
     assert (item.state, item.code) == (S.SKIPPED, Code.ALREADY_DEFERRED)
 
 
+@pytest.mark.parametrize("shown", [full(2), Answer({"task": {"id": "31"}})], ids=["from before", "garbled"])
+def test_a_success_that_shows_something_else_is_settled_by_reading(shown):
+    item = sent()
+    assert steps.take_answer(item, {Act.PAUSE: full(2), Act.DEFER: shown}, ME) is None
+    assert (item.state, bool(item.refusal)) == (S.SENT, True)
+    steps.take_reading(item, task(6), ME)
+    assert (item.state, item.code) == (S.DONE, "")
+
+
+def test_a_task_that_somebody_paused_before_us_was_pending_before_we_touched_it():
+    item = sent()
+    steps.take_answer(item, {Act.PAUSE: full(2, by=SOMEBODY), Act.DEFER: full(6)}, ME)
+    assert (item.state, item.status_before) == (S.DONE, 2)
+
+
+def test_a_task_that_somebody_paused_before_us_is_not_started_again():
+    item = sent()
+    steps.take_answer(item, {Act.PAUSE: full(2, by=SOMEBODY), Act.DEFER: NO}, ME)
+    steps.take_reading(item, task(2, by=SOMEBODY), ME)
+    assert (item.state, item.step, item.code) == (S.FAILED, Step.NONE, Code.NOT_PERMITTED)
+
+
+@pytest.mark.parametrize(
+    "pause, defer, code, vendor_code",
+    [
+        (Refused("1048584"), NO, Code.REFUSED, "1048584"),
+        (Denied("METHOD_CONFIRM_DENIED"), NO, Code.REFUSED, "METHOD_CONFIRM_DENIED"),
+        (NO, LIMIT, Code.NOT_PERMITTED, "1048582"),
+    ],
+)
+def test_where_the_pause_was_refused_its_code_is_the_reason(pause, defer, code, vendor_code):
+    item = sent()
+    steps.take_answer(item, {Act.PAUSE: pause, Act.DEFER: defer}, ME)
+    steps.take_reading(item, task(3), ME)
+    assert (item.state, item.code, item.vendor_code) == (S.FAILED, code, vendor_code)
+
+
 def test_a_success_that_shows_no_task_is_a_success():
     item = sent(seen=2)
     assert steps.take_answer(item, {Act.DEFER: Answer([])}, ME) is None
