@@ -102,7 +102,8 @@ def _item_again(item: JobItem) -> JobItem:
     """The same task for another job; one that we left paused, or put to sleep, is still owed what it was before."""
     is_owed = item.step != JobItem.Step.NONE or item.wakes_id is not None
     before = item.status_before if is_owed else None
-    return JobItem(task_id=item.task_id, title=item.title, status_before=before, wakes_id=item.wakes_id)
+    step = JobItem.Step.PAUSED if item.step == JobItem.Step.RESTORING else item.step
+    return JobItem(task_id=item.task_id, title=item.title, status_before=before, step=step, wakes_id=item.wakes_id)
 
 
 def _create_of(items: Sequence[JobItem], job: Job) -> Job:
