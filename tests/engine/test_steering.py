@@ -133,3 +133,18 @@ def test_a_fifth_job_of_one_person_has_to_wait_to_be_asked_for(person, tasks):
     assert deferrals.start(person, selection, "", "key-0") == jobs[0]
     deferrals.stop(jobs[0])
     assert deferrals.start(person, selection, "", "key-5")
+
+
+def test_the_fourth_job_asked_for_twice_at_once_is_one_job(person, tasks, monkeypatch):
+    selection = selections.select_ticked(person, tasks(2))
+    for number in range(3):
+        deferrals.start(person, selection, "", f"key-{number}")
+    create, first = deferrals._create, []
+
+    def another_tab_is_faster(job, fill):
+        monkeypatch.setattr(deferrals, "_create", create)
+        first.append(deferrals.start(person, selection, "", job.key))
+        return create(job, fill)
+
+    monkeypatch.setattr(deferrals, "_create", another_tab_is_faster)
+    assert deferrals.start(person, selection, "", "key-3") == first[0]
