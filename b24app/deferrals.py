@@ -28,14 +28,14 @@ class TooManyJobs(Exception):
 
 
 def undo(job: Job, key: str) -> Job:
-    """A new job that returns what a finished one has deferred and what still sleeps of it.
+    """A new job that returns what a finished one, and those before that it went on with, have put to sleep.
 
     The same `key` again returns the same job. Raises as `start`; NotReady when nothing sleeps any more.
     """
     digest = _digest(f"undo {job.pk}")
     if existing := Job.objects.filter(person=job.person_id, key=key).first():
         return _same(existing, digest)
-    asleep = Deferral.objects.live().filter(item__job=job, item__job__state=Job.State.FINISHED)
+    asleep = _asleep(job).filter(item__job__state=Job.State.FINISHED)
     items = [_way_back(deferral) for deferral in asleep.select_related("item").order_by("task_id")]
     return _create_of(items, Job(person=job.person, kind=Job.Kind.RETURN, key=key, digest=digest))
 
@@ -65,8 +65,15 @@ def _way_back(deferral: Deferral) -> JobItem:
 
 
 def may_undo(job: Job) -> bool:
-    """Whether a finished job has tasks that still sleep because of it. One query."""
-    return Deferral.objects.live().filter(item__job=job).exists()
+    """Whether tasks still sleep because of a finished job, or of those that it went on with. One query."""
+    return _asleep(job).exists()
+
+
+def _asleep(job: Job) -> QuerySet[Deferral]:
+    """What still sleeps because of this job and those before it: a Continue or a Retry closes their results."""
+    first = job.first_id or job.pk
+    chain = Job.objects.filter(Q(pk=first) | Q(first=first), pk__lte=job.pk)
+    return Deferral.objects.live().filter(item__job__in=chain)
 
 
 def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
@@ -94,7 +101,8 @@ def start_again(job: Job, states: Collection[JobItem.State], key: str) -> Job:
     if existing := Job.objects.filter(person=job.person_id, key=key).first():
         return _same(existing, digest)
     left = job.items.filter(state__in=states, job__state=Job.State.FINISHED).order_by("id")
-    again = Job(person=job.person, kind=job.kind, key=key, digest=digest, reason=job.reason)
+    first = job.first_id or job.pk
+    again = Job(person=job.person, kind=job.kind, key=key, digest=digest, first_id=first, reason=job.reason)
     return _create_of([_item_again(item) for item in left], again)
 
 
@@ -123,6 +131,8 @@ def _create(job: Job, fill: Callable[[], object]) -> Job:
         with transaction.atomic():
             # One request of a person at a time: two tabs cannot both be the fourth.
             Person.objects.select_for_update().get(pk=job.person_id)
+            if faster := Job.objects.filter(person=job.person_id, key=job.key).first():
+                return _same(faster, job.digest)
             if Job.objects.unfinished().filter(person=job.person_id).count() >= MAX_UNFINISHED:
                 raise TooManyJobs
             job.save()
@@ -131,8 +141,6 @@ def _create(job: Job, fill: Callable[[], object]) -> Job:
         return _same(Job.objects.get(person=job.person_id, key=job.key), job.digest)
     return job
 
-            if faster := Job.objects.filter(person=job.person_id, key=job.key).first():
-                return _same(faster, job.digest)
 
 def _digest(*words: str) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
@@ -164,6 +172,14 @@ def stop(job: Job) -> bool:
         lease.release()
 
 
+def stop_unseen(portal_id: int) -> None:
+    """Bring the stopped jobs of this portal to their end whose untouched tasks nobody has cancelled yet."""
+    untouched = JobItem.objects.filter(job=OuterRef("pk"), state=JobItem.State.PENDING, step=JobItem.Step.NONE)
+    stopped = Job.objects.unfinished().filter(portal=portal_id).exclude(stop_asked_at=None)
+    for job in stopped.filter(Exists(untouched)):
+        stop(job)
+
+
 def wind_up(job: Job, lease: Lease) -> bool:
     """Cancel a stopped job's tasks that we have not changed; say whether that was the end of it.
 
@@ -175,14 +191,6 @@ def wind_up(job: Job, lease: Lease) -> bool:
     with transaction.atomic():
         lease.renew()
         pending.filter(step=JobItem.Step.PAUSED).update(step=JobItem.Step.RESTORING, code=JobItem.Code.STOPPED)
-def stop_unseen(portal_id: int) -> None:
-    """Bring the stopped jobs of this portal to their end whose untouched tasks nobody has cancelled yet."""
-    untouched = JobItem.objects.filter(job=OuterRef("pk"), state=JobItem.State.PENDING, step=JobItem.Step.NONE)
-    stopped = Job.objects.unfinished().filter(portal=portal_id).exclude(stop_asked_at=None)
-    for job in stopped.filter(Exists(untouched)):
-        stop(job)
-
-
         pending.filter(step=JobItem.Step.NONE).update(state=JobItem.State.CANCELLED, code=JobItem.Code.STOPPED)
         unfinished.update(**counts(job))
         if job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT]).exists():

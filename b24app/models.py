@@ -95,7 +95,7 @@ class Portal(models.Model):
     operating = models.JSONField(default=dict)  # method -> [seconds used, unix time of the reset]
     seconds_per_command = models.FloatField(null=True)  # measured, smoothed
 
-    # How tasks are spoken of there, learned and relearned (credentials.py, slices.py).
+    # How tasks are spoken of there, learned and relearned (credentials.py, batches.py).
     dialect = models.CharField(max_length=6, choices=Dialect, default=Dialect.MODERN)
     defers_directly = models.BooleanField(null=True)  # a task in progress without a pause; None: not known yet
 
@@ -319,6 +319,7 @@ class Job(models.Model):
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.DEFER, db_default=Kind.DEFER)
     key = models.CharField(max_length=64)  # made by the page: the same request twice is one job
     digest = models.CharField(max_length=64)  # of what was asked: the same key for something else is refused
+    first = models.ForeignKey("self", models.SET_NULL, null=True, related_name="+")  # whose rest this goes on with
     reason = models.CharField(max_length=500, blank=True)
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
     waiting_why = models.CharField(max_length=10, choices=Why, blank=True)

@@ -242,6 +242,28 @@ def test_pending_tasks_are_pending_again(sandbox, person, put_to_sleep):
     assert set(sandbox.states("acme", ids_of(job)).values()) == {2}
 
 
+def test_undoing_a_job_that_went_on_with_another_returns_what_both_deferred(sandbox, person, put_to_sleep, tasks):
+    job = put_to_sleep(2)
+    more = tasks(3)
+    JobItem.objects.bulk_create(JobItem(job=job, task_id=id, state=S.CANCELLED, code=Code.STOPPED) for id in more)
+    rest = deferrals.start_again(job, [S.CANCELLED], "again")
+    work(person)
+    assert deferrals.may_undo(rest)
+    back = undo(rest)
+    work(person)
+    back.refresh_from_db()
+    assert (back.total, back.done) == (5, 5)
+    assert set(sandbox.states("acme", ids_of(job)).values()) == {3}
+
+
+def test_undoing_a_job_leaves_alone_what_a_later_one_deferred(person, put_to_sleep, tasks):
+    job = put_to_sleep(2)
+    JobItem.objects.create(job=job, task_id=tasks(1)[0], state=S.CANCELLED, code=Code.STOPPED)
+    deferrals.start_again(job, [S.CANCELLED], "again")
+    work(person)
+    assert undo(job).total == 2
+
+
 def test_undoing_twice_is_one_job_and_an_undone_job_has_nothing_left(person, put_to_sleep):
     job = put_to_sleep(2)
     assert undo(job) == undo(job)

@@ -376,6 +376,18 @@ def test_a_stopped_job_says_what_was_not_started_and_offers_to_continue(at_list,
     assert rest.done == 3
 
 
+def test_a_result_that_went_on_with_another_offers_to_undo_both(at_list, tasks, sandbox):
+    sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=1)
+    at_list.start(tasks(3))
+    work(at_list)
+    job = Job.objects.get()
+    at_list.post(f"/jobs/{job.pk}/again/failed/")
+    work(at_list)
+    rest = Job.objects.latest("pk")
+    assert ">Undo all</button>" in at_list.get(f"/jobs/{rest.pk}/").text
+    assert "Returning 3 tasks" in at_list.post(f"/jobs/{rest.pk}/undo/").text
+
+
 def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
     """Starting clears what is ticked; whoever stops or goes on with a job may have ticked other tasks since."""
     assert at_list.start(tasks(2))["HX-Trigger-After-Swap"] == "job-started"
