@@ -236,6 +236,7 @@ def chromium(playwright, tmp_path):
         executable_path=machine.chromium(),
         args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
         viewport={"width": 1280, "height": 800},
+        reduced_motion="reduce",  # a click into a frame that still slides in meets the page around it
     )
     context.set_default_timeout(10_000)
     yield context
