@@ -140,6 +140,11 @@ class Bench:
         """The names of processes that are stopped by a signal."""
         return [name for name, process in self.app.running.items() if is_stopped(process.pid)]
 
+    def consumers(self):
+        """The connections to Redis that wait for a message: it would hand them the next one at once."""
+        mine = str(self.redis.get_connection_kwargs()["db"])
+        return [one["id"] for one in self.redis.client_list() if one["db"] == mine and "b" in one["flags"]]
+
     def signal(self, name, number):
         os.killpg(self.app.running[name].pid, number)
 
