@@ -112,7 +112,7 @@ class App:
     def _web_answers(self):
         try:
             return requests.get(self.url, timeout=5).status_code
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # it listens before anybody can answer
             return None
 
     def log(self, name):

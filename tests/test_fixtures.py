@@ -68,6 +68,9 @@ def test_the_browser_keeps_cookies_of_the_page_and_none_of_a_foreign_frame(page,
 @pytest.mark.parametrize("script", ["console.error('broken')", "setTimeout(() => { throw new Error('broken') })"])
 def test_the_browser_notices_errors_of_a_page(page, console, script):
     page.set_content(f"<script>{script}</script>")
-    page.wait_for_timeout(100)
+    for _ in range(100):
+        if console.errors:
+            break
+        page.wait_for_timeout(50)
     assert any("broken" in text for text in console.errors)
     console.errors.clear()

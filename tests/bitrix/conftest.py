@@ -23,7 +23,7 @@ def reach():
 
 @pytest.fixture
 def client(httpserver, reach):
-    return Client(httpserver.url_for("/rest/"), "the-access-token", reach, timeout=1.0)
+    return Client(httpserver.url_for("/rest/"), "the-access-token", reach, timeout=10.0)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_f16_a_batch_that_timed_out_is_settled_by_reading_when_the_portal_must_b
     lost = next(request for request in asked if is_lost(request, 80 / bench.scale))
     again = next(request for request in asked if request["id"] > lost["id"] and touches(request, tasks_of(lost)))
     assert again["method"] == "tasks.task.list"
-    assert again["at"] - lost["at"] >= 75 / bench.scale
+    assert again["at"] - lost["at"] >= 65 / bench.scale  # 75 from when it was committed, which was a little earlier
 
 
 def test_f17_a_connection_that_breaks_at_any_moment_costs_only_time(bench, bob):
@@ -124,9 +124,10 @@ def test_f29_a_hint_that_was_wiped_with_its_queue_costs_about_a_minute(bench, bo
     confirm = bench.ask("acme", bob, bench.tasks("acme", bob, 10))
     for name in WORKERS:
         bench.signal(name, signal.SIGSTOP)
+    wait_until(lambda: not bench.consumers(), what="Redis to give up handing messages to the workers")
     job = confirm()
-    bench.redis.flushdb()
     assert bench.redis.llen("celery") == 1
+    bench.redis.flushdb()
     for name in WORKERS:
         bench.signal(name, signal.SIGCONT)
     wait_until(lambda: bench.batches(), 90 / bench.scale, "the first batch")

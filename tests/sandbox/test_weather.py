@@ -97,19 +97,19 @@ def test_480_seconds_of_one_method_are_enough_unless_told_otherwise(acme):
 
 
 def test_quick_calls_cost_nothing(acme):
-    acme.sandbox.turn({"cost.profile": 0.09, "cost.sleep": 0})
+    acme.sandbox.turn({"cost.profile": 0.01, "cost.sleep": 0})
 
     assert profile(acme).json()["time"]["operating"] == 0
 
 
 def test_a_request_that_takes_too_long_is_cut_and_what_had_begun_is_done(acme):
     tasks = pending(acme, 4)
-    acme.sandbox.turn({"limits.request_seconds": 0.5, "cost.tasks.task.defer": 0.3})
+    acme.sandbox.turn({"limits.request_seconds": 2.0, "cost.tasks.task.defer": 1.5})
 
     answer = acme.sandbox.batch("acme", defers(tasks), acme.token)
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (504, "text/html")
-    assert answer.elapsed.total_seconds() < 0.9
+    assert answer.elapsed.total_seconds() < 2.8
     assert list(acme.sandbox.states("acme").values()) == [6, 6, 2, 2]
 
 

@@ -91,12 +91,23 @@ def test_the_main_address_opens_the_app_as_well(bob, tasks):
     assert "Select: Mine" in bob.post_opening("/", bob.opening()).text
 
 
-def test_a_slow_portal_gets_a_skeleton_first_and_the_rest_once(bob, tasks, sandbox, monkeypatch):
-    monkeypatch.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
+@pytest.fixture
+def open_slowly(bob, sandbox, monkeypatch):
+    """The answer to an opening that the portal takes longer to confirm than we let anybody wait."""
+
+    def post(opening):
+        sandbox.fault("batch", "late", seconds=1, times=1)
+        with monkeypatch.context() as impatient:
+            impatient.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
+            return bob.post_opening("/placement/", opening)
+
+    return post
+
+
+def test_a_slow_portal_gets_a_skeleton_first_and_the_rest_once(bob, tasks, open_slowly):
     tasks(title="Mine")
     bob.open()
-    sandbox.fault("batch", "late", seconds=1, times=1)
-    page = bob.post_opening("/placement/", bob.opening())
+    page = open_slowly(bob.opening())
     assert "Select: Mine" not in page.text
     code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
     assert page.text.count(code) == 1
@@ -107,12 +118,10 @@ def test_a_slow_portal_gets_a_skeleton_first_and_the_rest_once(bob, tasks, sandb
     assert Client().post("/opening/", {"code": code}).status_code == 401
 
 
-def test_a_slow_opening_does_not_replace_the_pair_of_one_that_came_after_it(bob, tasks, sandbox, monkeypatch):
-    monkeypatch.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
+def test_a_slow_opening_does_not_replace_the_pair_of_one_that_came_after_it(bob, tasks, open_slowly):
     tasks(title="Mine")
     bob.open()
-    sandbox.fault("batch", "late", seconds=1, times=1)
-    page = bob.post_opening("/placement/", bob.opening())
+    page = open_slowly(bob.opening())
     newer = bob.opening()
     bob.post_opening("/placement/", newer)
     code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
@@ -120,13 +129,11 @@ def test_a_slow_opening_does_not_replace_the_pair_of_one_that_came_after_it(bob,
     assert Credential.objects.get().access_token == newer["fields"]["AUTH_ID"]
 
 
-def test_a_slow_opening_brings_back_who_has_nothing_better(bob, tasks, sandbox, monkeypatch):
-    monkeypatch.setattr("b24app.portals.OPENING_TIMEOUT", 0.3)
+def test_a_slow_opening_brings_back_who_has_nothing_better(bob, tasks, open_slowly):
     tasks(title="Mine")
     bob.open()
-    sandbox.fault("batch", "late", seconds=1, times=1)
     slow = bob.opening()
-    page = bob.post_opening("/placement/", slow)
+    page = open_slowly(slow)
     bob.open()
     Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
     code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
