@@ -72,8 +72,8 @@ MUTANTS = [
     Mutant(
         "step",
         "b24app/steps.py",
-        "        item.step = Step.PAUSED\n        item.status_seen = tasks.PENDING",
-        "        item.status_seen = tasks.PENDING",
+        "        item.step = Step.PAUSED\n    else:\n        item.status_before = tasks.PENDING",
+        "        pass\n    else:\n        item.status_before = tasks.PENDING",
         "tests/engine/test_slices.py::test_a_task_paused_but_not_deferred_is_in_progress_again",
     ),
     Mutant(
