@@ -297,6 +297,7 @@ class JobStep(ABC):
             if self.portal.parked_until:
                 refusals.unpark(self.job.person)
             failpoints.reach("saving")
+        self.job.setbacks, self.job.waiting_code = 0, ""  # whoever waits after this begins to count
         failpoints.reach("saved")
 
     def _save_items(self, items: Sequence[JobItem], also: Mapping[str, object] | None) -> None:

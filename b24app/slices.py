@@ -167,7 +167,6 @@ def _advance(job: Job, lease: Lease) -> None:
             lease.renew()
             refusals.note(job.person, error)
     except BitrixError as error:
-        job.refresh_from_db(fields=["setbacks", "waiting_code"])  # a step that got on, if only half, ends a row of them
         if isinstance(error, Expired):
             if not isinstance(error_for(job.waiting_code), Expired):
                 job.setbacks = 0  # those before had other reasons

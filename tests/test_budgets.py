@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from b24app import dates, deferrals, selections, slices
-from b24app.models import Job, Portal
+from b24app import dates, deferrals, exchanges, selections, slices
+from b24app.models import Job, Lease, Portal
 from tests.conftest import SERVERS
 from tests.web.conftest import Visitor
 
@@ -49,6 +49,17 @@ def test_a_step_of_a_slice_makes_at_most_12_queries(job, at_most, monkeypatch):
     monkeypatch.setattr(slices, "_run_step", counted)
     slices.run(job.portal_id)
     assert len(steps) >= 4
+
+
+def test_a_step_that_finds_the_bucket_full_makes_at_most_12_queries(job, at_most):
+    Portal.objects.update(defers_directly=False)
+    lease = Lease.take(job.portal_id)
+    slices._run_step(lease)
+    exchanges.fill_bucket(job.person.portal)
+    with at_most(12):
+        slices._run_step(lease)
+    job.refresh_from_db()
+    assert (job.state, job.waiting_code) == (Job.State.WAITING, "own_limit")
 
 
 @pytest.mark.parametrize("is_admin", [False, True])

@@ -482,6 +482,16 @@ def test_a_token_that_expires_after_other_setbacks_is_renewed(sandbox, person, t
     assert (job.state, job.done) == (Job.State.FINISHED, 1)
 
 
+def test_a_step_that_got_on_begins_the_count_of_renewals_anew(sandbox, person, tasks, job_for):
+    job = job_for(tasks(5))
+    slices._run_step(lease := Lease.take(person.portal_id))
+    Job.objects.update(setbacks=slices.RENEWALS, waiting_code="expired_token")
+    sandbox.fault("tasks.task.defer", "error", code="expired_token", status=401, skip=2)
+    slices._run_step(lease)
+    job.refresh_from_db()
+    assert (job.waiting_why, job.setbacks, job.done) == (Job.Why.PORTAL, 1, 4)
+
+
 def test_a_job_may_be_put_off_any_number_of_times(sandbox, person, tasks, job_for):
     job = job_for(tasks(1))
     Job.objects.update(setbacks=32_767)  # the most that the field holds
