@@ -27,7 +27,7 @@ EXPLAINED = f"""Tasks in progress are deferred at a sandbox with a portal's real
 - *T_opt* is ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list and the waits that the limits force; r and t_list are measured ahead of
   each contest, t meanwhile, as the portal sees it.
 - *wrong*: tasks of which the contestant believes something untrue, or that it left paused.
-- *wrong at 5 % faults*: the same in a contest of its own, up to {SCALE} times faster, where so many of the requests are
+- *wrong at 5 % faults*: the same in a contest of its own, {SCALE} times faster, where so many of the requests are
   executed and their answer is lost or replaced by a proxy's error page. No other goal is judged there.
 - *client CPU* is that of the REST client alone; of a library its process.
 - *goals* of {Ours.name}, in every row: time ≤ 1.05 · T_opt + 1 s; nothing wrong; first progress ≤ {FIRST_PROGRESS:g} s;
