@@ -126,7 +126,7 @@ def test_f29_a_hint_that_was_wiped_with_its_queue_costs_about_a_minute(bench, bo
         bench.signal(name, signal.SIGSTOP)
     wait_until(lambda: not bench.consumers(), what="Redis to give up handing messages to the workers")
     job = confirm()
-    assert bench.redis.llen("celery") == 1
+    assert any(b"run_slice" in message for message in bench.redis.lrange("celery", 0, -1))  # a beat's may lie there too
     bench.redis.flushdb()
     for name in WORKERS:
         bench.signal(name, signal.SIGCONT)
