@@ -30,13 +30,16 @@ class TooManyJobs(Exception):
 def undo(job: Job, key: str) -> Job:
     """A new job that returns what a finished one, and those before that it went on with, have put to sleep.
 
-    The same `key` again returns the same job. Raises as `start`; NotReady when nothing sleeps any more.
+    The same `key` again returns the same job. Raises as `start`; NotReady before the job has finished, and when
+    nothing sleeps any more.
     """
     digest = _digest(f"undo {job.pk}")
     if existing := Job.objects.filter(person=job.person_id, key=key).first():
         return _same(existing, digest)
-    asleep = _asleep(job).filter(item__job__state=Job.State.FINISHED)
-    items = [_way_back(deferral) for deferral in asleep.select_related("item").order_by("task_id")]
+    if job.state != Job.State.FINISHED:
+        raise NotReady
+    asleep = _asleep(job).select_related("item").order_by("task_id")
+    items = [_way_back(deferral) for deferral in asleep]
     return _create_of(items, Job(person=job.person, kind=Job.Kind.RETURN, key=key, digest=digest))
 
 

@@ -248,12 +248,24 @@ def test_undoing_a_job_that_went_on_with_another_returns_what_both_deferred(sand
     JobItem.objects.bulk_create(JobItem(job=job, task_id=id, state=S.CANCELLED, code=Code.STOPPED) for id in more)
     rest = deferrals.start_again(job, [S.CANCELLED], "again")
     work(person)
+    rest.refresh_from_db()
     assert deferrals.may_undo(rest)
     back = undo(rest)
     work(person)
     back.refresh_from_db()
     assert (back.total, back.done) == (5, 5)
     assert set(sandbox.states("acme", ids_of(job)).values()) == {3}
+
+
+def test_a_job_that_goes_on_with_another_is_not_undone_before_it_has_ended(person, put_to_sleep, tasks):
+    job = put_to_sleep(2)
+    JobItem.objects.create(job=job, task_id=tasks(1)[0], state=S.CANCELLED, code=Code.STOPPED)
+    rest = deferrals.start_again(job, [S.CANCELLED], "again")
+    with pytest.raises(deferrals.NotReady):
+        undo(rest)
+    work(person)
+    rest.refresh_from_db()
+    assert undo(rest).total == 3
 
 
 def test_undoing_a_job_leaves_alone_what_a_later_one_deferred(person, put_to_sleep, tasks):
