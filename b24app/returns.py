@@ -54,7 +54,7 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None:
     An item that stays sent is to be read: at once when it carries a refusal, else after SETTLE_AFTER.
     """
     renew, start = replies.get(Act.RENEW), replies.get(Act.START)
-    if isinstance(renew, Answer) and may_be_ours(renew, user_id):
+    if isinstance(renew, Answer) and may_be_ours(tasks.state_in(renew), user_id):
         item.step, item.status_seen = Step.RENEWED, tasks.PENDING
     wanted = tasks.IN_PROGRESS if _was_in_progress(item) else tasks.PENDING
     last = start or replies[Act.RENEW]

@@ -98,29 +98,28 @@ def advance(selection: Selection, lease: Lease) -> None:
     try:
         credentials.act(selection.person, lease, None, lambda client: _collect_more(selection, client, lease))
     except NotRun as error:
-        _postpone(selection, lease, max(error.delay, 1.0))
+        _save(selection, lease, try_at=_in(max(error.delay, 1.0)))
     except Unknown:
-        _postpone(selection, lease, 5.0)
+        _save(selection, lease, try_at=_in(5.0))
     except BitrixError as error:
-        _fail(selection, lease, error.code)
+        _save(selection, lease, state=Selection.State.FAILED, why=error.code[:50])
     except LeaseLost:
         raise
     except Exception:
         # A selection that we cannot collect must not stop the jobs of its portal.
         logger.exception("selection %s cannot be collected", selection.pk)
-        _fail(selection, lease, OURS)
+        _save(selection, lease, state=Selection.State.FAILED, why=OURS)
 
 
-def _fail(selection: Selection, lease: Lease, code: str) -> None:
+def _save(selection: Selection, lease: Lease, **stopped_by: object) -> None:
+    """Write down what stops the collecting, unless another slice is at it by now. Raises LeaseLost."""
     with transaction.atomic():
         lease.renew()
-        Selection.objects.filter(pk=selection.pk).update(state=Selection.State.FAILED, why=code[:50])
+        Selection.objects.filter(pk=selection.pk).update(**stopped_by)
 
 
-def _postpone(selection: Selection, lease: Lease, seconds: float) -> None:
-    with transaction.atomic():
-        lease.renew()
-        Selection.objects.filter(pk=selection.pk).update(try_at=dates.now() + timedelta(seconds=seconds))
+def _in(seconds: float) -> datetime:
+    return dates.now() + timedelta(seconds=seconds)
 
 
 def _collect_more(selection: Selection, client: Client, lease: Lease) -> None:

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer
 from b24app.bitrix.errors import AccessLost, BitrixError, Denied, NotRun, Unknown
-from b24app.bitrix.tasks import Act, TaskState
+from b24app.bitrix.tasks import Act, TaskState, Unreadable
 from b24app.models import JobItem
 
 MAX_SENDS = 4  # of one item; somebody else keeps changing a task that needs more
@@ -54,7 +54,7 @@ def take_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskS
     last = replies.get(Act.START) or replies[Act.DEFER]
     pause = replies.get(Act.PAUSE)
     if isinstance(pause, Answer):
-        _take_pause(item, is_ours=may_be_ours(pause, user_id))
+        _take_pause(item, is_ours=may_be_ours(tasks.state_in(pause), user_id))
     match upshot(pause, last):
         case Upshot.APPLIED if item.step == Step.RESTORING:
             _fail(item, Code(item.code))
@@ -78,9 +78,8 @@ def _take_pause(item: JobItem, is_ours: bool) -> None:
         item.status_before = tasks.PENDING
 
 
-def may_be_ours(answer: Answer, user_id: int) -> bool:
+def may_be_ours(shown: TaskState | Unreadable | None, user_id: int) -> bool:
     """Whether a success does not show that somebody else has changed the status: what is so already succeeds too."""
-    shown = tasks.state_in(answer)
     return not isinstance(shown, TaskState) or shown.status_changed_by in (None, user_id)
 
 
@@ -125,7 +124,7 @@ def is_shown(item: JobItem, answer: Reply, status: int, user_id: int) -> bool:
     if not isinstance(found, TaskState) or found.status != status:
         item.refusal = UNSEEN  # garbled, or from before it: a batch remembers what it has read
         return False
-    if not may_be_ours(answer, user_id):
+    if not may_be_ours(found, user_id):
         item.refusal = "not_ours"  # a success that changed nothing: somebody else was there first
         return False
     return True

@@ -561,30 +561,30 @@ def test_a_slice_that_was_overtaken_leaves_the_selection_alone(person, monkeypat
     assert (selection.state, selection.try_at) == (Selection.State.READY, None)
 
 
-def test_a_task_that_stays_paused_when_it_is_tried_again_says_so_again(sandbox, person, tasks, job_for):
-    (task,) = tasks(1)
-    job = job_for([task])
-    sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
-    sandbox.fault("tasks.task.start", "error", code="0", status=400, times=-1)
-    work(person)
-    job.refresh_from_db()
-    again = deferrals.start_again(job, [S.FAILED], "again")
-    work(person)
-    assert outcomes(again) == {task: (S.FAILED, Code.LEFT_PAUSED)}
-
-
-def test_a_task_that_was_left_paused_is_owed_what_it_was_before_when_it_is_tried_again(sandbox, person, tasks, job_for):
+@pytest.fixture
+def left_paused(sandbox, person, tasks, job_for):
+    """A finished job that could neither defer its task nor start it again, and cannot yet."""
     (task,) = tasks(1)
     job = job_for([task])
     sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
     sandbox.fault("tasks.task.start", "error", code="0", status=400, times=-1)
     work(person)
     assert outcomes(job) == {task: (S.FAILED, Code.LEFT_PAUSED)}
-    sandbox.clear_faults()
     job.refresh_from_db()
-    again = deferrals.start_again(job, [S.FAILED], "again")
+    return job
+
+
+def test_a_task_that_stays_paused_when_it_is_tried_again_says_so_again(person, left_paused):
+    again = deferrals.start_again(left_paused, [S.FAILED], "again")
     work(person)
-    assert outcomes(again) == {task: (S.DONE, "")}
+    assert outcomes(again) == outcomes(left_paused)
+
+
+def test_a_task_that_was_left_paused_is_owed_what_it_was_before_when_it_is_tried_again(sandbox, person, left_paused):
+    sandbox.clear_faults()
+    again = deferrals.start_again(left_paused, [S.FAILED], "again")
+    work(person)
+    assert outcomes(again) == dict.fromkeys(outcomes(left_paused), (S.DONE, ""))
     assert Deferral.objects.live().get().previous_status == 3
 
 
