@@ -8,8 +8,7 @@ from django.utils import formats, timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
-from b24app import dates, deferrals, refusals, selections
-from b24app.bitrix import tasks
+from b24app import clock
 from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
@@ -19,7 +18,10 @@ from b24app.bitrix.errors import (
     TooManyRequests,
     error_for,
 )
+from b24app.bitrix.tasks import Status
+from b24app.engine import jobs, selections
 from b24app.models import Credential, Job, JobItem, Person
+from b24app.portals import access
 
 register = template.Library()
 
@@ -57,67 +59,73 @@ REMEDIES_OF_RETURNS = {
 }
 # What a job waits for.
 WAITS = {
-    Job.Why.PERSON: gettext_lazy("Bitrix24 wants to see you again: close this app and open it anew."),
-    Job.Why.PORTAL: gettext_lazy("Bitrix24 does not answer at the moment; going on as soon as it does."),
-    Job.Why.LIMIT: gettext_lazy("Bitrix24 asks us to slow down; going on by itself."),
-    Job.Why.ERROR: gettext_lazy("Something went wrong on our side; trying again by itself."),
-    Job.Why.DISMISSED: gettext_lazy("Bitrix24 says that you no longer work here; looking again every hour."),
-    Job.Why.RESTRICTED: gettext_lazy("You may not use the app at the moment; looking again every hour."),
-    Job.Why.PLAN: gettext_lazy(
+    Job.WaitReason.PERSON: gettext_lazy("Bitrix24 wants to see you again: close this app and open it anew."),
+    Job.WaitReason.PORTAL: gettext_lazy("Bitrix24 does not answer at the moment; going on as soon as it does."),
+    Job.WaitReason.LIMIT: gettext_lazy("Bitrix24 asks us to slow down; going on by itself."),
+    Job.WaitReason.ERROR: gettext_lazy("Something went wrong on our side; trying again by itself."),
+    Job.WaitReason.DISMISSED: gettext_lazy("Bitrix24 says that you no longer work here; looking again every hour."),
+    Job.WaitReason.RESTRICTED: gettext_lazy("You may not use the app at the moment; looking again every hour."),
+    Job.WaitReason.PLAN: gettext_lazy(
         "This Bitrix24's plan has no apps; looking again every day, and when anybody is let in."
     ),
-    Job.Why.PAYMENT: gettext_lazy("The app is not paid for; looking again every day, and when anybody is let in."),
-    Job.Why.SCOPE: gettext_lazy("The app lacks a permission; looking again every day, and when anybody is let in."),
-    Job.Why.CONFIRM: gettext_lazy("An administrator has to confirm the app in Bitrix24; looking again every hour."),
-    Job.Why.OVERLOAD: gettext_lazy("Bitrix24 has blocked the app for a while; looking again every hour."),
-    Job.Why.DELETED: gettext_lazy("This Bitrix24 is said to be deleted; looking again every day."),
-    Job.Why.ACCESS: gettext_lazy("Bitrix24 does not let the app in at the moment. Ask your administrator."),
+    Job.WaitReason.PAYMENT: gettext_lazy(
+        "The app is not paid for; looking again every day, and when anybody is let in."
+    ),
+    Job.WaitReason.SCOPE: gettext_lazy(
+        "The app lacks a permission; looking again every day, and when anybody is let in."
+    ),
+    Job.WaitReason.CONFIRM: gettext_lazy(
+        "An administrator has to confirm the app in Bitrix24; looking again every hour."
+    ),
+    Job.WaitReason.OVERLOAD: gettext_lazy("Bitrix24 has blocked the app for a while; looking again every hour."),
+    Job.WaitReason.DELETED: gettext_lazy("This Bitrix24 is said to be deleted; looking again every day."),
+    Job.WaitReason.ACCESS: gettext_lazy("Bitrix24 does not let the app in at the moment. Ask your administrator."),
 }
 # The same where it is known for how long.
 WAITS_UNTIL = {
-    Job.Why.PORTAL: gettext_lazy("Bitrix24 does not answer at the moment; trying again at %(time)s."),
-    Job.Why.LIMIT: gettext_lazy("Bitrix24 asks us to slow down; going on by itself at %(time)s."),
+    Job.WaitReason.PORTAL: gettext_lazy("Bitrix24 does not answer at the moment; trying again at %(time)s."),
+    Job.WaitReason.LIMIT: gettext_lazy("Bitrix24 asks us to slow down; going on by itself at %(time)s."),
 }
 LONG_WAIT = timedelta(minutes=1)  # shorter ones are over before anybody has looked at the clock
 # What a page says when the portal refuses the app: a title, and what to do about it.
 REFUSALS = {
-    Job.Why.ERROR: (
+    Job.WaitReason.ERROR: (
         gettext_lazy("Something went wrong on our side."),
         gettext_lazy("Bitrix24 does not know the app as it is set up here. Tell whoever runs it."),
     ),
-    Job.Why.DISMISSED: (
+    Job.WaitReason.DISMISSED: (
         gettext_lazy("Bitrix24 does not let you in"),
         gettext_lazy("It says that you no longer work here. Ask your administrator if that is wrong."),
     ),
-    Job.Why.RESTRICTED: (
+    Job.WaitReason.RESTRICTED: (
         gettext_lazy("You may not use the app"),
         gettext_lazy("Ask your administrator to let you use it. Then open it again."),
     ),
-    Job.Why.PLAN: (
+    Job.WaitReason.PLAN: (
         gettext_lazy("This Bitrix24's plan has no apps"),
         gettext_lazy("Apps need a commercial plan; your administrator can choose one. Running jobs wait for it."),
     ),
-    Job.Why.PAYMENT: (
+    Job.WaitReason.PAYMENT: (
         gettext_lazy("The app is not paid for"),
         gettext_lazy("Its subscription or trial has ended; your administrator can renew it. Running jobs wait for it."),
     ),
-    Job.Why.SCOPE: (
+    Job.WaitReason.SCOPE: (
         gettext_lazy("A permission is missing"),
         gettext_lazy("Ask your administrator to allow it on the app's card. Running jobs wait for it."),
     ),
-    Job.Why.CONFIRM: (
+    Job.WaitReason.CONFIRM: (
         gettext_lazy("An administrator has to confirm the app"),
         gettext_lazy("Bitrix24 has asked for it in its notifications. Running jobs wait for it."),
     ),
-    Job.Why.OVERLOAD: (
+    Job.WaitReason.OVERLOAD: (
         gettext_lazy("Bitrix24 has blocked the app for a while"),
         gettext_lazy("It was too much for Bitrix24. Running jobs wait and go on by themselves."),
     ),
-    Job.Why.DELETED: (
+    Job.WaitReason.DELETED: (
         gettext_lazy("This Bitrix24 was deleted"),
         gettext_lazy("If it has been brought back, open the app again. Running jobs wait for it."),
     ),
-    Job.Why.ACCESS: (
+    Job.WaitReason.ACCESS: (
         gettext_lazy("Bitrix24 does not let the app in"),
         gettext_lazy("Please ask your administrator. Running jobs wait and go on by themselves."),
     ),
@@ -147,14 +155,14 @@ def reason_and_remedy(job: Job, code: str) -> tuple[str, str]:
 def who_and_when(item: JobItem) -> str:
     """Who changed the task and when, or whom to ask, as far as it is known: "Ann Lee, Nov 23, 18:00"."""
     if item.code == Code.NOT_PERMITTED:
-        return gettext("ask %(name)s") % {"name": item.who} if item.who else ""
+        return gettext("ask %(name)s") % {"name": item.changed_by} if item.changed_by else ""
     when = moment_words(item.changed_at) if item.changed_at else ""
-    return ", ".join(filter(None, [item.who, when]))
+    return ", ".join(filter(None, [item.changed_by, when]))
 
 
 @register.filter
 def is_overdue(deadline: datetime | None) -> bool:
-    return deadline is not None and deadline < dates.now()
+    return deadline is not None and deadline < clock.now()
 
 
 @register.filter
@@ -164,14 +172,14 @@ def deadline(moment: datetime | None) -> str:
         return gettext("No deadline")
     if is_overdue(moment):
         # Translators: a deadline that passed so long ago, as Bitrix24 shows it. The sign is a minus.
-        return gettext("− %(time)s") % {"time": timesince(moment, dates.now(), depth=1)}
+        return gettext("− %(time)s") % {"time": timesince(moment, clock.now(), depth=1)}
     return moment_words(moment)
 
 
 @register.filter
 def moment_words(moment: datetime) -> str:
     """A moment in the reader's zone; the year only where it is another one."""
-    local, today = timezone.localtime(moment), timezone.localtime(dates.now())
+    local, today = timezone.localtime(moment), timezone.localtime(clock.now())
     if local.year == today.year:
         return formats.date_format(local, pgettext("date format", "M j, H:i"))
     return formats.date_format(local, pgettext("date format", "M j, Y, H:i"))
@@ -179,16 +187,16 @@ def moment_words(moment: datetime) -> str:
 
 @register.filter
 def status_word(status: int) -> str:
-    return gettext("In progress") if status == tasks.IN_PROGRESS else gettext("Pending")
+    return gettext("In progress") if status == Status.IN_PROGRESS else gettext("Pending")
 
 
 def what_it_waits_for(job: Job) -> str:
     """Why an unfinished job does not move at the moment; "" when it does."""
-    if deferrals.is_stalled(job):
+    if jobs.is_stalled(job):
         return no_worker()
-    why = deferrals.waits_for(job)
-    if why in WAITS_UNTIL and job.waiting_until and job.waiting_until - dates.now() > LONG_WAIT:
-        time = formats.time_format(timezone.localtime(job.waiting_until), "H:i")
+    why = jobs.waits_for(job)
+    if why in WAITS_UNTIL and job.wait_until and job.wait_until - clock.now() > LONG_WAIT:
+        time = formats.time_format(timezone.localtime(job.wait_until), "H:i")
         return str(WAITS_UNTIL[why]) % {"time": time}
     return str(WAITS[why]) if why else ""
 
@@ -249,7 +257,7 @@ def trouble(error: BitrixError) -> Trouble:
         sentence = gettext("It asks us to slow down; trying again by itself.")
         return Trouble(gettext("Bitrix24 is busy"), sentence, retry=max(2, min(60, round(error.delay))))
     if isinstance(error, AccessLost):
-        title, advice = REFUSALS[refusals.meaning(error.code).why]
+        title, advice = REFUSALS[access.meaning(error.code).why]
         return Trouble(str(title), str(advice), "again", error.code)
     if isinstance(error, Refused):
         sentence = gettext("You may not see this list, or it is no longer there.")
