@@ -67,7 +67,7 @@ TEMPLATES = [
         "APP_DIRS": False,
         "OPTIONS": {
             "context_processors": ["django.template.context_processors.request"],
-            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "b24app.web.words"],
+            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "b24app.web.filters"],
         },
     }
 ]

@@ -17,7 +17,7 @@ from b24app import dates, deferrals, jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.access import ticketed
 from b24app.web.reconnect import start_url
-from b24app.web.words import reason_and_remedy, task_links, too_many_jobs, what_it_waits_for
+from b24app.web.texts import reason_and_remedy, task_links, too_many_jobs, what_it_waits_for
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
 # How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
@@ -74,9 +74,9 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
     try:
         job = deferrals.start(person, selection, form.cleaned_data["reason"], form.cleaned_data["key"])
     except deferrals.NotReady:
-        return _in_dialog(render(request, "_selection_failed.html"))
+        return _in_dialog(render(request, "dialog/_expired.html"))
     except deferrals.TooManyJobs:
-        return _in_dialog(render(request, "_dialog_trouble.html", {"trouble": too_many_jobs()}))
+        return _in_dialog(render(request, "dialog/_trouble.html", {"trouble": too_many_jobs()}))
     except deferrals.KeyReused:
         raise SuspiciousOperation("this key stood for another job") from None
     return _started(request, person, job, "job-started")
@@ -92,7 +92,7 @@ def _in_dialog(response: HttpResponse) -> HttpResponse:
 def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpResponse:
     """The panel of a job that is new; `told` is the event for the page."""
     transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
-    response = render(request, "_job.html", panel(person, job))
+    response = render(request, "jobs/_panel.html", panel(person, job))
     response["HX-Trigger-After-Swap"] = told
     return response
 
@@ -106,7 +106,7 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     # Also where nothing of this job is left: a worker that came by meanwhile found the portal leased and went away.
     transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     job.refresh_from_db()
-    response = render(request, "_job.html", {**panel(person, job), "announce": True})
+    response = render(request, "jobs/_panel.html", {**panel(person, job), "announce": True})
     response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-steered"
     return response
 
@@ -124,9 +124,11 @@ def _follow(request: HttpRequest, person: Person, job: Job, start: Callable[[], 
     try:
         following = start()
     except deferrals.NotReady:
-        return render(request, "_job.html", {**panel(person, job), "refusal": gettext("Nothing of this job is left.")})
+        return render(
+            request, "jobs/_panel.html", {**panel(person, job), "refusal": gettext("Nothing of this job is left.")}
+        )
     except deferrals.TooManyJobs:
-        return render(request, "_job.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
+        return render(request, "jobs/_panel.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
     deferrals.dismiss(job)
     return _started(request, person, following, "job-steered")
 
@@ -147,8 +149,8 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     said = request.GET.get("said", "")
     context = panel(person, job, int(said) if said.isascii() and said.isdigit() else 0)
     if job.state != Job.State.FINISHED:
-        return render(request, "_progress.html", context)
-    response = render(request, "_job.html", {**context, "announce": True})
+        return render(request, "jobs/_progress.html", context)
+    response = render(request, "jobs/_panel.html", {**context, "announce": True})
     response["HX-Retarget"] = "#job"
     response["HX-Trigger-After-Swap"] = "job-finished"
     return response
@@ -159,7 +161,7 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Close a result; the answer is the next panel that waits to be seen, mostly none."""
     deferrals.dismiss(get_object_or_404(person.jobs.select_related("portal"), pk=job_id))
-    response = render(request, "_job.html", panel(person, deferrals.latest_job(person)))
+    response = render(request, "jobs/_panel.html", panel(person, deferrals.latest_job(person)))
     response["HX-Trigger-After-Swap"] = "job-closed"
     return response
 
@@ -171,7 +173,7 @@ def latest(request: HttpRequest, person: Person) -> HttpResponse:
     job = deferrals.latest_job(person)
     if request.GET.get("shown") == _sign(job):
         return HttpResponse(status=204)
-    response = render(request, "_job.html", panel(person, job))
+    response = render(request, "jobs/_panel.html", panel(person, job))
     if job and job.state == Job.State.FINISHED:
         response["HX-Trigger-After-Swap"] = "job-finished"  # the list has changed too
     return response

@@ -38,7 +38,7 @@ from b24app.web.access import (
 )
 from b24app.web.jobs import panel
 from b24app.web.lists import Listing, list_context
-from b24app.web.words import Trouble, trouble
+from b24app.web.texts import Trouble, trouble
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +88,15 @@ def _open(request: HttpRequest) -> HttpResponse:
         except NotProven as error:
             return _refused(request, opening, 403, str(error))
         except AccessLost as error:
-            return _frame(request, opening, "app.html", {"trouble": _reopening(trouble(error))})
+            return _frame(request, opening, "active/page.html", {"trouble": _reopening(trouble(error))})
         except BitrixError:
-            return _frame(request, opening, "app.html", {"boot_code": _put_aside(opening, received_at)})
+            return _frame(request, opening, "active/page.html", {"boot_code": _put_aside(opening, received_at)})
     with speaking_to(opened.person, language_of(opening.language)):
         context = _arrive(opened, listing)
         ticket = Ticket.issue(opened.person, language_of(opening.language))
-        return _frame(request, opening, "app.html", {**context, "ticket": ticket.signed()}, opened.person.portal)
+        return _frame(
+            request, opening, "active/page.html", {**context, "ticket": ticket.signed()}, opened.person.portal
+        )
 
 
 @csrf_exempt
@@ -116,7 +118,7 @@ def opening(request: HttpRequest) -> HttpResponse:
         except BitrixError as error:
             return render(request, "_trouble.html", vars(_reopening(trouble(error))))
     with speaking_to(opened.person, language):
-        response = render(request, "_app.html", _arrive(opened, listing))
+        response = render(request, "active/_app.html", _arrive(opened, listing))
     response[TICKET_HEADER] = Ticket.issue(opened.person, language).signed()
     return response
 
@@ -269,9 +271,9 @@ def install(request: HttpRequest) -> HttpResponse:
             return _refused(request, opening, 403, str(error))
         except (NotAllowed, BitrixError) as error:
             context = _steps_context("connect", _install_trouble(error))
-            return _frame(request, opening, "install.html", context)
+            return _frame(request, opening, "install/page.html", context)
         context = {**_steps_context("install-scope"), "ticket": Ticket.issue(person, language).signed()}
-        return _frame(request, opening, "install.html", context, person.portal)
+        return _frame(request, opening, "install/page.html", context, person.portal)
 
 
 @require_POST
@@ -291,9 +293,9 @@ def _take_step(request: HttpRequest, step: str, act: Callable[[], None]) -> Http
     try:
         act()
     except (NotAllowed, BitrixError) as error:
-        return render(request, "_install_steps.html", _steps_context(step, _install_trouble(error)))
+        return render(request, "install/_steps.html", _steps_context(step, _install_trouble(error)))
     following = (*STEPS, "")[STEPS.index(step) + 1]
-    response = render(request, "_install_steps.html", _steps_context(following))
+    response = render(request, "install/_steps.html", _steps_context(following))
     if not following:
         response["HX-Trigger-After-Swap"] = "installed"
     return response

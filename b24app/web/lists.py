@@ -22,7 +22,7 @@ from b24app.bitrix.payloads import Opening
 from b24app.bitrix.tasks import Page, Sort, TaskFilter
 from b24app.models import Person, Selection
 from b24app.web.access import ticketed
-from b24app.web.words import no_worker, selection_trouble, task_links, trouble
+from b24app.web.texts import no_worker, selection_trouble, task_links, trouble
 
 # What the switch above the list offers, and the real statuses behind it.
 SHOWN = {
@@ -163,7 +163,7 @@ class Listing:
 @ticketed
 def listing(request: HttpRequest, person: Person) -> HttpResponse:
     wanted, answer = _page_or_last(person, Listing.of_form(ListForm(request.GET), person))
-    return render(request, "_list.html", {**list_context(person, wanted, answer), "alone": True})
+    return render(request, "active/_list.html", {**list_context(person, wanted, answer), "alone": True})
 
 
 def _call(client: Client, wanted: Listing) -> Answer:
@@ -265,7 +265,7 @@ def select(request: HttpRequest, person: Person) -> HttpResponse:
     try:
         selection = _selection(person, wanted, form.cleaned_data)
     except BitrixError as error:
-        return render(request, "_dialog_trouble.html", {"trouble": trouble(error)})
+        return render(request, "dialog/_trouble.html", {"trouble": trouble(error)})
     if selection.state == Selection.State.COLLECTING:
         transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
     return _show(request, selection, form.cleaned_data["total"] or len(selection.wanted_ids))
@@ -293,11 +293,11 @@ def _show(request: HttpRequest, selection: Selection, total: int) -> HttpRespons
     context = {"selection": selection, "total": min(total, selections.MAX_TASKS), "delay": POLL_COLLECTING}
     if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
         context["waits"] = no_worker() if selections.is_stalled(selection) else ""
-        return render(request, "_collecting.html", context)
+        return render(request, "dialog/_collecting.html", context)
     if selection.state == Selection.State.FAILED:
-        return render(request, "_dialog_trouble.html", {"trouble": selection_trouble(selection.why)})
+        return render(request, "dialog/_trouble.html", {"trouble": selection_trouble(selection.why)})
     if not selections.is_alive(selection):
-        return render(request, "_selection_failed.html", context)
+        return render(request, "dialog/_expired.html", context)
     forecast = selections.forecast(selection)
     context |= {"forecast": forecast, "will_skip": forecast.total - forecast.to_send}
-    return render(request, "_defer.html", context)
+    return render(request, "dialog/_defer.html", context)

@@ -11,7 +11,7 @@ from b24app import deferrals, jobs, portals, removals
 from b24app.bitrix.errors import BitrixError
 from b24app.models import Person
 from b24app.web.access import ticketed
-from b24app.web.words import too_many_jobs, trouble
+from b24app.web.texts import too_many_jobs, trouble
 
 
 @require_POST
@@ -34,11 +34,11 @@ def return_all(request: HttpRequest, person: Person) -> HttpResponse:
         deferrals.return_taken_over(person)
     except deferrals.TooManyJobs:
         context = {"in_care": deferrals.taken_over(person).count(), "trouble": too_many_jobs()}
-        return render(request, "_owed.html", context)
+        return render(request, "orphans/_notice.html", context)
     except deferrals.NotReady:
-        return render(request, "_owed.html", {})
+        return render(request, "orphans/_notice.html", {})
     transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
-    response = render(request, "_owed.html", {})
+    response = render(request, "orphans/_notice.html", {})
     response["HX-Trigger-After-Swap"] = "job-asked"
     return response
 
@@ -54,4 +54,4 @@ def _decide(request: HttpRequest, person: Person, act: Callable[[Person], object
             context = {"refused": True}
     except BitrixError as error:
         context["trouble"] = trouble(error)
-    return render(request, "_owed.html", context)
+    return render(request, "orphans/_notice.html", context)

@@ -26,7 +26,7 @@ from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused
 from b24app.models import Portal
 from b24app.portals import NotProven
 from b24app.web.access import language_of
-from b24app.web.words import trouble
+from b24app.web.texts import trouble
 
 logger = logging.getLogger(__name__)
 

@@ -317,7 +317,7 @@ def test_every_reason_has_words(at_list, tasks, code):
     at_list.start(tasks(1))
     JobItem.objects.update(state=JobItem.State.FAILED, code=code)
     Job.objects.update(state=Job.State.FINISHED, failed=1)
-    heading = re.search(r"</span> (.*) \(1\)</summary>", at_list.get(f"/jobs/{Job.objects.get().pk}/").text).group(1)
+    heading = re.search(r"</span>\s+(.*) \(1\)\s+</summary>", progress(at_list)).group(1)
     assert heading
     assert heading != code
 

@@ -1,15 +1,12 @@
-"""What the screens say: numbers, deadlines and reasons in plain words. Also the templates' filters."""
+"""The texts that views show: reasons, waits and troubles."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from django import template
 from django.utils import formats, timezone
-from django.utils.timesince import timesince
-from django.utils.translation import gettext, gettext_lazy, pgettext
+from django.utils.translation import gettext, gettext_lazy
 
 from b24app import dates, deferrals, refusals, selections
-from b24app.bitrix import tasks
 from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
@@ -20,8 +17,6 @@ from b24app.bitrix.errors import (
     error_for,
 )
 from b24app.models import Credential, Job, JobItem, Person
-
-register = template.Library()
 
 Code = JobItem.Code
 
@@ -124,62 +119,12 @@ REFUSALS = {
 }
 
 
-@register.filter
-def grouped(number: int) -> str:
-    """1240 as "1,240", in the reader's language."""
-    return formats.number_format(number, use_l10n=True, force_grouping=True)
-
-
-@register.filter
-def reason(code: str) -> str:
-    return str(REASONS[Code(code)])
-
-
 def reason_and_remedy(job: Job, code: str) -> tuple[str, str]:
     """Why tasks of a job were not deferred, or not returned, and what to do about it."""
     reasons, remedies = REASONS, REMEDIES
     if job.kind == Job.Kind.RETURN:
         reasons, remedies = REASONS | REASONS_OF_RETURNS, REMEDIES | REMEDIES_OF_RETURNS
     return str(reasons[Code(code)]), str(remedies.get(Code(code), ""))
-
-
-@register.filter
-def who_and_when(item: JobItem) -> str:
-    """Who changed the task and when, or whom to ask, as far as it is known: "Ann Lee, Nov 23, 18:00"."""
-    if item.code == Code.NOT_PERMITTED:
-        return gettext("ask %(name)s") % {"name": item.who} if item.who else ""
-    when = moment_words(item.changed_at) if item.changed_at else ""
-    return ", ".join(filter(None, [item.who, when]))
-
-
-@register.filter
-def is_overdue(deadline: datetime | None) -> bool:
-    return deadline is not None and deadline < dates.now()
-
-
-@register.filter
-def deadline(moment: datetime | None) -> str:
-    """A deadline as a chip shows it: "− 7 months", "Nov 30, 6 p.m.", or "No deadline"."""
-    if moment is None:
-        return gettext("No deadline")
-    if is_overdue(moment):
-        # Translators: a deadline that passed so long ago, as Bitrix24 shows it. The sign is a minus.
-        return gettext("− %(time)s") % {"time": timesince(moment, dates.now(), depth=1)}
-    return moment_words(moment)
-
-
-@register.filter
-def moment_words(moment: datetime) -> str:
-    """A moment in the reader's zone; the year only where it is another one."""
-    local, today = timezone.localtime(moment), timezone.localtime(dates.now())
-    if local.year == today.year:
-        return formats.date_format(local, pgettext("date format", "M j, H:i"))
-    return formats.date_format(local, pgettext("date format", "M j, Y, H:i"))
-
-
-@register.filter
-def status_word(status: int) -> str:
-    return gettext("In progress") if status == tasks.IN_PROGRESS else gettext("Pending")
 
 
 def what_it_waits_for(job: Job) -> str:
@@ -195,20 +140,6 @@ def what_it_waits_for(job: Job) -> str:
 
 def no_worker() -> str:
     return gettext("No worker is running. The tasks are safe; going on as soon as one starts.")
-
-
-@register.filter
-def outcome(job: Job) -> str:
-    """ "120 deferred · 3 failed · 1 skipped · 7 not started", as far as there is something to say."""
-    done = gettext("%(n)s returned") if job.kind == Job.Kind.RETURN else gettext("%(n)s deferred")
-    parts = [done % {"n": grouped(job.done)}]
-    if job.failed:
-        parts.append(gettext("%(n)s failed") % {"n": grouped(job.failed)})
-    if job.skipped:
-        parts.append(gettext("%(n)s skipped") % {"n": grouped(job.skipped)})
-    if job.cancelled:
-        parts.append(gettext("%(n)s not started") % {"n": grouped(job.cancelled)})
-    return " · ".join(parts)
 
 
 def task_links(person: Person) -> dict[str, str]:
