@@ -91,7 +91,7 @@ WHITENOISE_USE_FINDERS = True
 if env.bool("STATIC_HASHED", default=False):
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+        "staticfiles": {"BACKEND": "b24app.web.storage.HashedStaticFiles"},
     }
 
 # -- Database -------------------------------------------------------------------------------------------------
