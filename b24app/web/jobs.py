@@ -125,7 +125,9 @@ def _follow(request: HttpRequest, person: Person, job: Job, start: Callable[[], 
         following = start()
     except deferrals.NotReady:
         return render(
-            request, "jobs/_panel.html", {**panel(person, job), "refusal": gettext("Nothing of this job is left.")}
+            request,
+            "jobs/_panel.html",
+            {**panel(person, job), "refusal": gettext("This job has no tasks left to process.")},
         )
     except deferrals.TooManyJobs:
         return render(request, "jobs/_panel.html", {**panel(person, job), "refusal": too_many_jobs().sentence})

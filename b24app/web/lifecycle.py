@@ -202,8 +202,8 @@ def _refused(request: HttpRequest, opening: Opening | None, status: int, why: st
     """This did not come from a portal where the app is installed, as far as anybody trustworthy knows."""
     logger.warning("opening refused: %s", why)
     with translation.override(language_of(request.GET.get("LANG", ""))):
-        title = gettext("The app is not installed on this Bitrix24")
-        sentence = gettext("Close this page and open it from Bitrix24 again. If that does not help, install the app.")
+        title = gettext("The app is not installed in this Bitrix24 account")
+        sentence = gettext("Close this page and open it again from Bitrix24. If this does not help, install the app.")
         response = render(request, "refused.html", {"trouble": Trouble(title, sentence)}, status=status)
     return allow_frame(response, opening.portal_origin if opening else "")
 
@@ -211,7 +211,7 @@ def _refused(request: HttpRequest, opening: Opening | None, status: int, why: st
 def _come_back_later(request: HttpRequest, opening: Opening) -> HttpResponse:
     """Too many openings from there could not be confirmed: for a minute nobody is asked about another."""
     logger.warning("security: too many openings that nobody confirmed")
-    sentence = gettext("Wait a minute, then open this page from Bitrix24 again.")
+    sentence = gettext("Wait a minute, then open this page again from Bitrix24.")
     context = {"trouble": Trouble(gettext("Too many attempts"), sentence)}
     response = render(request, "refused.html", context, status=429)
     response["Retry-After"] = str(int(attempts.MEMORY.total_seconds()))
@@ -315,12 +315,16 @@ def _install_trouble(error: NotAllowed | BitrixError) -> Trouble:
     if isinstance(error, BitrixError):
         return _reopening(trouble(error))
     if error.code == "not_admin":
-        return Trouble(gettext("Only an administrator can set up the app"), gettext("Ask yours to open it once."))
+        return Trouble(
+            gettext("Only an administrator can set up the app"), gettext("Ask an administrator to open it once.")
+        )
     if error.code == "scope":
-        sentence = gettext("Bitrix24 has not granted: %(missing)s. Allow it on the app's card, then try again.")
+        sentence = gettext(
+            "Bitrix24 has not granted these permissions: %(missing)s. Grant them on the app's page, then try again."
+        )
         return Trouble(gettext("A permission is missing"), sentence % {"missing": error.detail}, "again")
-    sentence = gettext("Bitrix24 did not add the app to its menus.")
-    return Trouble(gettext("Almost there"), sentence, "again", error.detail)
+    sentence = gettext("Bitrix24 rejected the request. Please try again.")
+    return Trouble(gettext("The app could not be added to the menus"), sentence, "again", error.detail)
 
 
 def _reopening(what: Trouble) -> Trouble:

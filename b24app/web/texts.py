@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.utils import formats, timezone
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from b24app import dates, deferrals, refusals, selections
 from b24app.bitrix.errors import (
@@ -27,94 +27,104 @@ REASONS = {
     Code.AWAITING_CONTROL: gettext_lazy("Waiting for the creator's approval"),
     Code.DECLINED: gettext_lazy("Declined"),
     Code.GONE: gettext_lazy("Deleted, or not visible to you"),
-    Code.NOT_PERMITTED: gettext_lazy("You may not defer these tasks"),
-    Code.CHANGING: gettext_lazy("Somebody else kept changing them"),
-    Code.REFUSED: gettext_lazy("Bitrix24 refused"),
-    Code.LEFT_PAUSED: gettext_lazy("Paused, but neither deferred nor started again"),
-    Code.STOPPED: gettext_lazy("Not started, because you stopped the job"),
-    Code.AWAKE: gettext_lazy("Taken up again already"),
-    Code.DEFERRED_ANEW: gettext_lazy("Deferred again by somebody else"),
-    Code.NOT_STARTED: gettext_lazy("Back, but not in progress"),
+    Code.NOT_PERMITTED: gettext_lazy("You do not have permission to defer these tasks"),
+    Code.CHANGING: gettext_lazy("Changed by someone else at the same time"),
+    Code.REFUSED: gettext_lazy("Rejected by Bitrix24"),
+    Code.LEFT_PAUSED: gettext_lazy("Left paused: the task could not be deferred or restarted"),
+    Code.STOPPED: gettext_lazy("Not started because you stopped the job"),
+    Code.AWAKE: gettext_lazy("Already resumed by someone else"),
+    Code.DEFERRED_ANEW: gettext_lazy("Deferred again by someone else"),
+    Code.NOT_STARTED: gettext_lazy("Returned, but could not be started"),
 }
 # What to do about it, where that is not plain.
 REMEDIES = {
-    Code.NOT_PERMITTED: gettext_lazy("They are as they were. Ask their creator or an administrator."),
-    Code.CHANGING: gettext_lazy("They are as others left them. Try again later."),
-    Code.REFUSED: gettext_lazy("They are as they were. Try again later."),
-    Code.LEFT_PAUSED: gettext_lazy("Please open each one and start it again."),
+    Code.NOT_PERMITTED: gettext_lazy("These tasks have not changed. Ask their creator or an administrator."),
+    Code.CHANGING: gettext_lazy("These tasks are as the other person left them. Try again later."),
+    Code.REFUSED: gettext_lazy("These tasks have not changed. Try again later."),
+    Code.LEFT_PAUSED: gettext_lazy("Open each task and start it again."),
 }
 # The same where tasks were to be returned, as far as it is another thing there.
-REASONS_OF_RETURNS = {Code.NOT_PERMITTED: gettext_lazy("You may not return these tasks")}
+REASONS_OF_RETURNS = {Code.NOT_PERMITTED: gettext_lazy("You do not have permission to return these tasks")}
 REMEDIES_OF_RETURNS = {
-    Code.NOT_PERMITTED: gettext_lazy("They are still deferred. Ask their creator or an administrator."),
-    Code.REFUSED: gettext_lazy("They are still deferred. Try again later."),
-    Code.NOT_STARTED: gettext_lazy("They are pending now. Please start them in Bitrix24."),
+    Code.NOT_PERMITTED: gettext_lazy("These tasks are still deferred. Ask their creator or an administrator."),
+    Code.REFUSED: gettext_lazy("These tasks are still deferred. Try again later."),
+    Code.NOT_STARTED: gettext_lazy("These tasks are now pending. Start them in Bitrix24."),
 }
 # What a job waits for.
 WAITS = {
-    Job.Why.PERSON: gettext_lazy("Bitrix24 wants to see you again: close this app and open it anew."),
-    Job.Why.PORTAL: gettext_lazy("Bitrix24 does not answer at the moment; going on as soon as it does."),
-    Job.Why.LIMIT: gettext_lazy("Bitrix24 asks us to slow down; going on by itself."),
-    Job.Why.ERROR: gettext_lazy("Something went wrong on our side; trying again by itself."),
-    Job.Why.DISMISSED: gettext_lazy("Bitrix24 says that you no longer work here; looking again every hour."),
-    Job.Why.RESTRICTED: gettext_lazy("You may not use the app at the moment; looking again every hour."),
+    Job.Why.PERSON: gettext_lazy("Your Bitrix24 session has expired. Close the app and open it again."),
+    Job.Why.PORTAL: gettext_lazy("Bitrix24 is not responding. The job will continue automatically."),
+    Job.Why.LIMIT: gettext_lazy("Bitrix24's rate limit has been reached. The job will continue automatically."),
+    Job.Why.ERROR: gettext_lazy("Something went wrong on our side. The job will try again automatically."),
+    Job.Why.DISMISSED: gettext_lazy("Bitrix24 reports that you no longer work here. We check once an hour."),
+    Job.Why.RESTRICTED: gettext_lazy("You do not have access to the app at the moment. We check once an hour."),
     Job.Why.PLAN: gettext_lazy(
-        "This Bitrix24's plan has no apps; looking again every day, and when anybody is let in."
+        "Your Bitrix24 plan does not include apps. We check once a day; the job continues when access is restored."
     ),
-    Job.Why.PAYMENT: gettext_lazy("The app is not paid for; looking again every day, and when anybody is let in."),
-    Job.Why.SCOPE: gettext_lazy("The app lacks a permission; looking again every day, and when anybody is let in."),
-    Job.Why.CONFIRM: gettext_lazy("An administrator has to confirm the app in Bitrix24; looking again every hour."),
-    Job.Why.OVERLOAD: gettext_lazy("Bitrix24 has blocked the app for a while; looking again every hour."),
-    Job.Why.DELETED: gettext_lazy("This Bitrix24 is said to be deleted; looking again every day."),
-    Job.Why.ACCESS: gettext_lazy("Bitrix24 does not let the app in at the moment. Ask your administrator."),
+    Job.Why.PAYMENT: gettext_lazy(
+        "The app is not paid for. We check once a day; the job continues when access is restored."
+    ),
+    Job.Why.SCOPE: gettext_lazy(
+        "The app is missing a permission. Ask an administrator to grant it; the job then continues."
+    ),
+    Job.Why.CONFIRM: gettext_lazy("An administrator has to confirm the app in Bitrix24. We check once an hour."),
+    Job.Why.OVERLOAD: gettext_lazy("Bitrix24 has temporarily blocked the app. We check once an hour."),
+    Job.Why.DELETED: gettext_lazy("This Bitrix24 account has been deleted. We check once a day."),
+    Job.Why.ACCESS: gettext_lazy("Bitrix24 is blocking the app at the moment. Ask your administrator."),
 }
 # The same where it is known for how long.
 WAITS_UNTIL = {
-    Job.Why.PORTAL: gettext_lazy("Bitrix24 does not answer at the moment; trying again at %(time)s."),
-    Job.Why.LIMIT: gettext_lazy("Bitrix24 asks us to slow down; going on by itself at %(time)s."),
+    Job.Why.PORTAL: gettext_lazy("Bitrix24 is not responding. The next attempt is at %(time)s."),
+    Job.Why.LIMIT: gettext_lazy("Bitrix24's rate limit has been reached. The job continues at %(time)s."),
 }
 LONG_WAIT = timedelta(minutes=1)  # shorter ones are over before anybody has looked at the clock
 # What a page says when the portal refuses the app: a title, and what to do about it.
 REFUSALS = {
     Job.Why.ERROR: (
         gettext_lazy("Something went wrong on our side."),
-        gettext_lazy("Bitrix24 does not know the app as it is set up here. Tell whoever runs it."),
+        gettext_lazy("The app is not configured correctly. Please contact its operator."),
     ),
     Job.Why.DISMISSED: (
-        gettext_lazy("Bitrix24 does not let you in"),
-        gettext_lazy("It says that you no longer work here. Ask your administrator if that is wrong."),
+        gettext_lazy("Bitrix24 denies you access"),
+        gettext_lazy("It reports that you no longer work here. If this is wrong, ask your administrator."),
     ),
     Job.Why.RESTRICTED: (
-        gettext_lazy("You may not use the app"),
-        gettext_lazy("Ask your administrator to let you use it. Then open it again."),
+        gettext_lazy("You do not have access to the app"),
+        gettext_lazy("Ask your administrator for access, then open the app again."),
     ),
     Job.Why.PLAN: (
-        gettext_lazy("This Bitrix24's plan has no apps"),
-        gettext_lazy("Apps need a commercial plan; your administrator can choose one. Running jobs wait for it."),
+        gettext_lazy("Your Bitrix24 plan does not include apps"),
+        gettext_lazy(
+            "Apps require a commercial plan. Your administrator can choose one. Running jobs will then continue."
+        ),
     ),
     Job.Why.PAYMENT: (
         gettext_lazy("The app is not paid for"),
-        gettext_lazy("Its subscription or trial has ended; your administrator can renew it. Running jobs wait for it."),
+        gettext_lazy(
+            "Its subscription or trial has ended. Your administrator can renew it. Running jobs will then continue."
+        ),
     ),
     Job.Why.SCOPE: (
         gettext_lazy("A permission is missing"),
-        gettext_lazy("Ask your administrator to allow it on the app's card. Running jobs wait for it."),
+        gettext_lazy("Ask your administrator to grant it on the app's page. Running jobs will then continue."),
     ),
     Job.Why.CONFIRM: (
         gettext_lazy("An administrator has to confirm the app"),
-        gettext_lazy("Bitrix24 has asked for it in its notifications. Running jobs wait for it."),
+        gettext_lazy(
+            "Bitrix24 has sent the administrators a notification. Running jobs will continue after the confirmation."
+        ),
     ),
     Job.Why.OVERLOAD: (
-        gettext_lazy("Bitrix24 has blocked the app for a while"),
-        gettext_lazy("It was too much for Bitrix24. Running jobs wait and go on by themselves."),
+        gettext_lazy("Bitrix24 has temporarily blocked the app"),
+        gettext_lazy("The load on Bitrix24 was too high. Running jobs will continue automatically."),
     ),
     Job.Why.DELETED: (
-        gettext_lazy("This Bitrix24 was deleted"),
-        gettext_lazy("If it has been brought back, open the app again. Running jobs wait for it."),
+        gettext_lazy("This Bitrix24 account has been deleted"),
+        gettext_lazy("If it has been restored, open the app again. Running jobs will then continue."),
     ),
     Job.Why.ACCESS: (
-        gettext_lazy("Bitrix24 does not let the app in"),
-        gettext_lazy("Please ask your administrator. Running jobs wait and go on by themselves."),
+        gettext_lazy("Bitrix24 is blocking the app"),
+        gettext_lazy("Ask your administrator. Running jobs will continue automatically."),
     ),
 }
 
@@ -139,7 +149,7 @@ def what_it_waits_for(job: Job) -> str:
 
 
 def no_worker() -> str:
-    return gettext("No worker is running. The tasks are safe; going on as soon as one starts.")
+    return gettext("No worker is running. Your tasks are safe. Work will continue when a worker starts.")
 
 
 def task_links(person: Person) -> dict[str, str]:
@@ -160,8 +170,13 @@ class Trouble:
 
 
 def too_many_jobs() -> Trouble:
-    sentence = gettext("Four of your jobs are not finished yet. Stop one, or wait until one has finished.")
-    return Trouble(gettext("Too many jobs at once"), sentence, "again")
+    limit = deferrals.MAX_UNFINISHED
+    sentence = ngettext(
+        "You already have %(n)s unfinished job. Stop it, or wait until it has finished.",
+        "You already have %(n)s unfinished jobs. Stop one, or wait until one has finished.",
+        limit,
+    )
+    return Trouble(gettext("Too many jobs at once"), sentence % {"n": limit}, "again")
 
 
 def selection_trouble(code: str) -> Trouble:
@@ -175,15 +190,15 @@ def selection_trouble(code: str) -> Trouble:
 
 def trouble(error: BitrixError) -> Trouble:
     if isinstance(error, CredentialRefused):
-        return Trouble(gettext("Your session ended"), gettext("Bitrix24 wants to see you again."), "reopen")
+        return Trouble(gettext("Your session has expired"), gettext("Open the app again to continue."), "reopen")
     if isinstance(error, (TooManyRequests, OperatingLimit)):
-        sentence = gettext("It asks us to slow down; trying again by itself.")
+        sentence = gettext("Its rate limit has been reached. Please wait a moment.")
         return Trouble(gettext("Bitrix24 is busy"), sentence, retry=max(2, min(60, round(error.delay))))
     if isinstance(error, AccessLost):
         title, advice = REFUSALS[refusals.meaning(error.code).why]
         return Trouble(str(title), str(advice), "again", error.code)
     if isinstance(error, Refused):
-        sentence = gettext("You may not see this list, or it is no longer there.")
+        sentence = gettext("You do not have access to this list, or it no longer exists.")
         return Trouble(gettext("No access"), sentence, code=error.code)
-    sentence = gettext("It may be offline or busy. Nothing is lost.")
-    return Trouble(gettext("Bitrix24 does not answer"), sentence, "again", error.code)
+    sentence = gettext("It may be offline or busy. Nothing has been lost.")
+    return Trouble(gettext("Bitrix24 is not responding"), sentence, "again", error.code)
