@@ -1,4 +1,4 @@
-"""The template library: `{% icon %}`, and filters for numbers, times, tasks and jobs. A builtin of every template."""
+"""The template library, a builtin of every template: `{% icon %}`, and filters for numbers, times, tasks and jobs."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ register = template.Library()
 
 @register.simple_tag
 def icon(name: str, size: str = "") -> SafeString:
-    """A picture of static/icons.svg; `size` is "small" or "big". Screen readers skip it: put a text beside it."""
+    """A picture from static/icons.svg; `size` is "small" or "big". Screen readers skip it, so put a text beside it."""
     classes = f"icon {size}".strip()
     return format_html(
         '<svg class="{}" aria-hidden="true"><use href="{}#{}"/></svg>', classes, static("icons.svg"), name
@@ -40,7 +40,7 @@ def reason(code: str) -> str:
 
 @register.filter
 def who_and_when(item: JobItem) -> str:
-    """Who changed the task and when, or whom to ask, as far as it is known: "Ann Lee, Nov 23, 18:00"."""
+    """Who changed the task and when, or whom to ask: "Ann Lee, Nov 23, 18:00". Empty if unknown."""
     if item.code == JobItem.Code.NOT_PERMITTED:
         return gettext("ask %(name)s") % {"name": item.who} if item.who else ""
     when = moment_words(item.changed_at) if item.changed_at else ""
@@ -54,18 +54,18 @@ def is_overdue(deadline: datetime | None) -> bool:
 
 @register.filter
 def deadline(moment: datetime | None) -> str:
-    """A deadline as a chip shows it: "− 7 months", "Nov 30, 6 p.m.", or "No deadline"."""
+    """A deadline as a chip shows it: "− 7 months", "Nov 30, 18:00", or "No deadline"."""
     if moment is None:
         return gettext("No deadline")
     if is_overdue(moment):
-        # Translators: a deadline that passed so long ago, as Bitrix24 shows it. The sign is a minus.
+        # Translators: how long ago the deadline passed, as Bitrix24 shows it. The sign is a minus.
         return gettext("− %(time)s") % {"time": timesince(moment, dates.now(), depth=1)}
     return moment_words(moment)
 
 
 @register.filter
 def moment_words(moment: datetime) -> str:
-    """A moment in the reader's zone; the year only where it is another one."""
+    """A moment in the reader's time zone, with the year only if it is not the current one."""
     local, today = timezone.localtime(moment), timezone.localtime(dates.now())
     if local.year == today.year:
         return formats.date_format(local, pgettext("date format", "M j, H:i"))
@@ -79,7 +79,7 @@ def status_word(status: int) -> str:
 
 @register.filter
 def outcome(job: Job) -> str:
-    """ "120 deferred · 3 failed · 1 skipped · 7 not started", as far as there is something to say."""
+    """ "120 deferred · 3 failed · 1 skipped · 7 not started"; parts that are zero are left out."""
     done = gettext("%(n)s returned") if job.kind == Job.Kind.RETURN else gettext("%(n)s deferred")
     parts = [done % {"n": grouped(job.done)}]
     if job.failed:

@@ -20,7 +20,7 @@ from b24app.models import Credential, Job, JobItem, Person
 
 Code = JobItem.Code
 
-# Why a task was skipped or failed, by what became of it. Each is a heading over the tasks that it happened to.
+# Why a task was skipped or failed. Each text is the heading of a group of tasks.
 REASONS = {
     Code.ALREADY_DEFERRED: gettext_lazy("Already deferred"),
     Code.COMPLETED: gettext_lazy("Completed"),
@@ -36,21 +36,21 @@ REASONS = {
     Code.DEFERRED_ANEW: gettext_lazy("Deferred again by someone else"),
     Code.NOT_STARTED: gettext_lazy("Returned, but could not be started"),
 }
-# What to do about it, where that is not plain.
+# What the person can do about it, unless that is obvious.
 REMEDIES = {
     Code.NOT_PERMITTED: gettext_lazy("These tasks have not changed. Ask their creator or an administrator."),
     Code.CHANGING: gettext_lazy("These tasks are as the other person left them. Try again later."),
     Code.REFUSED: gettext_lazy("These tasks have not changed. Try again later."),
     Code.LEFT_PAUSED: gettext_lazy("Open each task and start it again."),
 }
-# The same where tasks were to be returned, as far as it is another thing there.
+# For jobs that return tasks, if the text differs.
 REASONS_OF_RETURNS = {Code.NOT_PERMITTED: gettext_lazy("You do not have permission to return these tasks")}
 REMEDIES_OF_RETURNS = {
     Code.NOT_PERMITTED: gettext_lazy("These tasks are still deferred. Ask their creator or an administrator."),
     Code.REFUSED: gettext_lazy("These tasks are still deferred. Try again later."),
     Code.NOT_STARTED: gettext_lazy("These tasks are now pending. Start them in Bitrix24."),
 }
-# What a job waits for.
+# Why a job waits.
 WAITS = {
     Job.Why.PERSON: gettext_lazy("Your Bitrix24 session has expired. Close the app and open it again."),
     Job.Why.PORTAL: gettext_lazy("Bitrix24 is not responding. The job will continue automatically."),
@@ -72,13 +72,13 @@ WAITS = {
     Job.Why.DELETED: gettext_lazy("This Bitrix24 account has been deleted. We check once a day."),
     Job.Why.ACCESS: gettext_lazy("Bitrix24 is blocking the app at the moment. Ask your administrator."),
 }
-# The same where it is known for how long.
+# Why a job waits, if the time of the next attempt is known.
 WAITS_UNTIL = {
     Job.Why.PORTAL: gettext_lazy("Bitrix24 is not responding. The next attempt is at %(time)s."),
     Job.Why.LIMIT: gettext_lazy("Bitrix24's rate limit has been reached. The job continues at %(time)s."),
 }
-LONG_WAIT = timedelta(minutes=1)  # shorter ones are over before anybody has looked at the clock
-# What a page says when the portal refuses the app: a title, and what to do about it.
+LONG_WAIT = timedelta(minutes=1)  # for a shorter wait the page does not show a time
+# What a page says if the portal rejects the app: a title, and what the person can do about it.
 REFUSALS = {
     Job.Why.ERROR: (
         gettext_lazy("Something went wrong on our side."),
@@ -130,7 +130,7 @@ REFUSALS = {
 
 
 def reason_and_remedy(job: Job, code: str) -> tuple[str, str]:
-    """Why tasks of a job were not deferred, or not returned, and what to do about it."""
+    """Why tasks of a job were not deferred or not returned, and what the person can do about it ("" if obvious)."""
     reasons, remedies = REASONS, REMEDIES
     if job.kind == Job.Kind.RETURN:
         reasons, remedies = REASONS | REASONS_OF_RETURNS, REMEDIES | REMEDIES_OF_RETURNS
@@ -138,7 +138,7 @@ def reason_and_remedy(job: Job, code: str) -> tuple[str, str]:
 
 
 def what_it_waits_for(job: Job) -> str:
-    """Why an unfinished job does not move at the moment; "" when it does."""
+    """Why an unfinished job makes no progress at the moment; "" if it does."""
     if deferrals.is_stalled(job):
         return no_worker()
     why = deferrals.waits_for(job)
@@ -153,20 +153,20 @@ def no_worker() -> str:
 
 
 def task_links(person: Person) -> dict[str, str]:
-    """Where a task's card is, for the templates: the portal, and the path that an id ends."""
+    """For the templates: the portal's address, and the path of a task's page without its id."""
     path = f"/company/personal/user/{person.user_id}/tasks/task/view/"
     return {"portal_url": person.portal.origin, "task_path": path}
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What to tell a person about a call that failed, and the one thing to do about it."""
+    """What a page says about a call that failed, and the one action that it offers."""
 
     title: str
     sentence: str
-    action: str = ""  # "reopen" the app, try "again", or nothing
-    code: str = ""  # the portal's word for it, for support
-    retry: int | None = None  # seconds after which the page tries again by itself
+    action: str = ""  # "reopen" the app, try "again", or "" for none
+    code: str = ""  # the portal's error code, for support
+    retry: int | None = None  # seconds after which the page tries again
 
 
 def too_many_jobs() -> Trouble:
@@ -180,7 +180,7 @@ def too_many_jobs() -> Trouble:
 
 
 def selection_trouble(code: str) -> Trouble:
-    """What kept a selection from being collected, by the code that is written on it."""
+    """Why a selection could not be collected, by its failure code."""
     if code == Credential.State.NEEDS_REOPEN:
         return trouble(CredentialRefused(code))
     if code == selections.OURS:
