@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, pgettext
 
-from b24app import dates
-from b24app.bitrix import tasks
+from b24app import clock
+from b24app.bitrix.tasks import Status
 from b24app.models import Job, JobItem
 from b24app.web.texts import REASONS
 
@@ -42,14 +42,14 @@ def reason(code: str) -> str:
 def who_and_when(item: JobItem) -> str:
     """Who changed the task and when, or whom to ask: "Ann Lee, Nov 23, 18:00". Empty if unknown."""
     if item.code == JobItem.Code.NOT_PERMITTED:
-        return gettext("ask %(name)s") % {"name": item.who} if item.who else ""
+        return gettext("ask %(name)s") % {"name": item.changed_by} if item.changed_by else ""
     when = moment_words(item.changed_at) if item.changed_at else ""
-    return ", ".join(filter(None, [item.who, when]))
+    return ", ".join(filter(None, [item.changed_by, when]))
 
 
 @register.filter
 def is_overdue(deadline: datetime | None) -> bool:
-    return deadline is not None and deadline < dates.now()
+    return deadline is not None and deadline < clock.now()
 
 
 @register.filter
@@ -59,22 +59,27 @@ def deadline(moment: datetime | None) -> str:
         return gettext("No deadline")
     if is_overdue(moment):
         # Translators: how long ago the deadline passed, as Bitrix24 shows it. The sign is a minus.
-        return gettext("− %(time)s") % {"time": timesince(moment, dates.now(), depth=1)}
+        return gettext("− %(time)s") % {"time": timesince(moment, clock.now(), depth=1)}
     return moment_words(moment)
 
 
 @register.filter
 def moment_words(moment: datetime) -> str:
     """A moment in the reader's time zone, with the year only if it is not the current one."""
-    local, today = timezone.localtime(moment), timezone.localtime(dates.now())
+    local, today = timezone.localtime(moment), timezone.localtime(clock.now())
     if local.year == today.year:
         return formats.date_format(local, pgettext("date format", "M j, H:i"))
     return formats.date_format(local, pgettext("date format", "M j, Y, H:i"))
 
 
 @register.filter
+def is_in_progress(status: int) -> bool:
+    return status == Status.IN_PROGRESS
+
+
+@register.filter
 def status_word(status: int) -> str:
-    return gettext("In progress") if status == tasks.IN_PROGRESS else gettext("Pending")
+    return gettext("In progress") if is_in_progress(status) else gettext("Pending")
 
 
 @register.filter

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.utils import formats, timezone
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
-from b24app import dates, deferrals, refusals, selections
+from b24app import clock
 from b24app.bitrix.errors import (
     AccessLost,
     BitrixError,
@@ -16,7 +16,9 @@ from b24app.bitrix.errors import (
     TooManyRequests,
     error_for,
 )
+from b24app.engine import jobs, selections
 from b24app.models import Credential, Job, JobItem, Person
+from b24app.portals import access
 
 Code = JobItem.Code
 
@@ -52,77 +54,77 @@ REMEDIES_OF_RETURNS = {
 }
 # Why a job waits.
 WAITS = {
-    Job.Why.PERSON: gettext_lazy("Your Bitrix24 session has expired. Close the app and open it again."),
-    Job.Why.PORTAL: gettext_lazy("Bitrix24 is not responding. The job will continue automatically."),
-    Job.Why.LIMIT: gettext_lazy("Bitrix24's rate limit has been reached. The job will continue automatically."),
-    Job.Why.ERROR: gettext_lazy("Something went wrong on our side. The job will try again automatically."),
-    Job.Why.DISMISSED: gettext_lazy("Bitrix24 reports that you no longer work here. We check once an hour."),
-    Job.Why.RESTRICTED: gettext_lazy("You do not have access to the app at the moment. We check once an hour."),
-    Job.Why.PLAN: gettext_lazy(
+    Job.WaitReason.PERSON: gettext_lazy("Your Bitrix24 session has expired. Close the app and open it again."),
+    Job.WaitReason.PORTAL: gettext_lazy("Bitrix24 is not responding. The job will continue automatically."),
+    Job.WaitReason.LIMIT: gettext_lazy("Bitrix24's rate limit has been reached. The job will continue automatically."),
+    Job.WaitReason.ERROR: gettext_lazy("Something went wrong on our side. The job will try again automatically."),
+    Job.WaitReason.DISMISSED: gettext_lazy("Bitrix24 reports that you no longer work here. We check once an hour."),
+    Job.WaitReason.RESTRICTED: gettext_lazy("You do not have access to the app at the moment. We check once an hour."),
+    Job.WaitReason.PLAN: gettext_lazy(
         "Your Bitrix24 plan does not include apps. We check once a day; the job continues when access is restored."
     ),
-    Job.Why.PAYMENT: gettext_lazy(
+    Job.WaitReason.PAYMENT: gettext_lazy(
         "The app is not paid for. We check once a day; the job continues when access is restored."
     ),
-    Job.Why.SCOPE: gettext_lazy(
+    Job.WaitReason.SCOPE: gettext_lazy(
         "The app is missing a permission. Ask an administrator to grant it; the job then continues."
     ),
-    Job.Why.CONFIRM: gettext_lazy("An administrator has to confirm the app in Bitrix24. We check once an hour."),
-    Job.Why.OVERLOAD: gettext_lazy("Bitrix24 has temporarily blocked the app. We check once an hour."),
-    Job.Why.DELETED: gettext_lazy("This Bitrix24 account has been deleted. We check once a day."),
-    Job.Why.ACCESS: gettext_lazy("Bitrix24 is blocking the app at the moment. Ask your administrator."),
+    Job.WaitReason.CONFIRM: gettext_lazy("An administrator has to confirm the app in Bitrix24. We check once an hour."),
+    Job.WaitReason.OVERLOAD: gettext_lazy("Bitrix24 has temporarily blocked the app. We check once an hour."),
+    Job.WaitReason.DELETED: gettext_lazy("This Bitrix24 account has been deleted. We check once a day."),
+    Job.WaitReason.ACCESS: gettext_lazy("Bitrix24 is blocking the app at the moment. Ask your administrator."),
 }
 # Why a job waits, if the time of the next attempt is known.
 WAITS_UNTIL = {
-    Job.Why.PORTAL: gettext_lazy("Bitrix24 is not responding. The next attempt is at %(time)s."),
-    Job.Why.LIMIT: gettext_lazy("Bitrix24's rate limit has been reached. The job continues at %(time)s."),
+    Job.WaitReason.PORTAL: gettext_lazy("Bitrix24 is not responding. The next attempt is at %(time)s."),
+    Job.WaitReason.LIMIT: gettext_lazy("Bitrix24's rate limit has been reached. The job continues at %(time)s."),
 }
 LONG_WAIT = timedelta(minutes=1)  # for a shorter wait the page does not show a time
 # What a page says if the portal rejects the app: a title, and what the person can do about it.
 REFUSALS = {
-    Job.Why.ERROR: (
+    Job.WaitReason.ERROR: (
         gettext_lazy("Something went wrong on our side."),
         gettext_lazy("The app is not configured correctly. Please contact its operator."),
     ),
-    Job.Why.DISMISSED: (
+    Job.WaitReason.DISMISSED: (
         gettext_lazy("Bitrix24 denies you access"),
         gettext_lazy("It reports that you no longer work here. If this is wrong, ask your administrator."),
     ),
-    Job.Why.RESTRICTED: (
+    Job.WaitReason.RESTRICTED: (
         gettext_lazy("You do not have access to the app"),
         gettext_lazy("Ask your administrator for access, then open the app again."),
     ),
-    Job.Why.PLAN: (
+    Job.WaitReason.PLAN: (
         gettext_lazy("Your Bitrix24 plan does not include apps"),
         gettext_lazy(
             "Apps require a commercial plan. Your administrator can choose one. Running jobs will then continue."
         ),
     ),
-    Job.Why.PAYMENT: (
+    Job.WaitReason.PAYMENT: (
         gettext_lazy("The app is not paid for"),
         gettext_lazy(
             "Its subscription or trial has ended. Your administrator can renew it. Running jobs will then continue."
         ),
     ),
-    Job.Why.SCOPE: (
+    Job.WaitReason.SCOPE: (
         gettext_lazy("A permission is missing"),
         gettext_lazy("Ask your administrator to grant it on the app's page. Running jobs will then continue."),
     ),
-    Job.Why.CONFIRM: (
+    Job.WaitReason.CONFIRM: (
         gettext_lazy("An administrator has to confirm the app"),
         gettext_lazy(
             "Bitrix24 has sent the administrators a notification. Running jobs will continue after the confirmation."
         ),
     ),
-    Job.Why.OVERLOAD: (
+    Job.WaitReason.OVERLOAD: (
         gettext_lazy("Bitrix24 has temporarily blocked the app"),
         gettext_lazy("The load on Bitrix24 was too high. Running jobs will continue automatically."),
     ),
-    Job.Why.DELETED: (
+    Job.WaitReason.DELETED: (
         gettext_lazy("This Bitrix24 account has been deleted"),
         gettext_lazy("If it has been restored, open the app again. Running jobs will then continue."),
     ),
-    Job.Why.ACCESS: (
+    Job.WaitReason.ACCESS: (
         gettext_lazy("Bitrix24 is blocking the app"),
         gettext_lazy("Ask your administrator. Running jobs will continue automatically."),
     ),
@@ -139,11 +141,11 @@ def reason_and_remedy(job: Job, code: str) -> tuple[str, str]:
 
 def what_it_waits_for(job: Job) -> str:
     """Why an unfinished job makes no progress at the moment; "" if it does."""
-    if deferrals.is_stalled(job):
+    if jobs.is_stalled(job):
         return no_worker()
-    why = deferrals.waits_for(job)
-    if why in WAITS_UNTIL and job.waiting_until and job.waiting_until - dates.now() > LONG_WAIT:
-        time = formats.time_format(timezone.localtime(job.waiting_until), "H:i")
+    why = jobs.waits_for(job)
+    if why in WAITS_UNTIL and job.wait_until and job.wait_until - clock.now() > LONG_WAIT:
+        time = formats.time_format(timezone.localtime(job.wait_until), "H:i")
         return str(WAITS_UNTIL[why]) % {"time": time}
     return str(WAITS[why]) if why else ""
 
@@ -170,7 +172,7 @@ class Trouble:
 
 
 def too_many_jobs() -> Trouble:
-    limit = deferrals.MAX_UNFINISHED
+    limit = jobs.MAX_UNFINISHED
     sentence = ngettext(
         "You already have %(n)s unfinished job. Stop it, or wait until it has finished.",
         "You already have %(n)s unfinished jobs. Stop one, or wait until one has finished.",
@@ -195,7 +197,7 @@ def trouble(error: BitrixError) -> Trouble:
         sentence = gettext("Its rate limit has been reached. Please wait a moment.")
         return Trouble(gettext("Bitrix24 is busy"), sentence, retry=max(2, min(60, round(error.delay))))
     if isinstance(error, AccessLost):
-        title, advice = REFUSALS[refusals.meaning(error.code).why]
+        title, advice = REFUSALS[access.meaning(error.code).why]
         return Trouble(str(title), str(advice), "again", error.code)
     if isinstance(error, Refused):
         sentence = gettext("You do not have access to this list, or it no longer exists.")

@@ -4,15 +4,15 @@ from playwright.sync_api import expect
 
 OWE = """
 from datetime import timedelta
-from b24app import dates
-from b24app.models import OwedReturn, Portal
+from b24app import clock
+from b24app.models import OrphanedDeferral, Portal
 portal = Portal.objects.get()
 portal.epoch += 1  # as with every removal
 portal.save()
-now = dates.now()
+now = clock.now()
 kept = now + timedelta(days=1)
 for task in {ids}:
-    OwedReturn.objects.create(portal=portal, task_id=task, previous_status=3, deferred_at=now, kept_until=kept)
+    OrphanedDeferral.objects.create(portal=portal, task_id=task, previous_status=3, deferred_at=now, kept_until=kept)
 """
 
 

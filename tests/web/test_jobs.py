@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import translation
 
-from b24app import dates, deferrals, slices
-from b24app.models import Job, JobItem, Lease, Portal, Selection
+from b24app import clock
+from b24app.engine import jobs, slices
+from b24app.models import Job, JobItem, Portal, Selection
+from b24app.portals.lease import Lease
 from b24app.web.texts import too_many_jobs
 from tests.web.conftest import Visitor
 
@@ -68,7 +70,7 @@ def test_what_our_page_never_sends_is_a_bad_request(at_list, tasks, wrong):
 
 def test_a_selection_that_is_too_old_is_to_be_made_again(at_list, tasks):
     selection = at_list.select(tasks(1))
-    Selection.objects.update(created_at=dates.now() - timedelta(hours=2))
+    Selection.objects.update(created_at=clock.now() - timedelta(hours=2))
     answer = at_list.post("/jobs/", {"selection": selection, "key": "k" * 32})
     assert "older than an hour" in answer.text
     assert answer["HX-Retarget"] == "#dialog-body"
@@ -99,36 +101,36 @@ def test_milestones_are_read_aloud_once(at_list, tasks):
 @pytest.mark.parametrize(
     "why, words",
     [
-        (Job.Why.PERSON, "session has expired. Close the app and open it again"),
-        (Job.Why.PORTAL, "is not responding. The job will continue"),
-        (Job.Why.LIMIT, "rate limit has been reached"),
-        (Job.Why.ERROR, "on our side"),
-        (Job.Why.DISMISSED, "no longer work here. We check once an hour"),
-        (Job.Why.RESTRICTED, "do not have access to the app at the moment. We check once an hour"),
+        (Job.WaitReason.PERSON, "session has expired. Close the app and open it again"),
+        (Job.WaitReason.PORTAL, "is not responding. The job will continue"),
+        (Job.WaitReason.LIMIT, "rate limit has been reached"),
+        (Job.WaitReason.ERROR, "on our side"),
+        (Job.WaitReason.DISMISSED, "no longer work here. We check once an hour"),
+        (Job.WaitReason.RESTRICTED, "do not have access to the app at the moment. We check once an hour"),
     ],
 )
 def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
     at_list.start(tasks(1))
-    Job.objects.update(state=Job.State.WAITING, waiting_why=why)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=why)
     assert words in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
 @pytest.mark.parametrize(
     "why, words",
     [
-        (Job.Why.PLAN, "plan does not include apps. We check once a day"),
-        (Job.Why.PAYMENT, "not paid for. We check once a day"),
-        (Job.Why.SCOPE, "missing a permission. Ask an administrator to grant it"),
-        (Job.Why.CONFIRM, "has to confirm the app in Bitrix24. We check once an hour"),
-        (Job.Why.OVERLOAD, "temporarily blocked the app. We check once an hour"),
-        (Job.Why.DELETED, "account has been deleted. We check once a day"),
-        (Job.Why.ACCESS, "Ask your administrator"),
+        (Job.WaitReason.PLAN, "plan does not include apps. We check once a day"),
+        (Job.WaitReason.PAYMENT, "not paid for. We check once a day"),
+        (Job.WaitReason.SCOPE, "missing a permission. Ask an administrator to grant it"),
+        (Job.WaitReason.CONFIRM, "has to confirm the app in Bitrix24. We check once an hour"),
+        (Job.WaitReason.OVERLOAD, "temporarily blocked the app. We check once an hour"),
+        (Job.WaitReason.DELETED, "account has been deleted. We check once a day"),
+        (Job.WaitReason.ACCESS, "Ask your administrator"),
     ],
 )
 def test_a_job_of_a_parked_portal_says_what_everybody_waits_for(at_list, tasks, why, words):
     at_list.start(tasks(1))
-    Portal.objects.update(parked_until=dates.now() + timedelta(hours=1), parked_why=why)
-    Job.objects.update(created_at=dates.now() - timedelta(hours=1))
+    Portal.objects.update(parked_until=clock.now() + timedelta(hours=1), parked_reason=why)
+    Job.objects.update(created_at=clock.now() - timedelta(hours=1))
     text = html.unescape(at_list.get(f"/jobs/{Job.objects.get().pk}/").text)
     assert words in text
     assert "No worker" not in text
@@ -138,34 +140,34 @@ def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):
     at_list.start(tasks(1))
     watched = f"/jobs/{Job.objects.get().pk}/"
     assert "No worker" not in at_list.get(watched).text
-    Job.objects.update(created_at=dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    Job.objects.update(created_at=clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
     assert "No worker is running" in at_list.get(watched).text
-    Lease.take(at_list.person.portal_id)
+    Lease.acquire(at_list.person.portal_id)
     assert "No worker" not in at_list.get(watched).text
 
 
 def test_it_says_so_when_nobody_comes_back_to_a_job_that_has_waited(at_list, tasks, settings):
     at_list.start(tasks(1))
     watched = f"/jobs/{Job.objects.get().pk}/"
-    overdue = dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PORTAL, waiting_until=dates.now())
+    overdue = clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PORTAL, wait_until=clock.now())
     assert "not responding" in at_list.get(watched).text
-    Job.objects.update(waiting_until=overdue)
+    Job.objects.update(wait_until=overdue)
     assert "No worker is running" in at_list.get(watched).text
-    Portal.objects.update(last_slice_at=dates.now())
+    Portal.objects.update(last_slice_at=clock.now())
     assert "not responding" in at_list.get(watched).text
 
 
 def test_a_job_that_waits_for_its_person_misses_no_worker(at_list, tasks):
     at_list.start(tasks(1))
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON, waiting_until=None, created_at=LONG_AGO)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON, wait_until=None, created_at=LONG_AGO)
     assert "No worker" not in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
 def test_nobody_coming_to_a_parked_portal_whose_time_is_over_is_said_too(at_list, tasks):
     at_list.start(tasks(1))
     Job.objects.update(created_at=LONG_AGO)
-    Portal.objects.update(parked_until=LONG_AGO, parked_why=Job.Why.PLAN)
+    Portal.objects.update(parked_until=LONG_AGO, parked_reason=Job.WaitReason.PLAN)
     assert "No worker is running" in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
@@ -176,7 +178,7 @@ def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, t
     JobItem.objects.filter(pk__in=[first.pk, second.pk]).update(step=JobItem.Step.PAUSED)
     JobItem.objects.filter(pk=third.pk).update(step=JobItem.Step.PAUSED, state=JobItem.State.FAILED)
     assert "paused and will" not in at_list.get(watched).text
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.LIMIT)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.LIMIT)
     assert "2 tasks are paused and will be deferred or started again." in at_list.get(watched).text
     assert "2 задачи приостановлены" in at_list.open(language="ru").text
     JobItem.objects.filter(pk=first.pk).update(step=JobItem.Step.NONE)
@@ -186,7 +188,7 @@ def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, t
 
 def test_what_can_be_pressed_while_a_job_is_polled_keeps_its_id_and_so_the_focus(at_list, tasks):
     at_list.start(tasks(1))
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)
     text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
     assert re.findall(r'<(?:button|a) id="(\w+)"', text) == ["stop", "reopen", "reconnect"]
     assert len(re.findall(r"<(?:button|a) ", text)) == 3
@@ -223,10 +225,10 @@ def test_what_others_did_says_who_and_when_and_what_is_not_permitted_whom_to_ask
 
 def test_a_long_wait_says_until_when(at_list, tasks):
     at_list.start(tasks(1))
-    until = dates.now() + timedelta(minutes=5)
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.LIMIT, waiting_until=until)
+    until = clock.now() + timedelta(minutes=5)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.LIMIT, wait_until=until)
     assert f"The job continues at {until:%H:%M}." in progress(at_list)
-    Job.objects.update(waiting_until=dates.now() + timedelta(seconds=20))
+    Job.objects.update(wait_until=clock.now() + timedelta(seconds=20))
     assert "The job will continue automatically." in progress(at_list)
 
 
@@ -394,7 +396,7 @@ def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
     """Starting clears what is ticked; whoever stops or goes on with a job may have ticked other tasks since."""
     assert at_list.start(tasks(2))["HX-Trigger-After-Swap"] == "job-started"
     job = Job.objects.get()
-    lease = Lease.take(job.portal_id)
+    lease = Lease.acquire(job.portal_id)
     assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-steered"
     lease.release()
     assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-finished"
@@ -439,8 +441,8 @@ def test_going_on_with_a_fifth_job_says_that_there_are_too_many(at_list, tasks):
         (5, "5 unfinished jobs. Stop one", "5 незавершённых заданий"),
     ],
 )
-def test_the_limit_of_jobs_is_said_as_the_rule_has_it(monkeypatch, limit, english, russian):
-    monkeypatch.setattr(deferrals, "MAX_UNFINISHED", limit)
+def test_the_screen_names_the_limit_of_jobs(monkeypatch, limit, english, russian):
+    monkeypatch.setattr(jobs, "MAX_UNFINISHED", limit)
     assert english in too_many_jobs().sentence
     with translation.override("ru"):
         assert russian in too_many_jobs().sentence

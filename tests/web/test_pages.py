@@ -72,7 +72,7 @@ def russian():
 def our_words():
     """Every text that our pages may show, as the catalogue names it (the singular of a plural)."""
     sources = [path.read_text() for path in (ROOT / "b24app").glob("web/*.py")]
-    sources.append((ROOT / "b24app" / "portals.py").read_text())
+    sources.append((ROOT / "b24app" / "portals" / "installation.py").read_text())
     sources += [templatize(path.read_text()) for path in TEMPLATES]
     return {text for source in sources for text in texts_in(source)}
 
