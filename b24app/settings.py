@@ -67,7 +67,7 @@ TEMPLATES = [
         "APP_DIRS": False,
         "OPTIONS": {
             "context_processors": ["django.template.context_processors.request"],
-            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "b24app.web.words"],
+            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "b24app.web.filters"],
         },
     }
 ]
@@ -91,7 +91,7 @@ WHITENOISE_USE_FINDERS = True
 if env.bool("STATIC_HASHED", default=False):
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+        "staticfiles": {"BACKEND": "b24app.web.storage.HashedStaticFiles"},
     }
 
 # -- Database -------------------------------------------------------------------------------------------------

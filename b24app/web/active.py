@@ -20,8 +20,8 @@ from b24app.bitrix.tasks import Page, Sort, Status, TaskFilter
 from b24app.engine import selections
 from b24app.models import Person
 from b24app.portals import clients, openings
+from b24app.web.texts import task_links, trouble
 from b24app.web.tickets import ticketed
-from b24app.web.words import task_links, trouble
 
 # What the switch above the list offers, and the real statuses behind it.
 SHOWN = {
@@ -133,7 +133,7 @@ class Listing:
 @ticketed
 def show(request: HttpRequest, person: Person) -> HttpResponse:
     wanted, answer = _page_or_last(person, Listing.of_form(ListForm(request.GET), person))
-    return render(request, "_list.html", {**list_context(person, wanted, answer), "alone": True})
+    return render(request, "active/_list.html", {**list_context(person, wanted, answer), "alone": True})
 
 
 def _call(client: Client, wanted: Listing) -> Answer:

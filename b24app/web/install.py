@@ -18,13 +18,13 @@ from b24app.portals.installation import NotAllowed
 from b24app.portals.openings import NotProven
 from b24app.portals.throttle import Throttled
 from b24app.web.opening import frame, read_request, refused, reopening, too_many_attempts
+from b24app.web.texts import Trouble, trouble
 from b24app.web.tickets import (
     Ticket,
     client_address,
     language_of,
     ticketed,
 )
-from b24app.web.words import Trouble, trouble
 
 # The steps of the installer: what the screen calls them, and the address that does each.
 STEPS = ("connect", "install-scope", "install-bind")
@@ -51,9 +51,9 @@ def install(request: HttpRequest) -> HttpResponse:
             return refused(request, opening, 403, str(error))
         except (NotAllowed, BitrixError) as error:
             context = _steps_context("connect", _install_trouble(error))
-            return frame(request, opening, "install.html", context)
+            return frame(request, opening, "install/page.html", context)
         context = {**_steps_context("install-scope"), "ticket": Ticket.issue(person, language).signed()}
-        return frame(request, opening, "install.html", context, person.portal)
+        return frame(request, opening, "install/page.html", context, person.portal)
 
 
 @require_POST
@@ -73,9 +73,9 @@ def _take_step(request: HttpRequest, step: str, act: Callable[[], None]) -> Http
     try:
         act()
     except (NotAllowed, BitrixError) as error:
-        return render(request, "_install_steps.html", _steps_context(step, _install_trouble(error)))
+        return render(request, "install/_steps.html", _steps_context(step, _install_trouble(error)))
     following = (*STEPS, "")[STEPS.index(step) + 1]
-    response = render(request, "_install_steps.html", _steps_context(following))
+    response = render(request, "install/_steps.html", _steps_context(following))
     if not following:
         response["HX-Trigger-After-Swap"] = "installed"
     return response
@@ -95,9 +95,13 @@ def _install_trouble(error: NotAllowed | BitrixError) -> Trouble:
     if isinstance(error, BitrixError):
         return reopening(trouble(error))
     if error.code == "not_admin":
-        return Trouble(gettext("Only an administrator can set up the app"), gettext("Ask yours to open it once."))
+        return Trouble(
+            gettext("Only an administrator can set up the app"), gettext("Ask an administrator to open it once.")
+        )
     if error.code == "scope":
-        sentence = gettext("Bitrix24 has not granted: %(missing)s. Allow it on the app's card, then try again.")
+        sentence = gettext(
+            "Bitrix24 has not granted these permissions: %(missing)s. Grant them on the app's page, then try again."
+        )
         return Trouble(gettext("A permission is missing"), sentence % {"missing": error.detail}, "again")
-    sentence = gettext("Bitrix24 did not add the app to its menus.")
-    return Trouble(gettext("Almost there"), sentence, "again", error.detail)
+    sentence = gettext("Bitrix24 rejected the request. Please try again.")
+    return Trouble(gettext("The app could not be added to the menus"), sentence, "again", error.detail)

@@ -17,8 +17,8 @@ from b24app import clock
 from b24app.engine import jobs
 from b24app.models import Job, JobItem, Person
 from b24app.web.oauth import start_url
+from b24app.web.texts import reason_and_remedy, task_links, too_many_jobs, what_it_waits_for
 from b24app.web.tickets import ticketed
-from b24app.web.words import reason_and_remedy, task_links, too_many_jobs, what_it_waits_for
 from b24app.worker import messages
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
@@ -76,9 +76,9 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
     try:
         job = jobs.start(person, selection, form.cleaned_data["reason"], form.cleaned_data["key"])
     except jobs.NotReady:
-        return _in_dialog(render(request, "_selection_failed.html"))
+        return _in_dialog(render(request, "dialog/_expired.html"))
     except jobs.TooManyJobs:
-        return _in_dialog(render(request, "_dialog_trouble.html", {"trouble": too_many_jobs()}))
+        return _in_dialog(render(request, "dialog/_trouble.html", {"trouble": too_many_jobs()}))
     except jobs.KeyReused:
         raise SuspiciousOperation("this key stood for another job") from None
     return _started(request, person, job, "job-started")
@@ -94,7 +94,7 @@ def _in_dialog(response: HttpResponse) -> HttpResponse:
 def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpResponse:
     """The panel of a job that is new; `told` is the event for the page."""
     transaction.on_commit(lambda: messages.enqueue(person.portal_id))
-    response = render(request, "_job.html", panel(person, job))
+    response = render(request, "jobs/_panel.html", panel(person, job))
     response["HX-Trigger-After-Swap"] = told
     return response
 
@@ -108,7 +108,7 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     # Also where nothing of this job is left: a worker that came by meanwhile found the portal leased and went away.
     transaction.on_commit(lambda: messages.enqueue(person.portal_id))
     job.refresh_from_db()
-    response = render(request, "_job.html", {**panel(person, job), "announce": True})
+    response = render(request, "jobs/_panel.html", {**panel(person, job), "announce": True})
     response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-steered"
     return response
 
@@ -126,9 +126,13 @@ def _follow(request: HttpRequest, person: Person, job: Job, start: Callable[[], 
     try:
         following = start()
     except jobs.NotReady:
-        return render(request, "_job.html", {**panel(person, job), "refusal": gettext("Nothing of this job is left.")})
+        return render(
+            request,
+            "jobs/_panel.html",
+            {**panel(person, job), "refusal": gettext("This job has no tasks left to process.")},
+        )
     except jobs.TooManyJobs:
-        return render(request, "_job.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
+        return render(request, "jobs/_panel.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
     jobs.dismiss(job)
     return _started(request, person, following, "job-steered")
 
@@ -149,8 +153,8 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     said = request.GET.get("said", "")
     context = panel(person, job, int(said) if said.isascii() and said.isdigit() else 0)
     if job.state != Job.State.FINISHED:
-        return render(request, "_progress.html", context)
-    response = render(request, "_job.html", {**context, "announce": True})
+        return render(request, "jobs/_progress.html", context)
+    response = render(request, "jobs/_panel.html", {**context, "announce": True})
     response["HX-Retarget"] = "#job"
     response["HX-Trigger-After-Swap"] = "job-finished"
     return response
@@ -161,7 +165,7 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Close a result; the answer is the next panel that waits to be seen, mostly none."""
     jobs.dismiss(get_object_or_404(person.jobs.select_related("portal"), pk=job_id))
-    response = render(request, "_job.html", panel(person, jobs.latest_job(person)))
+    response = render(request, "jobs/_panel.html", panel(person, jobs.latest_job(person)))
     response["HX-Trigger-After-Swap"] = "job-closed"
     return response
 
@@ -173,7 +177,7 @@ def latest(request: HttpRequest, person: Person) -> HttpResponse:
     job = jobs.latest_job(person)
     if request.GET.get("shown") == _sign(job):
         return HttpResponse(status=204)
-    response = render(request, "_job.html", panel(person, job))
+    response = render(request, "jobs/_panel.html", panel(person, job))
     if job and job.state == Job.State.FINISHED:
         response["HX-Trigger-After-Swap"] = "job-finished"  # the list has changed too
     return response

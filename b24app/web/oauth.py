@@ -26,8 +26,8 @@ from b24app.engine import jobs
 from b24app.models import Portal
 from b24app.portals import connecting
 from b24app.portals.openings import NotProven
+from b24app.web.texts import trouble
 from b24app.web.tickets import language_of
-from b24app.web.words import trouble
 from b24app.worker import messages
 
 logger = logging.getLogger(__name__)
@@ -99,11 +99,11 @@ def _connect(portal: Portal, code: str) -> Result:
     except NotProven as error:
         logger.warning("security: portal %s: code refused: %s", portal.pk, error)
         sentence = gettext(
-            "Bitrix24 sent you back from another address than the one you left for. Nothing was changed."
+            "You came back from a different Bitrix24 account than the one you went to. Nothing was changed."
         )
-        return Result(gettext("This is another Bitrix24"), sentence, 403, again)
+        return Result(gettext("This is a different Bitrix24 account"), sentence, 403, again)
     except CredentialRefused as error:
-        sentence = gettext("A way back from Bitrix24 works once and for half a minute. Please try again.")
+        sentence = gettext("This sign-in link has expired. Please try again.")
         return Result(gettext("That took too long"), sentence, 400, again, error.code)
     except BitrixError as error:
         what = trouble(error)
@@ -111,15 +111,15 @@ def _connect(portal: Portal, code: str) -> Result:
     if jobs.resume_waiting(person):
         transaction.on_commit(lambda: messages.enqueue(portal.pk))
     with translation.override(language_of(person.language)):
-        sentence = gettext("Connected as %(name)s. Waiting jobs go on. You can go back to Bitrix24.")
-        return Result(gettext("Bitrix24 knows you again"), sentence % {"name": person.name})
+        sentence = gettext("Connected as %(name)s. Your waiting jobs will continue. You can go back to Bitrix24.")
+        return Result(gettext("You are connected"), sentence % {"name": person.name})
 
 
 def _unknown_state() -> Result:
     sentence = gettext(
-        "You did not leave for Bitrix24 from this browser, or more than ten minutes ago. Nothing was changed."
+        "The sign-in did not start in this browser, or it started more than ten minutes ago. Nothing was changed."
     )
-    return Result(gettext("This page is too old"), sentence, 400)
+    return Result(gettext("This page has expired"), sentence, 400)
 
 
 def _is_https() -> bool:

@@ -27,6 +27,7 @@ from b24app.portals.throttle import Throttled
 from b24app.web.active import Listing, list_context
 from b24app.web.jobs import panel
 from b24app.web.middleware import allow_frame
+from b24app.web.texts import Trouble, trouble
 from b24app.web.tickets import (
     TICKET_HEADER,
     Ticket,
@@ -35,7 +36,6 @@ from b24app.web.tickets import (
     require_our_page,
     speaking_to,
 )
-from b24app.web.words import Trouble, trouble
 from b24app.worker import messages
 
 logger = logging.getLogger(__name__)
@@ -67,13 +67,13 @@ def open_app(request: HttpRequest) -> HttpResponse:
         except NotProven as error:
             return refused(request, opening, 403, str(error))
         except AccessLost as error:
-            return frame(request, opening, "app.html", {"trouble": reopening(trouble(error))})
+            return frame(request, opening, "active/page.html", {"trouble": reopening(trouble(error))})
         except BitrixError:
-            return frame(request, opening, "app.html", {"boot_code": _stash(opening, received_at)})
+            return frame(request, opening, "active/page.html", {"boot_code": _stash(opening, received_at)})
     with speaking_to(opened.person, language_of(opening.language)):
         context = _page_context(opened, listing)
         ticket = Ticket.issue(opened.person, language_of(opening.language))
-        return frame(request, opening, "app.html", {**context, "ticket": ticket.signed()}, opened.person.portal)
+        return frame(request, opening, "active/page.html", {**context, "ticket": ticket.signed()}, opened.person.portal)
 
 
 @csrf_exempt
@@ -95,7 +95,7 @@ def rest(request: HttpRequest) -> HttpResponse:
         except BitrixError as error:
             return render(request, "_trouble.html", vars(reopening(trouble(error))))
     with speaking_to(opened.person, language):
-        response = render(request, "_app.html", _page_context(opened, listing))
+        response = render(request, "active/_app.html", _page_context(opened, listing))
     response[TICKET_HEADER] = Ticket.issue(opened.person, language).signed()
     return response
 
@@ -179,8 +179,8 @@ def refused(request: HttpRequest, opening: Opening | None, status: int, why: str
     """This did not come from a portal where the app is installed, as far as anybody trustworthy knows."""
     logger.warning("opening refused: %s", why)
     with translation.override(language_of(request.GET.get("LANG", ""))):
-        title = gettext("The app is not installed on this Bitrix24")
-        sentence = gettext("Close this page and open it from Bitrix24 again. If that does not help, install the app.")
+        title = gettext("The app is not installed in this Bitrix24 account")
+        sentence = gettext("Close this page and open it again from Bitrix24. If this does not help, install the app.")
         response = render(request, "refused.html", {"trouble": Trouble(title, sentence)}, status=status)
     return allow_frame(response, opening.portal_origin if opening else "")
 
@@ -188,7 +188,7 @@ def refused(request: HttpRequest, opening: Opening | None, status: int, why: str
 def too_many_attempts(request: HttpRequest, opening: Opening) -> HttpResponse:
     """Too many openings from there could not be confirmed: for a minute nobody is asked about another."""
     logger.warning("security: too many openings that nobody confirmed")
-    sentence = gettext("Wait a minute, then open this page from Bitrix24 again.")
+    sentence = gettext("Wait a minute, then open this page again from Bitrix24.")
     context = {"trouble": Trouble(gettext("Too many attempts"), sentence)}
     response = render(request, "refused.html", context, status=429)
     response["Retry-After"] = str(int(throttle.MEMORY.total_seconds()))

@@ -11,8 +11,8 @@ from b24app.bitrix.errors import BitrixError
 from b24app.engine import deferrals, jobs
 from b24app.models import Person
 from b24app.portals import people
+from b24app.web.texts import too_many_jobs, trouble
 from b24app.web.tickets import ticketed
-from b24app.web.words import too_many_jobs, trouble
 from b24app.worker import messages
 
 
@@ -36,11 +36,11 @@ def return_all(request: HttpRequest, person: Person) -> HttpResponse:
         jobs.return_adopted(person)
     except jobs.TooManyJobs:
         context = {"in_care": deferrals.adopted(person).count(), "trouble": too_many_jobs()}
-        return render(request, "_owed.html", context)
+        return render(request, "orphans/_notice.html", context)
     except jobs.NotReady:
-        return render(request, "_owed.html", {})
+        return render(request, "orphans/_notice.html", {})
     transaction.on_commit(lambda: messages.enqueue(person.portal_id))
-    response = render(request, "_owed.html", {})
+    response = render(request, "orphans/_notice.html", {})
     response["HX-Trigger-After-Swap"] = "job-asked"
     return response
 
@@ -56,4 +56,4 @@ def _decide(request: HttpRequest, person: Person, act: Callable[[Person], object
             context = {"refused": True}
     except BitrixError as error:
         context["trouble"] = trouble(error)
-    return render(request, "_owed.html", context)
+    return render(request, "orphans/_notice.html", context)

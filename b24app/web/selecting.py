@@ -15,8 +15,8 @@ from b24app.bitrix.errors import BitrixError
 from b24app.engine import selections
 from b24app.models import Person, Selection
 from b24app.web.active import ListForm, Listing
+from b24app.web.texts import no_worker, selection_trouble, trouble
 from b24app.web.tickets import ticketed
-from b24app.web.words import no_worker, selection_trouble, trouble
 from b24app.worker import messages
 
 POLL_COLLECTING = 700  # milliseconds
@@ -56,7 +56,7 @@ def select(request: HttpRequest, person: Person) -> HttpResponse:
     try:
         selection = _selection(person, wanted, form.cleaned_data)
     except BitrixError as error:
-        return render(request, "_dialog_trouble.html", {"trouble": trouble(error)})
+        return render(request, "dialog/_trouble.html", {"trouble": trouble(error)})
     if selection.state == Selection.State.COLLECTING:
         transaction.on_commit(lambda: messages.enqueue(person.portal_id))
     return _show(request, selection, form.cleaned_data["total"] or len(selection.wanted_ids))
@@ -84,11 +84,11 @@ def _show(request: HttpRequest, selection: Selection, total: int) -> HttpRespons
     context = {"selection": selection, "total": min(total, selections.MAX_TASKS), "delay": POLL_COLLECTING}
     if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
         context["waits"] = no_worker() if selections.is_stalled(selection) else ""
-        return render(request, "_collecting.html", context)
+        return render(request, "dialog/_collecting.html", context)
     if selection.state == Selection.State.FAILED:
-        return render(request, "_dialog_trouble.html", {"trouble": selection_trouble(selection.failure_code)})
+        return render(request, "dialog/_trouble.html", {"trouble": selection_trouble(selection.failure_code)})
     if not selections.is_alive(selection):
-        return render(request, "_selection_failed.html", context)
+        return render(request, "dialog/_expired.html", context)
     forecast = selections.forecast(selection)
     context |= {"forecast": forecast, "will_skip": forecast.total - forecast.to_send}
-    return render(request, "_defer.html", context)
+    return render(request, "dialog/_defer.html", context)

@@ -8,7 +8,7 @@ import pytest
 
 from b24app.bitrix.errors import error_for
 from b24app.models import Job
-from b24app.web import words
+from b24app.web import texts
 from tests.flows.page import Page, post_opening
 from tests.processes import wait_until
 
@@ -88,9 +88,9 @@ def test_every_refusal_has_its_state_its_words_and_its_time_and_ends_by_itself(
     *found, until = obstacle(installed)
     assert found == [whom, why]
     assert pause - 60 < seconds_until(until) < pause
-    assert str(words.WAITS[why]) in page.panel(job)
+    assert str(texts.WAITS[why]) in page.panel(job)
     for text in (page.call("GET", "/tasks/"), post_opening(installed, sandbox.open("acme", bob)).text):
-        assert words.trouble(error_for(code)).title in html.unescape(text)
+        assert texts.trouble(error_for(code)).title in html.unescape(text)
         assert code in text
         assert "Try again" in text
     assert obstacle(installed) == (whom, why, until)

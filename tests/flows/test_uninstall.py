@@ -200,17 +200,17 @@ def asleep_for(app):
 
 def test_what_we_owed_is_handed_to_an_admin_after_a_reinstall_or_forgotten(sandbox, installed, admin, bob, asleep):
     page = removed_and_installed_anew(installed, sandbox, admin)
-    assert "still sleep" not in Page.of_list(installed, sandbox, bob).text
-    assert "3 tasks still sleep from before the app was removed" in page.text
-    assert "3 tasks are in your care now" in page.call("POST", "/owed/take-over/")
+    assert "are still deferred" not in Page.of_list(installed, sandbox, bob).text
+    assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
+    assert "You have taken over 3 tasks." in page.call("POST", "/owed/take-over/")
     assert asleep_for(installed) == [(id, admin, 3) for id in asleep]
     assert owed(installed) == []
 
     page = removed_and_installed_anew(installed, sandbox, admin)
-    assert "3 tasks still sleep from before the app was removed" in page.text
-    assert "Forgotten" in page.call("POST", "/owed/forget/")
+    assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
+    assert "Dismissed" in page.call("POST", "/owed/forget/")
     assert (owed(installed), asleep_for(installed)) == ([], [])
-    assert "still sleep" not in Page(installed, sandbox.open("acme", admin)).text
+    assert "are still deferred" not in Page(installed, sandbox.open("acme", admin)).text
     assert set(sandbox.states("acme", asleep).values()) == {6}
 
 
@@ -222,4 +222,4 @@ def test_an_admin_returns_what_was_taken_over(sandbox, installed, admin, asleep)
     assert {change["person"] for change in sandbox.truth("acme")[-6:]} == {admin}
     sleeping = "select count(*) from defer_deferral where state = 'sleeping'"
     wait_until(lambda: not installed.value(sleeping), what="the records")
-    assert "in your care" not in Page(installed, sandbox.open("acme", admin)).text
+    assert "You have taken over" not in Page(installed, sandbox.open("acme", admin)).text

@@ -149,11 +149,11 @@ def test_what_our_page_never_asks_is_a_bad_request(at_list, wrong):
 @pytest.mark.parametrize(
     "fault, words",
     [
-        ({"kind": "respond", "status": 503, "body": "busy", "type": "text/html"}, "Bitrix24 does not answer"),
+        ({"kind": "respond", "status": 503, "body": "busy", "type": "text/html"}, "Bitrix24 is not responding"),
         ({"kind": "error", "code": "QUERY_LIMIT_EXCEEDED", "description": "", "status": 503}, "Bitrix24 is busy"),
-        ({"kind": "error", "code": "ACCESS_DENIED", "description": "", "status": 403}, "plan has no apps"),
+        ({"kind": "error", "code": "ACCESS_DENIED", "description": "", "status": 403}, "plan does not include apps"),
         ({"kind": "error", "code": "1048582", "description": "", "status": 400}, "No access"),
-        ({"kind": "error", "code": "NO_AUTH_FOUND", "description": "", "status": 401}, "Your session ended"),
+        ({"kind": "error", "code": "NO_AUTH_FOUND", "description": "", "status": 401}, "Your session has expired"),
     ],
 )
 def test_what_is_the_matter_is_said_in_plain_words(at_list, sandbox, fault, words):
@@ -256,7 +256,7 @@ def test_a_portal_that_does_not_answer_keeps_no_selection(at_list, tasks, sandbo
     (task,) = tasks()
     sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
     dialog = at_list.post("/selections/", {"ids": str(task)})
-    assert "Bitrix24 does not answer" in dialog.text
+    assert "Bitrix24 is not responding" in dialog.text
     assert "Try again" in dialog.text
     assert not Selection.objects.exists()
 
@@ -264,10 +264,10 @@ def test_a_portal_that_does_not_answer_keeps_no_selection(at_list, tasks, sandbo
 @pytest.mark.parametrize(
     "why, words, press",
     [
-        ("ERROR_CORE", "You may not see this list", "Cancel"),
+        ("ERROR_CORE", "You do not have access to this list", "Cancel"),
         ("PAYMENT_REQUIRED", "not paid for", "Try again"),
-        ("invalid_grant", "wants to see you again", "Open again"),
-        ("needs_reopen", "wants to see you again", "Open again"),
+        ("invalid_grant", "Open the app again to continue", "Open again"),
+        ("needs_reopen", "Open the app again to continue", "Open again"),
         ("internal", "Something went wrong on our side.", "Try again"),
     ],
 )

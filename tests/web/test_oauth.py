@@ -100,7 +100,7 @@ def test_a_state_of_another_browser_connects_nobody(sandbox, at_home):
     spent = len(sandbox.requests(None))
     page = come_back(Client(), sandbox, state, at_home.user)
     assert page.status_code == 400
-    assert "did not leave for Bitrix24 from this browser" in page.text
+    assert "sign-in did not start in this browser" in page.text
     assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN
     assert len(sandbox.requests(None)) == spent
 
@@ -139,7 +139,7 @@ def test_a_code_of_another_portal_connects_nobody(browser, sandbox, at_home):
     _, state = leave(browser, sandbox)
     page = come_back(browser, sandbox, state, stranger, portal="umbrella")
     assert page.status_code == 403
-    assert "another Bitrix24" in page.text
+    assert "a different Bitrix24 account" in page.text
     assert list(Person.objects.values_list("user_id", flat=True)) == [at_home.user]
 
 

@@ -159,14 +159,14 @@ def test_no_token_stands_in_any_page(bob, tasks):
 
 
 REFUSALS = [
-    ("ACCESS_DENIED", "plan has no apps", "нет приложений"),
+    ("ACCESS_DENIED", "plan does not include apps", "не включает приложения"),
     ("PAYMENT_REQUIRED", "not paid for", "не оплачено"),
     ("insufficient_scope", "A permission is missing", "Не хватает прав"),
     ("METHOD_CONFIRM_WAITING", "has to confirm the app", "должен подтвердить"),
-    ("OVERLOAD_LIMIT", "blocked the app for a while", "на время заблокировал"),
-    ("PORTAL_DELETED", "This Bitrix24 was deleted", "Этот Битрикс24 удалён"),
-    ("authorization_error", "does not let you in", "вас не пускает"),
-    ("user_access_error", "You may not use the app", "нет доступа к приложению"),
+    ("OVERLOAD_LIMIT", "temporarily blocked the app", "временно заблокировал"),
+    ("PORTAL_DELETED", "This Bitrix24 account has been deleted", "Этот Битрикс24 удалён"),
+    ("authorization_error", "denies you access", "закрыл вам доступ"),
+    ("user_access_error", "You do not have access to the app", "нет доступа к приложению"),
     ("wrong_client", "on our side", "на нашей стороне"),
 ]
 

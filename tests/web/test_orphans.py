@@ -10,7 +10,7 @@ from tests.engine.work import work
 
 pytestmark = pytest.mark.django_db
 
-NOTICE = "tasks still sleep from before the app was removed"
+NOTICE = "tasks that the app deferred before it was uninstalled are still deferred"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_an_admin_is_told_how_many_tasks_still_sleep(ada):
     text = ada.open().text
     assert f"2 {NOTICE}" in text
     assert "Take over" in text
-    assert "2 задачи отложены ещё до удаления" in ada.open(language="ru").text
+    assert "2 задачи, отложенные до удаления приложения" in ada.open(language="ru").text
 
 
 def test_an_ordinary_person_is_not_told(ada, bob):
@@ -44,7 +44,7 @@ def test_an_ordinary_person_is_not_told(ada, bob):
 
 def test_an_admin_takes_them_over_once(ada):
     ada.open()
-    assert "2 tasks are in your care now" in ada.post("/owed/take-over/").text
+    assert "You have taken over 2 tasks" in ada.post("/owed/take-over/").text
     assert set(Deferral.objects.live().values_list("task_id", "person")) == {(11, ada.person.pk), (12, ada.person.pk)}
     assert NOTICE not in ada.open().text
     ada.post("/owed/take-over/")
@@ -63,7 +63,7 @@ def asleep(ada, sandbox):
 
 
 def test_an_admin_returns_what_was_taken_over_as_one_job(ada, asleep, sandbox):
-    assert "2 tasks are in your care now" in ada.open().text
+    assert "You have taken over 2 tasks" in ada.open().text
     answer = ada.post("/owed/return/")
     assert answer["HX-Trigger-After-Swap"] == "job-asked"
     ada.post("/owed/return/")
@@ -71,7 +71,7 @@ def test_an_admin_returns_what_was_taken_over_as_one_job(ada, asleep, sandbox):
     assert (job.kind, job.total) == (Job.Kind.RETURN, 2)
     work(ada.person)
     assert set(sandbox.states("acme", asleep).values()) == {3}
-    assert "in your care" not in ada.open().text
+    assert "You have taken over" not in ada.open().text
     ada.post("/owed/return/")
     assert Job.objects.count() == 1
 
@@ -80,14 +80,14 @@ def test_what_could_not_be_returned_can_be_asked_for_again(ada, asleep, sandbox)
     sandbox.fault("tasks.task.renew", "error", code="1048582", status=400, times=1)
     ada.post("/owed/return/")
     work(ada.person)
-    assert "1 task is in your care now" in ada.open().text
+    assert "You have taken over 1 task." in ada.open().text
     ada.post("/owed/return/")
     assert Job.objects.count() == 2
 
 
 def test_an_admin_forgets_them(ada):
     ada.open()
-    assert "Forgotten" in ada.post("/owed/forget/").text
+    assert "Dismissed" in ada.post("/owed/forget/").text
     assert not OrphanedDeferral.objects.exists()
     assert not Deferral.objects.exists()
 
@@ -119,6 +119,6 @@ def test_a_portal_that_does_not_answer_leaves_the_choice(ada, sandbox):
     ada.open()
     sandbox.fault("profile", "respond", status=502, body="<html>", type="text/html")
     text = ada.post("/owed/take-over/").text
-    assert "does not answer" in text
+    assert "not responding" in text
     assert "Take over" in text
     assert OrphanedDeferral.objects.count() == 2
