@@ -1,1 +1,1 @@
-"""The benchmark: our engine and others at the same pretend portal. `make bench` or `python -m tests.benchmarks --quick`."""
+"""How fast the engine is, beside other clients. `make bench` runs it and writes docs/benchmarks.md."""
