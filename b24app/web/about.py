@@ -1,4 +1,4 @@
-"""The public page, which is also the address that Bitrix24 opens and returns people to."""
+"""The public page. Bitrix24 opens the app at the same address, and returns people to it."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,7 +11,7 @@ from b24app.web import oauth, opening
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def home(request: HttpRequest) -> HttpResponse:
-    """The public page; posted to by a portal, the app; with a code, the way back from a portal."""
+    """GET: the public page. POST by a portal: the app. GET with a code: a person comes back from their portal."""
     if request.method == "POST":
         return opening.open_app(request)
     if request.method == "GET" and {"code", "state"} <= request.GET.keys():

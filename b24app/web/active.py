@@ -23,7 +23,7 @@ from b24app.portals import clients, openings
 from b24app.web.texts import task_links, trouble
 from b24app.web.tickets import ticketed
 
-# What the switch above the list offers, and the real statuses behind it.
+# The choices above the list, and the real statuses that each one lists.
 SHOWN = {
     "progress": (Status.IN_PROGRESS,),
     "pending": (Status.NEW, Status.PENDING),
@@ -39,11 +39,11 @@ COLUMNS = (
     (Sort.ACTIVITY, gettext_lazy("Activity")),
     (Sort.DEADLINE, gettext_lazy("Deadline")),
 )
-MAX_PAGE = 1000  # a list is paged by offset, which gets slow at a portal far down
+MAX_PAGE = 1000  # portals page lists by offset, and get slow on far pages
 
 
 class ListForm(forms.Form):
-    """What the page asks for when it asks for a list."""
+    """The parameters of a request for a list."""
 
     owner = forms.IntegerField(min_value=1, required=False)
     project = forms.IntegerField(min_value=1, required=False)
@@ -57,7 +57,7 @@ class ListForm(forms.Form):
 
 @dataclass(frozen=True)
 class Listing:
-    """Which list a page shows: whose or of which project, what of it, in which order, from where on."""
+    """Which list a page shows: whose tasks or which project's, which statuses, the order, and the page."""
 
     owner: int | None = None
     project: int | None = None
@@ -70,14 +70,14 @@ class Listing:
 
     @classmethod
     def of_opening(cls, opening: Opening) -> Self:
-        """The list that the page was opened from; `owner` is missing where only the portal knows who opens it."""
+        """The list that the page was opened from. `owner` is None if only the portal knows who opens the page."""
         if opening.task_id:
             return cls(task=opening.task_id, shown="both")
         return cls(owner=None if opening.project_id else opening.owner_id, project=opening.project_id)
 
     @classmethod
     def of_form(cls, form: forms.Form, person: Person) -> Self:
-        """The list that was asked for. Raises SuspiciousOperation, as our own pages do not ask in vain."""
+        """The list that the form asks for. Raises SuspiciousOperation: our own pages send valid forms."""
         if not form.is_valid():
             raise SuspiciousOperation("not a list")
         asked = form.cleaned_data
@@ -94,7 +94,7 @@ class Listing:
         return listing.seen_by(person)
 
     def seen_by(self, person: Person) -> Self:
-        """The same list, with its owner named: where none is, it is the viewer."""
+        """The same list. If it names neither owner, project nor task, it is the list of `person`."""
         nowhere = not (self.owner or self.project or self.task)
         return replace(self, owner=person.user_id) if nowhere else self
 
@@ -112,19 +112,19 @@ class Listing:
         return tasks.list_command("page", self.wanted(), self.sort, self.descending, self.page)
 
     def url(self, **changes: Any) -> str:
-        """Where the list, with these changes, is to be had."""
+        """The address of this list with `changes`."""
         fields = asdict(replace(self, **changes))
         return f"{reverse('tasks')}?{urlencode({name: value for name, value in fields.items() if value})}"
 
     def identity(self) -> str:
-        """What "everything that matches" means, whatever the order and the page, as a query."""
+        """Which tasks match, as a query string: the order and the page do not count."""
         fields = asdict(self)
         return urlencode(
             {name: fields[name] for name in ("owner", "project", "task", "shown", "title") if fields[name]}
         )
 
     def hidden_fields(self) -> list[tuple[str, Any]]:
-        """What the filter form carries along without showing it."""
+        """The parameters that the filter form sends without showing them."""
         fields = asdict(self)
         return [(name, fields[name]) for name in ("owner", "project", "task", "sort", "descending") if fields[name]]
 
@@ -142,7 +142,7 @@ def _call(client: Client, wanted: Listing) -> Answer:
 
 
 def _page_or_last(person: Person, wanted: Listing) -> tuple[Listing, Reply]:
-    """The page asked for, or the last one there is when the list has become shorter than that."""
+    """The page that was asked for, or the last page if the list has become shorter."""
     answer = _ask(person, wanted)
     if wanted.page == 1 or isinstance(answer, BitrixError):
         return wanted, answer
@@ -168,7 +168,7 @@ def _pages(total: int) -> int:
 
 
 def list_context(person: Person, listing: Listing, answer: Reply) -> dict[str, Any]:
-    """What the list's template shows: a page of tasks, or what is the matter."""
+    """The context of the list's template: a page of tasks, or the trouble."""
     context: dict[str, Any] = {
         **task_links(person),
         "listing": listing,
@@ -197,14 +197,14 @@ def list_context(person: Person, listing: Listing, answer: Reply) -> dict[str, A
 
 
 def _pages_near(page: int, pages: int) -> list[int]:
-    """The page numbers to offer: the first, the last, and those around this one; 0 stands for a gap."""
+    """The page numbers to offer: the first, the last, and those around `page`. 0 stands for a gap."""
     near = sorted({1, pages, *range(max(1, page - 2), min(pages, page + 2) + 1)})
     gaps = (([0] if number - before > 1 else []) + [number] for before, number in zip([0, *near], near, strict=False))
     return [number for numbers in gaps for number in numbers]
 
 
 def _column(listing: Listing, sort: Sort, name: Any) -> dict[str, Any]:
-    """A sortable column's head: its name, how it is sorted, and where a press leads."""
+    """The head of a sortable column: its name, its order, and the address of the list sorted by it."""
     sorted_now = listing.sort == sort
     descending = not listing.descending if sorted_now else sort == Sort.ACTIVITY
     order = ("descending" if listing.descending else "ascending") if sorted_now else "none"
@@ -212,7 +212,7 @@ def _column(listing: Listing, sort: Sort, name: Any) -> dict[str, Any]:
 
 
 def _scope(person: Person, listing: Listing, page: Page) -> dict[str, str]:
-    """Whose list it is, by a name if a row on it tells."""
+    """Whose list it is, with the name if a row contains it."""
     if listing.task:
         return {"kind": "task", "name": page.tasks[0].title if page.tasks else ""}
     if listing.project:

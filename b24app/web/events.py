@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST
 
 from b24app.bitrix.payloads import BadPayload, read_event
 from b24app.portals import uninstall
-from b24app.web import opening
+from b24app.web.frames import flat
 from b24app.worker import messages
 
 UNINSTALL = "ONAPPUNINSTALL"
@@ -16,9 +16,9 @@ UNINSTALL = "ONAPPUNINSTALL"
 @csrf_exempt
 @require_POST
 def receive(request: HttpRequest) -> HttpResponse:
-    """What a portal reports. The answer is always the same: it must not tell who is a customer of ours."""
+    """Handle an event of a portal. The answer is always the same: it must not tell who our customers are."""
     try:
-        event = read_event(opening.flat(request.POST))
+        event = read_event(flat(request.POST))
     except BadPayload as error:
         return HttpResponse(str(error), status=400, content_type="text/plain")
     if event.name == UNINSTALL:

@@ -10,13 +10,13 @@ from b24app.worker import heartbeat
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """This process answers."""
+    """This web process answers."""
     return HttpResponse("ok", content_type="text/plain")
 
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """The database answers too, its tables are those that this code expects, and some worker does what is due."""
+    """The database answers, every migration is applied, and a worker has started a sweep lately."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return HttpResponse("migrations are missing", status=503, content_type="text/plain")

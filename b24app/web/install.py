@@ -13,18 +13,20 @@ from django.views.decorators.http import require_http_methods, require_POST
 from b24app.bitrix.errors import BitrixError
 from b24app.bitrix.payloads import BadPayload
 from b24app.models import Person
-from b24app.portals import installation, throttle
+from b24app.portals import installation
 from b24app.portals.installation import NotAllowed
-from b24app.portals.openings import NotProven
-from b24app.portals.throttle import Throttled
-from b24app.web.opening import frame, read_request, refused, reopening, too_many_attempts
-from b24app.web.texts import Trouble, trouble
-from b24app.web.tickets import (
-    Ticket,
-    client_address,
-    language_of,
-    ticketed,
+from b24app.web.frames import (
+    Failure,
+    frame,
+    not_installed,
+    prove_or_answer,
+    read_claims,
+    refused_page,
+    reopening,
 )
+from b24app.web.localization import language_of
+from b24app.web.texts import Trouble, trouble
+from b24app.web.tickets import Ticket, ticketed
 
 # The steps of the installer: what the screen calls them, and the address that does each.
 STEPS = ("connect", "install-scope", "install-bind")
@@ -33,25 +35,24 @@ STEPS = ("connect", "install-scope", "install-bind")
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def install(request: HttpRequest) -> HttpResponse:
-    """The installer in an admin's frame, its first step done; called by hand, what it is for."""
+    """POST by a portal: the installer in the administrator's frame, after its first step. GET: what this address is."""
     if request.method != "POST":
         return render(request, "about.html", {"is_installer": True})
     try:
-        opening = read_request(request)
+        opening = read_claims(request)
     except BadPayload as error:
-        return refused(request, None, 400, str(error))
+        return not_installed(request, None, 400, str(error))
     language = language_of(opening.language)
     with translation.override(language):
-        try:
-            with throttle.throttled(opening.member_id, client_address(request)):
-                person = installation.connect(opening)
-        except Throttled:
-            return too_many_attempts(request, opening)
-        except NotProven as error:
-            return refused(request, opening, 403, str(error))
-        except (NotAllowed, BitrixError) as error:
-            context = _steps_context("connect", _install_trouble(error))
-            return frame(request, opening, "install/page.html", context)
+        person = prove_or_answer(
+            request,
+            opening,
+            lambda portal: installation.connect(opening),
+            lambda error: refused_page(request, opening, error),
+            lambda error: frame(request, opening, "install/page.html", _failed("connect", error)),
+        )
+        if isinstance(person, HttpResponse):
+            return person
         context = {**_steps_context("install-scope"), "ticket": Ticket.issue(person, language).signed()}
         return frame(request, opening, "install/page.html", context, person.portal)
 
@@ -69,11 +70,11 @@ def install_bind(request: HttpRequest, person: Person) -> HttpResponse:
 
 
 def _take_step(request: HttpRequest, step: str, act: Callable[[], None]) -> HttpResponse:
-    """Do one step of the installer; the answer does the next one by itself, or says what is the matter."""
+    """Do one step of the installer. The answer starts the next step by itself, or says what failed."""
     try:
         act()
     except (NotAllowed, BitrixError) as error:
-        return render(request, "install/_steps.html", _steps_context(step, _install_trouble(error)))
+        return render(request, "install/_steps.html", _failed(step, error))
     following = (*STEPS, "")[STEPS.index(step) + 1]
     response = render(request, "install/_steps.html", _steps_context(following))
     if not following:
@@ -82,7 +83,7 @@ def _take_step(request: HttpRequest, step: str, act: Callable[[], None]) -> Http
 
 
 def _steps_context(current: str, failure: Trouble | None = None) -> dict[str, object]:
-    """Which steps are done, which one runs or failed ("" when all are done), and what is the matter with it."""
+    """Which steps are done, and which one runs or failed. `current` is "" when all steps are done."""
     names = (gettext("Connect"), gettext("Permissions"), gettext("Add to task lists"))
     done = STEPS.index(current) if current else len(STEPS)
     current_state = "failed" if failure else "running"
@@ -91,7 +92,12 @@ def _steps_context(current: str, failure: Trouble | None = None) -> dict[str, ob
     return {"steps": list(zip(names, states, strict=True)), "act_url": act_url, "trouble": failure}
 
 
-def _install_trouble(error: NotAllowed | BitrixError) -> Trouble:
+def _failed(step: str, error: Failure) -> dict[str, object]:
+    return _steps_context(step, _install_trouble(error))
+
+
+def _install_trouble(error: Failure) -> Trouble:
+    """What to tell the administrator about a step that failed."""
     if isinstance(error, BitrixError):
         return reopening(trouble(error))
     if error.code == "not_admin":

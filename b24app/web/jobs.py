@@ -1,4 +1,4 @@
-"""Starting a job, watching it, undoing it, and closing its result."""
+"""Start a job, watch it, stop, retry or undo it, and close its result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from b24app.web.tickets import ticketed
 from b24app.worker import messages
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
-# How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
+# Milliseconds until the page asks again, by the age of the job in seconds.
 DELAYS = ((2, 500), (30, 1000), (120, 2000))
 LONGEST_DELAY = 5000
 WAITING_DELAY = 3000
-# The worst first: a task left paused needs a person at once.
+# The worst first: a person must act on a task that was left paused.
 WORST_FIRST = [
     JobItem.Code.LEFT_PAUSED,
     JobItem.Code.NOT_PERMITTED,
@@ -35,8 +35,8 @@ WORST_FIRST = [
     JobItem.Code.NOT_STARTED,
 ]
 
-# What a finished job may have left, by the word in the address.
-AGAIN = {"failed": [JobItem.State.FAILED], "cancelled": [JobItem.State.CANCELLED]}
+# The items of a finished job that a retry takes, by the word in the address.
+RETRIED = {"failed": [JobItem.State.FAILED], "cancelled": [JobItem.State.CANCELLED]}
 
 
 class JobForm(forms.Form):
@@ -47,7 +47,7 @@ class JobForm(forms.Form):
 
 @dataclass(frozen=True)
 class Group:
-    """Tasks that met the same fate."""
+    """Tasks with the same outcome for the same reason."""
 
     title: str
     remedy: str
@@ -57,7 +57,7 @@ class Group:
 
     @property
     def unnamed(self) -> int:
-        """How many more there are than the screen lists."""
+        """How many tasks the screen only counts, beyond those it lists."""
         return self.count - len(self.items)
 
     @property
@@ -68,7 +68,7 @@ class Group:
 @require_POST
 @ticketed
 def create(request: HttpRequest, person: Person) -> HttpResponse:
-    """Start the job of a confirmed selection; sent twice, it is one job."""
+    """Start the job of a confirmed selection. Sent twice, it is one job."""
     form = JobForm(request.POST)
     if not form.is_valid():
         raise SuspiciousOperation("not a job")
@@ -85,27 +85,27 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
 
 
 def _in_dialog(response: HttpResponse) -> HttpResponse:
-    """An answer for the dialog that is still open, instead of the panel above the list."""
+    """Make the answer replace the dialog, which is still open, instead of the panel above the list."""
     response["HX-Retarget"] = "#dialog-body"
     response["HX-Reswap"] = "innerHTML"
     return response
 
 
-def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpResponse:
-    """The panel of a job that is new; `told` is the event for the page."""
+def _started(request: HttpRequest, person: Person, job: Job, event: str) -> HttpResponse:
+    """The panel of a new job. `event` tells the page what happened."""
     transaction.on_commit(lambda: messages.enqueue(person.portal_id))
     response = render(request, "jobs/_panel.html", panel(person, job))
-    response["HX-Trigger-After-Swap"] = told
+    response["HX-Trigger-After-Swap"] = event
     return response
 
 
 @require_POST
 @ticketed
 def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
-    """Stop a job; the answer is its panel, with the result when nothing is left to be settled."""
+    """Stop a job. The answer is its panel, with the result if nothing is left to settle."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
     jobs.stop(job)
-    # Also where nothing of this job is left: a worker that came by meanwhile found the portal leased and went away.
+    # Even if the job has ended: while we held the lease, a worker may have come and left with its message.
     transaction.on_commit(lambda: messages.enqueue(person.portal_id))
     job.refresh_from_db()
     response = render(request, "jobs/_panel.html", {**panel(person, job), "announce": True})
@@ -115,14 +115,14 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 
 @require_POST
 @ticketed
-def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpResponse:
-    """Go on with what a finished job left, "cancelled" or "failed", as a new job; pressed twice, it is one."""
+def retry(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpResponse:
+    """Start a new job over the cancelled or the failed tasks of a finished one. Pressed twice, it is one job."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
-    return _follow(request, person, job, lambda: jobs.retry(job, AGAIN[what], f"{what} of {job.pk}"))
+    return _start_follow_up(request, person, job, lambda: jobs.retry(job, RETRIED[what], f"{what} of {job.pk}"))
 
 
-def _follow(request: HttpRequest, person: Person, job: Job, start: Callable[[], Job]) -> HttpResponse:
-    """The panel of the job that `start` makes of a finished one, which is closed by that; or why there is none."""
+def _start_follow_up(request: HttpRequest, person: Person, job: Job, start: Callable[[], Job]) -> HttpResponse:
+    """Close a finished job, and show the panel of the job that `start` makes of it, or why it cannot be made."""
     try:
         following = start()
     except jobs.NotReady:
@@ -140,18 +140,17 @@ def _follow(request: HttpRequest, person: Person, job: Job, start: Callable[[], 
 @require_POST
 @ticketed
 def undo(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
-    """Return what a finished job has deferred, as a new job; pressed twice, it is one."""
+    """Start a new job that returns what a finished one has deferred. Pressed twice, it is one job."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
-    return _follow(request, person, job, lambda: jobs.undo(job, f"undo of {job.pk}"))
+    return _start_follow_up(request, person, job, lambda: jobs.undo(job, f"undo of {job.pk}"))
 
 
 @require_GET
 @ticketed
 def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
-    """How far a job has come; once it has finished, its whole panel with the result."""
+    """The progress of a job. When it has finished, its whole panel with the result."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
-    said = request.GET.get("said", "")
-    context = panel(person, job, int(said) if said.isascii() and said.isdigit() else 0)
+    context = panel(person, job, _milestone(request.GET.get("announced", "")))
     if job.state != Job.State.FINISHED:
         return render(request, "jobs/_progress.html", context)
     response = render(request, "jobs/_panel.html", {**context, "announce": True})
@@ -163,7 +162,7 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 @require_POST
 @ticketed
 def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
-    """Close a result; the answer is the next panel that waits to be seen, mostly none."""
+    """Close a result. The answer is the panel of the next job to show, mostly none."""
     jobs.dismiss(get_object_or_404(person.jobs.select_related("portal"), pk=job_id))
     response = render(request, "jobs/_panel.html", panel(person, jobs.latest_job(person)))
     response["HX-Trigger-After-Swap"] = "job-closed"
@@ -173,9 +172,9 @@ def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 @require_GET
 @ticketed
 def latest(request: HttpRequest, person: Person) -> HttpResponse:
-    """The panel for a page that somebody comes back to: another tab may have started or closed a job meanwhile."""
+    """The panel for a page that becomes visible again: another tab may have started or closed a job."""
     job = jobs.latest_job(person)
-    if request.GET.get("shown") == _sign(job):
+    if request.GET.get("shown") == _panel_version(job):
         return HttpResponse(status=204)
     response = render(request, "jobs/_panel.html", panel(person, job))
     if job and job.state == Job.State.FINISHED:
@@ -183,18 +182,18 @@ def latest(request: HttpRequest, person: Person) -> HttpResponse:
     return response
 
 
-def _sign(job: Job | None) -> str:
-    """What a page shows of a job, as far as another panel would take its place."""
+def _panel_version(job: Job | None) -> str:
+    """A short version tag of the panel: a page whose panel has another one replaces it."""
     return f"{job.pk}-{job.state == Job.State.FINISHED}" if job else ""
 
 
-def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
-    """What the panel above the list shows; `said` is the milestone (25, 50, 75) that was read aloud last."""
-    shown = {"job": job, "shown": _sign(job)}
+def panel(person: Person, job: Job | None, announced: int = 0) -> dict[str, Any]:
+    """What the panel above the list shows. `announced` is the last milestone (25, 50, 75) that was read aloud."""
+    shown = {"job": job, "shown": _panel_version(job)}
     if job is None:
         return shown
     if job.state == Job.State.FINISHED:
-        return {**task_links(person), **shown, "groups": _groups(job), "may_undo": jobs.can_undo(job)}
+        return {**task_links(person), **shown, "groups": _groups(job), "can_undo": jobs.can_undo(job)}
     milestone = job.settled * 4 // job.total * 25
     reconnect_url = start_url(person.portal) if job.wait_reason == Job.WaitReason.PERSON else ""
     waits = what_it_waits_for(job)
@@ -205,8 +204,12 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
         "reconnect_url": reconnect_url,
         "delay": _delay(job),
         "milestone": milestone,
-        "announce": milestone > said,
+        "announce": milestone > announced,
     }
+
+
+def _milestone(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _delay(job: Job) -> int:
@@ -217,7 +220,7 @@ def _delay(job: Job) -> int:
 
 
 def _groups(job: Job) -> list[Group]:
-    """What did not go as it was asked for, by what became of it: the worst on top."""
+    """The tasks whose outcome is not what the person asked for, grouped by outcome and reason, the worst first."""
     half_done = Q(state=JobItem.State.DONE) & ~Q(code="")
     missed = job.items.filter(half_done | Q(state__in=[JobItem.State.FAILED, JobItem.State.SKIPPED]))
     counts = missed.values_list("state", "code").annotate(number=Count("id")).order_by("state", "code")

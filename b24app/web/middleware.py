@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.translation import gettext
 
 logger = logging.getLogger(__name__)
-RETRY_AFTER = 5  # seconds, while our database is away
+RETRY_AFTER = 5  # seconds; our pages then ask again
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'none'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors {ancestors}"
@@ -18,13 +18,13 @@ PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=(), payment=(), usb=
 
 
 def allow_frame(response: HttpResponse, origin: str) -> HttpResponse:
-    """Let exactly this portal show the answer in its frame."""
+    """Allow exactly this portal to show the answer in its frame."""
     response["Content-Security-Policy"] = CONTENT_POLICY.format(ancestors=origin or "'none'")
     return response
 
 
 class DatabaseOutage:
-    """Middleware: while our database is away or overburdened, whoever asks is told to ask again. Our pages do."""
+    """Middleware: answers 503 with Retry-After while our database is away or overloaded."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -42,7 +42,7 @@ class DatabaseOutage:
 
 
 class SecurityHeaders:
-    """Middleware: what every answer of ours carries, static files apart. Nobody may frame it unless a view said so."""
+    """Middleware: the headers of every answer but static files. No site may frame a page unless its view allows it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -53,6 +53,6 @@ class SecurityHeaders:
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         response.headers.setdefault("Cache-Control", "no-store")
         if settings.SECURE_HSTS_SECONDS:
-            # Django would say so only to requests that look secure; behind a proxy that ends TLS none does.
+            # Django sends this only with https requests. Behind a proxy that ends TLS, no request looks like one.
             response.headers.setdefault("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}")
         return response

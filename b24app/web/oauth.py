@@ -1,7 +1,7 @@
 """Connecting from outside a frame: a person goes to their portal and comes back with a code.
 
-The way there and back belongs to one browser: a cookie, signed and ten minutes old at most, must name the state
-that the portal hands back. It is the only cookie outside the admin.
+The sign-in belongs to one browser: a signed cookie, valid for ten minutes, must contain the state that the portal
+returns. It is the only cookie of the app.
 """
 
 import logging
@@ -26,8 +26,8 @@ from b24app.engine import jobs
 from b24app.models import Portal
 from b24app.portals import connecting
 from b24app.portals.openings import NotProven
+from b24app.web.localization import language_of
 from b24app.web.texts import trouble
-from b24app.web.tickets import language_of
 from b24app.worker import messages
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ STATE_SALT = "defer.oauth-state"
 
 @dataclass(frozen=True)
 class Result:
-    """What the page says after the way there and back, and where another try begins."""
+    """What the page says after the sign-in, and the address of the next try."""
 
     title: str
     sentence: str
@@ -48,14 +48,14 @@ class Result:
 
 
 def start_url(portal: Portal) -> str:
-    """Where a person of this portal starts from."""
+    """The address at which a person of this portal starts the sign-in."""
     domain = portal.origin.partition("://")[2]
     return f"{reverse('oauth-start')}?{urlencode({'domain': domain})}"
 
 
 @require_GET
 def start(request: HttpRequest) -> HttpResponse:
-    """Send the browser to its portal, if that is one of ours."""
+    """Send the browser to its portal, if the app is installed there."""
     portal = connecting.at_domain(request.GET.get("domain", ""))
     if portal is None:
         raise Http404("no such portal")
@@ -67,13 +67,13 @@ def start(request: HttpRequest) -> HttpResponse:
         max_age=STATE_LIFE,
         secure=_is_https(),
         httponly=True,
-        samesite="Lax",  # the portal's redirect is a visit from another site
+        samesite="Lax",  # the portal's redirect comes from another site
     )
     return answer
 
 
 def come_back(request: HttpRequest) -> HttpResponse:
-    """The browser is back with a code: trade it at once, as it lives for 30 seconds, and say what came of it."""
+    """The browser is back with a code. Trade it at once, because it expires after 30 seconds, and show the result."""
     with translation.override(translation.get_language_from_request(request)):
         portal = _portal_of_state(request)
         result = _connect(portal, request.GET["code"]) if portal else _unknown_state()
@@ -83,7 +83,7 @@ def come_back(request: HttpRequest) -> HttpResponse:
 
 
 def _portal_of_state(request: HttpRequest) -> Portal | None:
-    """The portal that this browser left for, if the state that it brings back is the one it was given."""
+    """The portal that this browser was sent to, if it brings back the state that it was given."""
     try:
         kept: list[Any] = signing.loads(request.COOKIES.get(_cookie_name(), ""), salt=STATE_SALT, max_age=STATE_LIFE)
     except signing.BadSignature:
@@ -93,6 +93,7 @@ def _portal_of_state(request: HttpRequest) -> Portal | None:
 
 
 def _connect(portal: Portal, code: str) -> Result:
+    """Connect the person who came back with this code, and say what happened."""
     again = start_url(portal)
     try:
         person = connecting.connect_by_code(portal, code)
@@ -127,5 +128,5 @@ def _is_https() -> bool:
 
 
 def _cookie_name() -> str:
-    """The prefix makes browsers keep other hosts and plain http away from it."""
+    """The name of the cookie. With the prefix, browsers accept it over https only, and only for this host."""
     return "__Host-oauth" if _is_https() else "oauth"

@@ -1,4 +1,4 @@
-"""After a reinstall: an administrator adopts, returns or dismisses the tasks that are still deferred from before."""
+"""After a reinstall: an administrator adopts, returns or discards the tasks that are still deferred from before."""
 
 from collections.abc import Callable
 
@@ -19,23 +19,26 @@ from b24app.worker import messages
 @require_POST
 @ticketed
 def adopt(request: HttpRequest, person: Person) -> HttpResponse:
-    return _decide(request, person, deferrals.adopt, "taken")
+    return _decide(request, person, deferrals.adopt, "adopted")
 
 
 @require_POST
 @ticketed
 def discard(request: HttpRequest, person: Person) -> HttpResponse:
-    return _decide(request, person, deferrals.discard, "forgotten")
+    return _decide(request, person, deferrals.discard, "discarded")
 
 
 @require_POST
 @ticketed
 def return_all(request: HttpRequest, person: Person) -> HttpResponse:
-    """Return what this admin has taken over, as a job; pressed twice, it is one. The page then looks for its panel."""
+    """Start the job that returns what this administrator adopted. Pressed twice, it is one job.
+
+    The event in the answer makes the page ask for the panel of the job.
+    """
     try:
         jobs.return_adopted(person)
     except jobs.TooManyJobs:
-        context = {"in_care": deferrals.adopted(person).count(), "trouble": too_many_jobs()}
+        context = {"adopted": deferrals.adopted(person).count(), "trouble": too_many_jobs()}
         return render(request, "orphans/_notice.html", context)
     except jobs.NotReady:
         return render(request, "orphans/_notice.html", {})
@@ -46,12 +49,12 @@ def return_all(request: HttpRequest, person: Person) -> HttpResponse:
 
 
 def _decide(request: HttpRequest, person: Person, act: Callable[[Person], object], done: str) -> HttpResponse:
-    """Do it for whoever is an admin by the portal's word at this moment: the page may be hours old."""
-    context: dict[str, object] = {"owed": deferrals.count_orphans(person)}
+    """Re-check with the portal that the person is an administrator, because the page may be hours old; then `act`."""
+    context: dict[str, object] = {"orphans": deferrals.count_orphans(person)}
     try:
         if people.is_admin_now(person):
             act(person)
-            context = {"done": done, "in_care": deferrals.adopted(person).count()}
+            context = {"done": done, "adopted": deferrals.adopted(person).count()}
         else:
             context = {"refused": True}
     except BitrixError as error:

@@ -23,7 +23,7 @@ POLL_COLLECTING = 700  # milliseconds
 
 
 class SelectionForm(ListForm):
-    """The list that a selection was made from, and what was ticked: ids, or everything but `excluded`."""
+    """The list, and what the person ticked in it: `ids`, or everything without `excluded`."""
 
     ids = forms.CharField(required=False)
     everything = forms.BooleanField(required=False)
@@ -50,7 +50,7 @@ def _numbers(text: str) -> list[int]:
 @require_POST
 @ticketed
 def select(request: HttpRequest, person: Person) -> HttpResponse:
-    """Make what was ticked definite; the answer is the dialog, or how far collecting has come."""
+    """Freeze what the person ticked. The answer is the dialog, or the progress of collecting."""
     form = SelectionForm(request.POST)
     wanted = Listing.of_form(form, person)
     try:
@@ -59,7 +59,7 @@ def select(request: HttpRequest, person: Person) -> HttpResponse:
         return render(request, "dialog/_trouble.html", {"trouble": trouble(error)})
     if selection.state == Selection.State.COLLECTING:
         transaction.on_commit(lambda: messages.enqueue(person.portal_id))
-    return _show(request, selection, form.cleaned_data["total"] or len(selection.wanted_ids))
+    return _dialog(request, selection, form.cleaned_data["total"] or len(selection.wanted_ids))
 
 
 def _selection(person: Person, wanted: Listing, asked: dict[str, Any]) -> Selection:
@@ -76,11 +76,11 @@ def _selection(person: Person, wanted: Listing, asked: dict[str, Any]) -> Select
 def watch(request: HttpRequest, person: Person, selection_id: UUID) -> HttpResponse:
     found = get_object_or_404(person.selections, pk=selection_id)
     total = request.GET.get("total", "")
-    return _show(request, found, int(total) if total.isascii() and total.isdigit() else 0)
+    return _dialog(request, found, int(total) if total.isascii() and total.isdigit() else 0)
 
 
-def _show(request: HttpRequest, selection: Selection, total: int) -> HttpResponse:
-    """A selection as the dialog shows it: how far it has come, what would be done, or why it cannot be."""
+def _dialog(request: HttpRequest, selection: Selection, total: int) -> HttpResponse:
+    """The dialog for a selection: the progress of collecting, the forecast, or why there is none."""
     context = {"selection": selection, "total": min(total, selections.MAX_TASKS), "delay": POLL_COLLECTING}
     if selection.state == Selection.State.COLLECTING and selections.is_alive(selection):
         context["waits"] = no_worker() if selections.is_stalled(selection) else ""

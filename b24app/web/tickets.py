@@ -1,39 +1,36 @@
-"""Who may come in: tickets instead of cookies, and the headers of every answer.
+"""Who may call: tickets instead of cookies, our own page's origin, and the client's address.
 
-Inside a portal's frame our cookies would be third-party ones, so a page holds a short signed ticket in a variable
-and sends it as a header. That also stands in for the CSRF token: no other site can make a browser send it.
+Inside a portal's frame our cookies would be third-party cookies. So a page keeps a short signed ticket in a variable
+and sends it as a header. The header also replaces the CSRF token: no other site can make a browser send it.
 """
 
 import functools
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Concatenate, ParamSpec, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone, translation
 
 from b24app.models import Person
 from b24app.portals import people
+from b24app.web.localization import speaking_to
 
 TICKET_HEADER = "X-Ticket"
 TICKET_SALT = "defer.ticket"
 TICKET_LIFE = 15 * 60.0  # seconds
-SITTING = 8 * 3600.0  # seconds after the opening; then the portal has to confirm the person again
-# Bitrix24's language codes to ours; what is not listed reads English.
-LANGUAGES = {"en": "en", "ru": "ru"}
+SESSION_LIFE = 8 * 3600.0  # seconds after the opening; then the portal must confirm the person again
+
 P = ParamSpec("P")
 TicketedView = Callable[Concatenate[HttpRequest, Person, P], HttpResponse]
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """Our signed word that a frame was opened by this person of this portal. Times are unix seconds."""
+    """Our signed proof that a frame was opened by this person of this portal. Times are unix seconds."""
 
     portal: int
     person: int
@@ -60,21 +57,21 @@ class Ticket:
         return signing.dumps(asdict(self), salt=TICKET_SALT)
 
     def holder(self) -> Person | None:
-        """The person, while their portal's access has not been lost since."""
+        """The person. None if the portal has lost its access since the ticket was issued."""
         return people.person_of(self.portal, self.person, self.epoch)
 
     def renewed(self) -> Self | None:
-        """The same ticket issued now, when it is half spent and the sitting has not ended."""
+        """The same ticket issued now, if half of its life is over and the session is not."""
         now = time.time()
-        half_spent = now - self.issued_at > TICKET_LIFE / 2
-        return replace(self, issued_at=now) if half_spent and now - self.opened_at < SITTING else None
+        is_half_over = now - self.issued_at > TICKET_LIFE / 2
+        return replace(self, issued_at=now) if is_half_over and now - self.opened_at < SESSION_LIFE else None
 
 
 def ticketed(view: TicketedView[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Admit a request from our own page that carries a valid ticket, and hand its person to the view.
+    """Admit a request of our own page that carries a valid ticket, and pass its person to the view.
 
-    The view speaks the person's language and time zone. Everybody else gets 401: the page then asks the portal
-    for a fresh proof, once, and repeats its request.
+    The view runs in the person's language and time zone. Every other request gets 401: the page then asks the portal
+    for new tokens, once, and repeats its request.
     """
 
     @functools.wraps(view)
@@ -95,7 +92,7 @@ def ticketed(view: TicketedView[P]) -> Callable[Concatenate[HttpRequest, P], Htt
 
 
 def require_our_page(request: HttpRequest) -> None:
-    """Raise PermissionDenied when another site's page is behind this request."""
+    """Raise PermissionDenied if the page of another site sent this request."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
         raise PermissionDenied("another site's page")
     ours = (settings.PUBLIC_URL, f"{request.scheme}://{request.get_host()}")
@@ -104,28 +101,9 @@ def require_our_page(request: HttpRequest) -> None:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Where a request comes from. In X-Forwarded-For only what our own proxies have added is believed."""
+    """The address of the client. Of X-Forwarded-For, only the part that our own proxies added counts."""
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
     proxies: int = settings.PROXY_COUNT
     if 0 < proxies <= len(hops):
         return hops[-proxies]
     return str(request.META.get("REMOTE_ADDR", ""))
-
-
-def language_of(code: str) -> str:
-    """Our language for one of Bitrix24's codes."""
-    return LANGUAGES.get(code.lower(), "en")
-
-
-@contextmanager
-def speaking_to(person: Person, language: str) -> Iterator[None]:
-    """Texts in this language, times in the person's zone."""
-    with translation.override(language), timezone.override(_zone_of(person)):
-        yield
-
-
-def _zone_of(person: Person) -> ZoneInfo:
-    try:
-        return ZoneInfo(person.zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # the portal's zones need not be ours, "Europe" is a folder
-        return ZoneInfo("UTC")

@@ -40,13 +40,13 @@ def test_an_admin_who_lost_the_rights_decides_nothing_more(sandbox, installed, a
     owed = {"task_id": 11, "previous_status": 3}
     installed.python(OWE.format(owed=json.dumps(owed)))
     sandbox.user("acme", number=admin, is_admin=False)
-    assert "Only an administrator" in page.call("POST", "/owed/take-over/")
+    assert "Only an administrator" in page.call("POST", "/orphans/adopt/")
     assert "are still deferred" not in Page(installed, sandbox.open("acme", admin)).text
     assert people(installed) == [(admin, False)]
     assert installed.value("select count(*) from defer_orphaneddeferral") == 1
     sandbox.user("acme", number=admin, is_admin=True)
     again = Page(installed, sandbox.open("acme", admin))
-    assert "You have taken over 1 task." in again.call("POST", "/owed/take-over/")
+    assert "You have taken over 1 task." in again.call("POST", "/orphans/adopt/")
 
 
 def test_a_person_of_another_portal_with_the_same_id_sees_and_touches_only_their_own(sandbox, installed, bob):

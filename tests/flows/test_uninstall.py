@@ -202,13 +202,13 @@ def test_what_we_owed_is_handed_to_an_admin_after_a_reinstall_or_forgotten(sandb
     page = removed_and_installed_anew(installed, sandbox, admin)
     assert "are still deferred" not in Page.of_list(installed, sandbox, bob).text
     assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
-    assert "You have taken over 3 tasks." in page.call("POST", "/owed/take-over/")
+    assert "You have taken over 3 tasks." in page.call("POST", "/orphans/adopt/")
     assert asleep_for(installed) == [(id, admin, 3) for id in asleep]
     assert owed(installed) == []
 
     page = removed_and_installed_anew(installed, sandbox, admin)
     assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
-    assert "Dismissed" in page.call("POST", "/owed/forget/")
+    assert "Dismissed" in page.call("POST", "/orphans/discard/")
     assert (owed(installed), asleep_for(installed)) == ([], [])
     assert "are still deferred" not in Page(installed, sandbox.open("acme", admin)).text
     assert set(sandbox.states("acme", asleep).values()) == {6}
@@ -216,8 +216,8 @@ def test_what_we_owed_is_handed_to_an_admin_after_a_reinstall_or_forgotten(sandb
 
 def test_an_admin_returns_what_was_taken_over(sandbox, installed, admin, asleep):
     page = removed_and_installed_anew(installed, sandbox, admin)
-    page.call("POST", "/owed/take-over/")
-    page.call("POST", "/owed/return/")
+    page.call("POST", "/orphans/adopt/")
+    page.call("POST", "/orphans/return/")
     wait_until(lambda: set(sandbox.states("acme", asleep).values()) == {3}, what="the return")
     assert {change["person"] for change in sandbox.truth("acme")[-6:]} == {admin}
     sleeping = "select count(*) from defer_deferral where state = 'sleeping'"

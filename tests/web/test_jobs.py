@@ -81,7 +81,7 @@ def test_progress_is_polled_until_the_result_takes_its_place(at_list, tasks):
     at_list.start(tasks(3))
     watched = f"/jobs/{Job.objects.get().pk}/"
     under_way = at_list.get(watched)
-    assert f'hx-get="{watched}?said=0"' in under_way.text
+    assert f'hx-get="{watched}?announced=0"' in under_way.text
     assert "HX-Retarget" not in under_way
     work(at_list)
     result = at_list.get(watched)
@@ -95,7 +95,7 @@ def test_milestones_are_read_aloud_once(at_list, tasks):
     Job.objects.update(done=2)
     watched = f"/jobs/{Job.objects.get().pk}/"
     assert '<p id="live" hx-swap-oob="innerHTML">50 %</p>' in at_list.get(watched).text
-    assert "hx-swap-oob" not in at_list.get(f"{watched}?said=50").text
+    assert "hx-swap-oob" not in at_list.get(f"{watched}?announced=50").text
 
 
 @pytest.mark.parametrize(
@@ -370,9 +370,9 @@ def test_a_stopped_job_says_what_was_not_started_and_offers_to_continue(at_list,
     answer = at_list.post(f"/jobs/{job.pk}/stop/")
     assert "0 deferred · 3 not started" in answer.text
     assert "Continue" in answer.text
-    following = at_list.post(f"/jobs/{job.pk}/again/cancelled/")
+    following = at_list.post(f"/jobs/{job.pk}/retry/cancelled/")
     assert "Deferring 3 tasks" in following.text
-    assert at_list.post(f"/jobs/{job.pk}/again/cancelled/").text == following.text
+    assert at_list.post(f"/jobs/{job.pk}/retry/cancelled/").text == following.text
     assert Job.objects.count() == 2
     rest = Job.objects.latest("pk")
     slices.run(at_list.person.portal_id)
@@ -385,7 +385,7 @@ def test_a_result_that_went_on_with_another_offers_to_undo_both(at_list, tasks, 
     at_list.start(tasks(3))
     work(at_list)
     job = Job.objects.get()
-    at_list.post(f"/jobs/{job.pk}/again/failed/")
+    at_list.post(f"/jobs/{job.pk}/retry/failed/")
     work(at_list)
     rest = Job.objects.latest("pk")
     assert ">Undo all</button>" in at_list.get(f"/jobs/{rest.pk}/").text
@@ -400,7 +400,7 @@ def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
     assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-steered"
     lease.release()
     assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-finished"
-    assert at_list.post(f"/jobs/{job.pk}/again/cancelled/")["HX-Trigger-After-Swap"] == "job-steered"
+    assert at_list.post(f"/jobs/{job.pk}/retry/cancelled/")["HX-Trigger-After-Swap"] == "job-steered"
 
 
 def test_what_failed_can_be_tried_again(at_list, tasks, sandbox):
@@ -412,7 +412,7 @@ def test_what_failed_can_be_tried_again(at_list, tasks, sandbox):
     assert "1 deferred · 1 failed" in result
     assert "Retry failed" in result
     assert "Continue" not in result
-    assert "Deferring 1 task" in at_list.post(f"/jobs/{job.pk}/again/failed/").text
+    assert "Deferring 1 task" in at_list.post(f"/jobs/{job.pk}/retry/failed/").text
 
 
 def test_a_fifth_job_is_answered_in_the_dialog_and_not_started(at_list, tasks):
@@ -430,7 +430,7 @@ def test_going_on_with_a_fifth_job_says_that_there_are_too_many(at_list, tasks):
     at_list.post(f"/jobs/{job.pk}/stop/")
     for number in range(4):
         at_list.start(tasks(1), key=f"key-{number}" * 4)
-    assert "You already have 4 unfinished jobs." in at_list.post(f"/jobs/{job.pk}/again/cancelled/").text
+    assert "You already have 4 unfinished jobs." in at_list.post(f"/jobs/{job.pk}/retry/cancelled/").text
 
 
 @pytest.mark.parametrize(
@@ -451,7 +451,7 @@ def test_the_screen_names_the_limit_of_jobs(monkeypatch, limit, english, russian
 def test_going_on_with_a_job_that_left_nothing_says_so(at_list, tasks):
     at_list.start(tasks(1))
     work(at_list)
-    answer = at_list.post(f"/jobs/{Job.objects.get().pk}/again/failed/").text
+    answer = at_list.post(f"/jobs/{Job.objects.get().pk}/retry/failed/").text
     assert "This job has no tasks left to process." in answer
     assert "unfinished jobs" not in answer
 
