@@ -55,7 +55,7 @@ def find_busy(ports: list[int]) -> list[int]:
 
 def forget_other_tables(database: Path) -> None:
     """Remove a database that another version of models.py made: tables are never migrated here."""
-    version = crc32((Path(__file__).parent / "models.py").read_bytes()) & 0x7FFFFFFF
+    version = crc32((Path(__file__).parent / "portal" / "models.py").read_bytes()) & 0x7FFFFFFF
     with closing(sqlite3.connect(database)) as connection:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found not in (0, version):
@@ -76,8 +76,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     forget_other_tables(Path(os.environ["SANDBOX_DATABASE"]))
     django.setup()
     call_command("migrate", run_syncdb=True, verbosity=0)
-    from . import modes
-    from .models import App, Portal
+    from .portal.models import App, Portal
+    from .weather import modes
 
     for entry in arguments.portals.split(","):
         key, _, host = entry.partition("=")
@@ -98,7 +98,7 @@ def prepare(arguments: argparse.Namespace) -> None:
         key, _, mode = entry.partition("=")
         modes.make(key, mode)
     if arguments.seed == "demo" and not Portal.objects.filter(users__isnull=False).exists():
-        from . import seed
+        from .portal import seed
 
         seed.demo(Portal.objects.order_by("pk"))
     connections.close_all()
@@ -116,7 +116,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from . import knobs, wsgi
+        from . import wsgi
+        from .portal import knobs
 
         knobs.load()
         return wsgi.application

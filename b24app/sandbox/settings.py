@@ -10,11 +10,11 @@ PACKAGE = __name__.rpartition(".")[0]  # a copy of this folder runs under any na
 SECRET_KEY = os.environ.setdefault("SANDBOX_SECRET_KEY", secrets.token_hex(25))
 DEBUG = False
 ALLOWED_HOSTS = ["*"]  # portals are told apart by the Host header; it listens on loopback only
-INSTALLED_APPS = [f"{PACKAGE}.apps.SandboxConfig"]
-MIDDLEWARE = [f"{PACKAGE}.hosts.find_host"]
+INSTALLED_APPS = [f"{PACKAGE}.portal.apps.PortalConfig"]
+MIDDLEWARE = [f"{PACKAGE}.wire.hosts.find_host"]
 ROOT_URLCONF = f"{PACKAGE}.urls"
 APPEND_SLASH = False
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [HERE]}]  # a room keeps its own
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",

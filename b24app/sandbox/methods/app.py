@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .. import clock, php, rest
-from ..call import METHODS, Call, Params, method
-from ..errors import RestError, access_denied
+from ..portal import clock
+from ..portal.errors import RestError, access_denied
+from ..wire import php, rest
+from ..wire.call import METHODS, Call, Params, method
 
 
 @method("app.info")

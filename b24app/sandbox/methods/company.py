@@ -4,10 +4,10 @@ from typing import Any
 
 from django.db.models import Q
 
-from .. import php
-from ..call import Call, Page, Params, method
-from ..errors import RestError
-from ..models import Notification, Project, User
+from ..portal.errors import RestError
+from ..portal.models import Notification, Project, User
+from ..wire import php
+from ..wire.call import Call, Page, Params, method
 
 PAGE_SIZE = 50
 

@@ -4,11 +4,12 @@ from typing import Any
 
 from django.db import transaction
 
-from .. import knobs, php
-from ..call import Call, Params, method
-from ..errors import RestError, access_denied
-from ..events import KNOWN
-from ..handlers import check_handler, required
+from ..app.events import KNOWN
+from ..portal import knobs
+from ..portal.errors import RestError, access_denied
+from ..wire import php
+from ..wire.call import Call, Params, method
+from .handlers import check_handler, required
 
 
 @method("event.bind")

@@ -7,11 +7,15 @@ from typing import Any
 
 from django.db import transaction
 
-from .. import events, filters, knobs, php, rights, shapes, texts
-from ..actions import Found, Refused, find, perform
-from ..call import Call, Page, Params, method
-from ..errors import RestError
-from ..models import Comment, Task
+from ..app import events
+from ..portal import knobs
+from ..portal.errors import RestError
+from ..portal.models import Comment, Task
+from ..tasks import rights
+from ..tasks.actions import Found, Refused, find, perform
+from ..wire import php
+from ..wire.call import Call, Page, Params, method
+from . import filters, shapes, texts
 
 PAGE_SIZE = 50  # rows, at most
 

@@ -4,11 +4,12 @@ from typing import Any
 
 from django.db import transaction
 
-from .. import knobs, php
-from ..call import Call, Params, method
-from ..errors import RestError, access_denied
-from ..handlers import check_handler, required
-from ..models import Installation
+from ..portal import knobs
+from ..portal.errors import RestError, access_denied
+from ..portal.models import Installation
+from ..wire import php
+from ..wire.call import Call, Params, method
+from .handlers import check_handler, required
 
 # Code -> the scope that it needs beside `placement`. DEFAULT is no placement to bind.
 PLACEMENTS = {

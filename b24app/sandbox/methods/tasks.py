@@ -4,11 +4,14 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from .. import filters, knobs, php, rights, shapes, texts, timers, updates
-from ..actions import ACTIONS, Refused, find, perform
-from ..call import Call, Page, Params, method
-from ..errors import RestError
-from ..models import History, Task, User
+from ..portal import knobs
+from ..portal.errors import RestError
+from ..portal.models import History, Task, User
+from ..tasks import rights, timers
+from ..tasks.actions import ACTIONS, Refused, find, perform
+from ..wire import php
+from ..wire.call import Call, Page, Params, method
+from . import filters, shapes, texts, updates
 
 PAGE_SIZE = 50
 MISSING_TASK_ID = "CTaskItem All parameters in the constructor must have real class type (internal error)"

@@ -4,9 +4,9 @@ from typing import Any
 
 from django.db.models import Q
 
-from .. import php
-from ..call import Call, Page, Params, method
-from ..models import User
+from ..portal.models import User
+from ..wire import php
+from ..wire.call import Call, Page, Params, method
 
 PAGE_SIZE = 50
 

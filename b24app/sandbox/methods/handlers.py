@@ -1,0 +1,23 @@
+"""Rules about the addresses that an app wants to be called at."""
+
+from urllib.parse import urlsplit
+
+from ..portal.errors import RestError
+
+
+def check_handler(url: str) -> str:
+    """The URL, if it may be a handler. Hosts without a dot are refused, except localhost, for the demo."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise RestError(400, "ERROR_UNSUPPORTED_PROTOCOL", "Unsupported event handler protocol")
+    host = parts.hostname or ""
+    if "." not in host and host != "localhost":
+        raise RestError(400, "ERROR_WRONG_HANDLER_URL", "Wrong handler URL")
+    return url
+
+
+def required(params: dict[str, object], name: str) -> str:
+    value = params.get(name)
+    if not isinstance(value, str) or not value:
+        raise RestError(400, "ERROR_ARGUMENT", f"Argument '{name}' is null or empty", argument=name)
+    return value
