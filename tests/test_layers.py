@@ -127,8 +127,8 @@ def test_the_package_itself_imports_nothing():
         ("b24app.web.lists", "from b24app.sandbox import models"),
         ("b24app.web.lists", "from b24app import settings"),
         ("b24app.web.lists", "from b24app import unheard_of"),
-        ("b24app.sandbox.rest", "from b24app.bitrix import tasks"),
-        ("b24app.sandbox.rest", "from ..models import Portal"),
+        ("b24app.sandbox.wire.rest", "from b24app.bitrix import tasks"),
+        ("b24app.sandbox.wire.rest", "from ...models import Portal"),
     ],
 )
 def test_a_planted_offence_is_seen(module, line):
@@ -142,8 +142,8 @@ def test_a_planted_offence_is_seen(module, line):
         ("b24app.web.lists", "from .access import ticketed"),
         ("b24app.steps", "from b24app.bitrix.tasks import Act\nfrom b24app.models import JobItem"),
         ("b24app.jobs", "from celery import shared_task"),
-        ("b24app.sandbox.rest", "from .models import Portal\nfrom . import php"),
-        ("b24app.sandbox.methods.tasks", "from ..models import Portal"),
+        ("b24app.sandbox.wire.rest", "from ..portal.models import Portal\nfrom . import php"),
+        ("b24app.sandbox.methods.tasks", "from ..portal.models import Portal"),
     ],
 )
 def test_what_is_allowed_passes(module, line):

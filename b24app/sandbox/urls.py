@@ -1,4 +1,4 @@
-"""The addresses of a portal; the authorization server's are in oauth/urls.py."""
+"""The addresses of a portal. Those of the authorization server are in oauth/urls.py."""
 
 from pathlib import Path
 

@@ -69,4 +69,4 @@ def test_a_database_of_other_tables_is_forgotten(tmp_path):
         assert sandbox.control("portals")[0]["key"] == "acme"
     finally:
         sandbox.stop()
-    assert "forgotten" in sandbox.log.read_text()
+    assert "data of its portals is deleted" in sandbox.log.read_text()

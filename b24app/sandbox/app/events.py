@@ -1,4 +1,4 @@
-"""Events to the app's handlers: form-encoded, strings only, tried once."""
+"""Events that a portal sends to the app's handlers: form-encoded, strings only, sent once."""
 
 import logging
 import threading
@@ -41,21 +41,21 @@ def task_deleted(portal: Portal, number: int) -> None:
 
 
 def commented(comment: Comment) -> None:
-    """A comment of today's card is a message in a chat: it has no number of its own."""
+    """A comment on the current task card is a chat message: its event has the id 0 and a message id."""
     after = {"ID": "0", "MESSAGE_ID": str(comment.pk), "TASK_ID": str(comment.task.number)}
     data = {"FIELDS_BEFORE": "undefined", "FIELDS_AFTER": after, **ACCESSIBLE}
     tell(comment.task.portal, "ONTASKCOMMENTADD", data, comment.user)
 
 
 def ids(before: int | None, after: int | None) -> dict[str, Any]:
-    """Only the task's number travels, or the word "undefined" for none; what changed has to be read."""
+    """The fields of a task event: only the task's number, or "undefined" for none. The app must read what changed."""
     told = {"FIELDS_BEFORE": before, "FIELDS_AFTER": after}
     fields = {name: "undefined" if number is None else {"ID": str(number)} for name, number in told.items()}
     return {**fields, **ACCESSIBLE}
 
 
 def tell(portal: Portal, event: str, data: dict[str, Any], user: User | None) -> None:
-    """Tell every app that asked; `user` None: nobody with a token did it, and none is sent."""
+    """Send the event to every app with a handler for it. `user` None: no person caused it, so no tokens are sent."""
     found = portal.installations.filter(active=True, installed=True, event_handlers__event=event).distinct()
     for installation in found.select_related("portal", "app"):
         send(installation, event, data, user, bare=user is None)
@@ -70,7 +70,7 @@ def send(
     with_refresh: bool = False,
     bare: bool = False,
 ) -> None:
-    """Start the delivery to every handler of `event`; `user` None means without tokens."""
+    """Start the delivery to every handler of `event`. `user` None: without tokens."""
     key = installation.portal.key
     if knobs.knob("events.never", key):
         return
@@ -86,12 +86,13 @@ def send(
 
 
 def acting(handler: EventHandler, user: User) -> User:
-    """Whose tokens the event brings: those of auth_type where the handler was bound with one."""
+    """The person whose tokens the event carries: the one of the handler's auth_type, if it has one."""
     chosen = user.portal.users.filter(number=handler.auth_type).first() if handler.auth_type else None
     return chosen or user
 
 
 def auth_fields(installation: Installation, user: User | None, *, with_refresh: bool, bare: bool) -> dict[str, str]:
+    """The `auth` part of an event; `user` None: without tokens, `bare`: without endpoints."""
     portal = installation.portal
     fields: dict[str, str] = {}
     if user is not None:
@@ -115,7 +116,7 @@ def auth_fields(installation: Installation, user: User | None, *, with_refresh: 
 
 
 def flattened(name: str, value: Any) -> dict[str, str]:
-    """A tree as PHP's bracketed form fields."""
+    """A nested map as form fields with PHP's brackets: `data[FIELDS][ID]`."""
     if not isinstance(value, dict):
         return {name: str(value)}
     fields: dict[str, str] = {}
@@ -128,5 +129,5 @@ def deliver(url: str, fields: dict[str, str], delay: float) -> None:
     time.sleep(delay)
     try:
         requests.post(url, data=fields, timeout=DELIVERY_TIMEOUT, allow_redirects=False)
-    except requests.RequestException as error:  # a portal does not try again either
+    except requests.RequestException as error:  # a real portal does not retry either
         logger.warning("Event %s was not delivered: %s", fields["event"], type(error).__name__)

@@ -1,4 +1,4 @@
-"""An app's life at a portal: installed, finished, updated, paid for, uninstalled; what each tells the app."""
+"""The life of an app at a portal: install, finish, update, pay, uninstall, and the event that each sends."""
 
 from ..portal import knobs
 from ..portal.models import App, Installation, Portal
@@ -6,14 +6,14 @@ from . import events
 
 
 def install(portal: Portal, app: App) -> Installation:
-    """Install the app, again or for the first time; its installer page has to run before it is finished."""
+    """Install the app, again or for the first time. The installer page must run before the installation is finished."""
     installation, _ = Installation.objects.get_or_create(portal=portal, app=app, defaults={"scope": app.scope})
     installation.scope = app.scope
     return unfinish(installation)
 
 
 def update(installation: Installation) -> Installation:
-    """Install the next version over this one: the installer page opens again. No event tells of it."""
+    """Install the next version over this one. The installer page opens again; no event is sent."""
     installation.version += 1
     if not knobs.knob("update.keeps_bindings", installation.portal.key):
         installation.event_handlers.all().delete()
@@ -22,7 +22,7 @@ def update(installation: Installation) -> Installation:
 
 
 def unfinish(installation: Installation) -> Installation:
-    """Every install and update forgets who asked for ONAPPINSTALL: the installer has to ask again."""
+    """Mark the installation as unfinished. Its handlers of ONAPPINSTALL are removed: the installer binds them again."""
     if knobs.trap("install_event_is_asked_for_again", installation.portal.key):
         installation.event_handlers.filter(event="ONAPPINSTALL").delete()
     installation.active, installation.installed = True, False
@@ -31,7 +31,7 @@ def unfinish(installation: Installation) -> Installation:
 
 
 def finish(installation: Installation) -> None:
-    """What installFinish does: from now on placements are shown and events delivered."""
+    """Do what installFinish does: from now on the portal shows placements and sends events."""
     installation.installed = True
     installation.save(update_fields=["installed"])
     user = installation.portal.users.filter(is_admin=True).order_by("number").first()
@@ -45,7 +45,7 @@ def finish(installation: Installation) -> None:
 
 
 def pay(installation: Installation, status: str, *, expired: bool, days: int) -> None:
-    """The subscription changed: paid, or run out."""
+    """Change the subscription (paid or expired) and send ONAPPPAYMENT."""
     installation.status, installation.payment_expired = status, expired
     installation.save(update_fields=["status", "payment_expired"])
     if not installation.installed:
@@ -61,9 +61,9 @@ def pay(installation: Installation, status: str, *, expired: bool, days: int) ->
 
 
 def uninstall(installation: Installation, *, clean: bool = True) -> None:
-    """Remove the app: the event first, then the bindings, then the app itself and all its tokens.
+    """Send ONAPPUNINSTALL, then remove the bindings, the app and all its tokens.
 
-    An installation that was never finished, or is not paid for, vanishes without an event. The application token
+    An installation that was never finished, or is not paid for, is removed without an event. The application token
     stays the same for the next installation.
     """
     finished = installation.installed or not knobs.trap("no_event_before_finish", installation.portal.key)

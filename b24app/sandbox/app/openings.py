@@ -1,4 +1,4 @@
-"""What a portal sends to the app when a person opens it."""
+"""The form that a portal posts to the app when a person opens it."""
 
 import json
 import secrets
@@ -15,7 +15,7 @@ from . import tokens
 
 @dataclass(frozen=True)
 class Opening:
-    """A form to be posted into the app's frame: `url` has the query, `fields` are in the portal's order."""
+    """A form to post into the app's frame. `url` includes the query; `fields` are in the portal's order."""
 
     url: str
     query: dict[str, str]
@@ -26,9 +26,9 @@ class Opening:
 def open_app(
     installation: Installation, user: User, placement: str = "DEFAULT", options: dict[str, Any] | None = None
 ) -> Opening:
-    """Issue a new chain of tokens for `user` and make the form of one opening.
+    """Issue a new chain of tokens for `user` and build the form of one opening.
 
-    An installation that is not finished opens its installer page, whatever the placement.
+    An unfinished installation opens its installer page, whatever the placement is.
     """
     portal = installation.portal
     token = tokens.open_chain(installation, user)
@@ -74,6 +74,6 @@ def posted_fields(installation: Installation, token: Token, placement: str, opti
 
 
 def encoded(options: dict[str, Any]) -> str:
-    """JSON as PHP writes it: tight, slashes escaped, every scalar a string."""
+    """JSON as PHP writes it: no spaces, escaped slashes, every scalar a string."""
     text = {key: value if isinstance(value, dict | list) else str(value) for key, value in options.items()}
     return json.dumps(text, separators=(",", ":")).replace("/", "\\/")

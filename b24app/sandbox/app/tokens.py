@@ -1,21 +1,21 @@
-"""OAuth tokens: how they look, how a chain of them goes on."""
+"""OAuth tokens: their form, and the chain of pairs that refreshing makes."""
 
 import secrets
 
 from ..portal import clock, knobs
 from ..portal.models import Installation, Token, User
 
-BELIEVED = 3600  # seconds that a portal trusts its last check of an access token
+BELIEVED = 3600  # seconds for which a portal trusts its last check of an access token
 
 
 def mint(expires: float, user_number: int) -> str:
-    """70 hex characters with the expiry and the user's id inside, as real ones have; opaque to callers."""
+    """A token of 70 hex characters. Like a real one it contains the expiry and the user's id; apps must not read it."""
     stamp = int(expires).to_bytes(4, "little").hex()
     return stamp + secrets.token_hex(8) + user_number.to_bytes(4, "big").hex() + secrets.token_hex(19)
 
 
 def open_chain(installation: Installation, user: User) -> Token:
-    """Issue the first pair of a new chain; every opening of a page gets one of its own."""
+    """Issue the first pair of a new chain. Every opening of a page starts a chain."""
     return issue(installation, user, secrets.token_hex(16))
 
 
@@ -35,9 +35,9 @@ def issue(installation: Installation, user: User, chain: str) -> Token:
 
 
 def spend(token: Token) -> Token | None:
-    """Use the refresh token: kill the pair and return the chain's next one, or None if it was used already.
+    """Use the refresh token: kill the pair and return the next one of the chain, or None if it was used before.
 
-    Of any number of callers at once exactly one gets the next pair.
+    Of several callers at the same time, exactly one gets the next pair.
     """
     unspent = Token.objects.filter(pk=token.pk, revoked=False, refresh_expires__gt=clock.seconds())
     if knobs.trap("single_use_refresh", token.installation.portal.key):
@@ -48,7 +48,7 @@ def spend(token: Token) -> Token | None:
 
 
 def is_dead(token: Token) -> bool:
-    """Whether the access token was refreshed or revoked away (expiry is another matter)."""
+    """Whether a refresh or a revocation killed the access token. Expiry does not count."""
     spent = token.spent_at is not None
     if not knobs.trap("access_dies_with_refresh", token.installation.portal.key):
         spent = False
@@ -56,7 +56,7 @@ def is_dead(token: Token) -> bool:
 
 
 def believe(token: Token) -> None:
-    """The portal has asked the authorization server about the token: it will not ask again for an hour."""
+    """Note that the portal has checked the token with the authorization server. It checks again after an hour."""
     if not is_believed(token):
         Token.objects.filter(pk=token.pk).update(cached_until=clock.seconds() + BELIEVED)
 

@@ -1,4 +1,4 @@
-"""What an app did, as it does it: the page at /control/, and what that page asks for every second."""
+"""The page at /control/ that shows the logs live, and the data that it polls every second."""
 
 import hashlib
 import json
@@ -11,21 +11,21 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from ..desktop import words
 from ..portal import clock, knobs, truth
 from ..portal.models import Change, Portal, Request, Token, User
+from ..portal.statuses import status_name
 from ..weather import limits
 
 STATIC = Path(__file__).resolve().parent / "static"
 REQUESTS, CHANGES, TOKENS = 60, 100, 60  # rows on the page
-OAUTH = "oauth"  # in the place of a portal's key: only what reached the authorization server
+OAUTH = "oauth"  # instead of a portal's key: only requests to the authorization server
 
 Row = dict[str, Any]
 
 
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
-    """The page, showing the portal it was called at; every portal, at the authorization server."""
+    """The page for the portal of this host; for all portals at the authorization server."""
     here = Portal.objects.filter(host=request.get_host().lower()).first()
     chosen = request.GET.get("portal", here.key if here else "")
     context = {"portals": Portal.objects.order_by("pk"), "here": here, "chosen": chosen, "oauth": OAUTH}
@@ -34,9 +34,9 @@ def page(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def news(request: HttpRequest) -> HttpResponse:
-    """The newest of everything, as JSON, newest first; 204 when `seen` is the `stamp` of the same.
+    """The newest rows of everything as JSON, newest first. Answers 204 if `seen` is the current `stamp`.
 
-    `portal` is a key, "oauth", or empty for all. Tokens are row ids: no secret is ever shown.
+    `portal` is a key, "oauth", or empty for all. Tokens are row ids; secrets are never shown.
     """
     found = overview(request.GET.get("portal", ""))
     text = json.dumps(found)
@@ -68,7 +68,7 @@ def person(user: User | None) -> str:
 
 
 def shown(params: Any) -> Any:
-    """Parameters without secrets, and without the commands of a batch, which are shown one by one."""
+    """Parameters without secrets, and without the commands of a batch, which have separate rows."""
     if not isinstance(params, dict):
         return params
     return {name: value for name, value in params.items() if name.lower() not in {*truth.SECRETS, "cmd"}}
@@ -87,7 +87,7 @@ def request_rows(rows: QuerySet[Request]) -> list[Row]:
             "commands": [[key, method, shown(params), code] for key, method, params, code in row.commands],
             "status": row.status,
             "code": row.code,
-            "milliseconds": row.milliseconds,  # 0 and no status: it still runs
+            "milliseconds": row.milliseconds,  # 0 and no status: still running
         }
         for row in rows.select_related("portal", "user")
     ]
@@ -100,8 +100,8 @@ def change_rows(rows: QuerySet[Change]) -> list[Row]:
             "at": row.at,
             "portal": row.portal.key,
             "task": row.task,
-            "before": words.status_name(row.before, "en"),
-            "after": words.status_name(row.after, "en"),
+            "before": status_name(row.before, "en"),
+            "after": status_name(row.after, "en"),
             "method": row.method,
             "person": person(row.user),
             "token": row.token_id,

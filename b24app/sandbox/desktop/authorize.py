@@ -1,4 +1,4 @@
-"""/oauth/authorize/ on the portal's host: a person lets an app act for them from outside the portal."""
+"""/oauth/authorize/ on the portal's host: a person authorizes an app from outside the portal."""
 
 from urllib.parse import urlencode
 
@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.decorators.http import require_GET
 
-from ..oauth import server
+from ..oauth.codes import issue_code
 from ..portal.models import Installation
 from .desk import Desk, at_desk
 
@@ -14,14 +14,14 @@ from .desk import Desk, at_desk
 @require_GET
 @at_desk
 def authorize(request: HttpRequest, desk: Desk) -> HttpResponse:
-    """Back to the app's main address with a code; a refusal is shown here and the app learns nothing of it."""
-    installation = asked_installation(request, desk)
+    """Redirect to the app's main address with a code. A refusal is shown here; the app is not told."""
+    installation = installation_asked_for(request, desk)
     if installation is None:
         return refusal("The application is not installed.", 404)
     if not desk.user.may_use_app:
         return refusal(desk.words["no_access"], 403)
     query = {
-        "code": server.issue_code(installation, desk.user),
+        "code": issue_code(installation, desk.user),
         "state": request.GET.get("state", ""),
         "domain": desk.portal.host,
         "member_id": desk.portal.member_id,
@@ -32,7 +32,7 @@ def authorize(request: HttpRequest, desk: Desk) -> HttpResponse:
     return HttpResponseRedirect(f"{app.origin}{app.main_path}?{urlencode(query)}")
 
 
-def asked_installation(request: HttpRequest, desk: Desk) -> Installation | None:
+def installation_asked_for(request: HttpRequest, desk: Desk) -> Installation | None:
     rows = desk.portal.installations.filter(active=True, installed=True).select_related("app", "portal")
     return rows.filter(app__client_id=request.GET.get("client_id", "")).first()
 

@@ -1,4 +1,4 @@
-"""What the desktop says, in the portal user's language."""
+"""The texts of the desktop, in English and Russian."""
 
 from datetime import datetime
 
@@ -150,26 +150,6 @@ RUSSIAN = {
 }
 WORDS = {"en": ENGLISH, "ru": RUSSIAN}
 
-STATUSES = {
-    "en": {
-        1: "New",
-        2: "Pending",
-        3: "In progress",
-        4: "Pending review",
-        5: "Completed",
-        6: "Deferred",
-        7: "Declined",
-    },
-    "ru": {
-        1: "Новая",
-        2: "Ждёт выполнения",
-        3: "Выполняется",
-        4: "Ждёт контроля",
-        5: "Завершена",
-        6: "Отложена",
-        7: "Отклонена",
-    },
-}
 MONTHS = {
     "en": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
     "ru": ["янв", "фев", "мар", "апр", "мая", "июн", "июл", "авг", "сен", "окт", "ноя", "дек"],
@@ -180,12 +160,8 @@ def words_for(language: str) -> dict[str, str]:
     return WORDS.get(language, ENGLISH)
 
 
-def status_name(status: int, language: str) -> str:
-    return STATUSES.get(language, STATUSES["en"])[status]
-
-
 def date_words(moment: datetime, now: datetime, language: str) -> str:
-    """Day, month and time of an already local moment; the year only when it is another one than now."""
+    """Day, month and time of a local moment; the year only if it is not the current one."""
     month = MONTHS.get(language, MONTHS["en"])[moment.month - 1]
     day = f"{moment.day} {month}" if language == "ru" else f"{month} {moment.day}"
     year = "" if moment.year == now.year else f" {moment.year}"

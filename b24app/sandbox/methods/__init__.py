@@ -1,4 +1,4 @@
-"""The REST methods, one module per scope; importing this fills the table of methods."""
+"""The REST methods. Importing this package fills the table of methods."""
 
 from ..wire import batch
 from . import app, company, events, legacy, placements, tasks, users

@@ -1,4 +1,4 @@
-"""event.bind, event.get, event.unbind: only for an app, never for a webhook."""
+"""event.bind, event.get, event.unbind: for apps only, not for webhooks."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .handlers import check_handler, required
 
 
 @method("event.bind")
-@transaction.atomic  # of two at once one is refused
+@transaction.atomic  # of two identical calls at the same time, one is refused
 def event_bind(call: Call, params: Params) -> bool:
     installation = call.in_app()
     upper = {name.upper(): value for name, value in params.items()}

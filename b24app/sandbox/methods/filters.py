@@ -1,20 +1,22 @@
-"""The filter and order of tasks.task.list, as database conditions."""
+"""The filter of task lists, as database conditions."""
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import F, Q
-from django.db.models.expressions import OrderBy
+from django.db.models import Q
 from django.utils.dateparse import parse_date, parse_datetime
 
 from ..portal import clock, knobs
 from ..portal.errors import RestError
 from ..portal.models import Label, Task, User
+from ..portal.statuses import AWAITING_CONTROL
 from ..tasks import rights
+from ..tasks.reading import PEOPLE, visible, with_role
 from ..wire import php
 
 PREFIX = re.compile(r"(?P<not>!?)(?P<op>><|<=|>=|<|>|=%|%=|=|%|\?)?(?P<name>.*)")
@@ -35,7 +37,6 @@ NUMBERS = {
 }
 FLAGS = {"ALLOW_TIME_TRACKING": "allow_time_tracking", "TASK_CONTROL": "task_control"}
 LABELS = {"TAG": Label.TAG, "UF_CRM_TASK": Label.CRM}
-PEOPLE = {"ACCOMPLICE": Task.accomplices.through, "AUDITOR": Task.auditors.through}
 MOMENTS = {
     "DEADLINE": "deadline",
     "CREATED_DATE": "created_date",
@@ -49,45 +50,22 @@ LOOKUPS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 ROLES = ("R", "A", "U", "O")
 META_STATUSES = range(-3, 8)
-ORDERS = {
-    **{name: NUMBERS[name] for name in ("ID", "GROUP_ID", "CREATED_BY", "RESPONSIBLE_ID", "PRIORITY")},
-    **MOMENTS,
-    "TITLE": "title",
-    "REAL_STATUS": "status",
-    "STATUS": "status",
-    "PARENT_ID": "parent__number",
-    "STAGE_ID": "stage",
-    "MARK": "mark",
-    "TIME_SPENT_IN_LOGS": "time_spent",
-    "ALLOW_TIME_TRACKING": "allow_time_tracking",
-    "CREATED_BY_LAST_NAME": "creator__last_name",
-    "ORIGINATOR_NAME": "creator__last_name",
-    "RESPONSIBLE_NAME": "responsible__name",
-    "RESPONSIBLE_LAST_NAME": "responsible__last_name",
-    "GROUP_NAME": "project__name",
-    # The same for all of ours, so that sorting by them changes nothing.
-    **dict.fromkeys(("SORTING", "FAVORITE", "IS_PINNED", "TIME_ESTIMATE", "ALLOW_CHANGE_DEADLINE"), "portal"),
-}
 
 
-def visible(user: User) -> Q:
-    """The tasks that a person may read."""
-    if user.is_admin:
-        return Q()
-    own = rights.subordinates_of(user)
-    below = Q(creator__in=own) | Q(responsible__in=own) | joined("ACCOMPLICE", user__in=own)
-    groups = Q(project__in=user.projects.values("pk")) | Q(project__in=user.edited_projects.values("pk"))
-    part = Q(creator=user) | Q(responsible=user) | joined("ACCOMPLICE", user=user) | joined("AUDITOR", user=user)
-    return part | below | groups
+@dataclass(frozen=True)
+class Member:
+    """One entry of a filter map. The key "!>=DEADLINE" is DEADLINE with the operation ">=", negated."""
 
-
-def joined(role: str, **person: Any) -> Q:
-    """Tasks where somebody like `person` has the role; a subquery, since a join would repeat rows."""
-    return Q(pk__in=PEOPLE[role]._default_manager.filter(**person).values("task"))
+    name: str
+    operation: str
+    negated: bool
+    value: Any
+    user: User
+    real_status: Any  # the entry REAL_STATUS of the same map, for ROLE
 
 
 def condition(filter_: Mapping[str, Any], user: User) -> Q:
-    """A filter map as one condition; members are joined by ::LOGIC, AND unless it says OR."""
+    """A filter map as one condition. ::LOGIC joins its entries by OR, otherwise by AND; the key ::… holds a sub-map."""
     parts = []
     for key, value in filter_.items():
         if key == "::LOGIC":
@@ -95,12 +73,11 @@ def condition(filter_: Mapping[str, Any], user: User) -> Q:
         if key.startswith("::"):
             parts.append(condition(value, user) if isinstance(value, dict) else Q())
             continue
-        found = PREFIX.fullmatch(key)
-        assert found is not None  # noqa: S101 -- the pattern matches everything
+        found = read_key(key)
         if found["name"] == "REAL_STATUS" and role_widens(filter_):
-            continue  # it is one of the role's two branches
+            continue  # the condition of ROLE includes it
         given = filter_.get("REAL_STATUS", [])
-        parts.append(member(found["name"], found["op"] or "", bool(found["not"]), value, user, given))
+        parts.append(member(Member(found["name"], found["op"] or "", bool(found["not"]), value, user, given)))
     either = str(filter_.get("::LOGIC", "AND")).upper() == "OR"
     whole = Q()
     for part in parts:
@@ -108,41 +85,21 @@ def condition(filter_: Mapping[str, Any], user: User) -> Q:
     return whole
 
 
-def member(name: str, operation: str, negated: bool, value: Any, user: User, real_status: Any) -> Q:
-    if name in NUMBERS:
-        part = by_number(NUMBERS[name], operation, value)
-    elif name in MOMENTS:
-        part = by_moment(MOMENTS[name], operation, value, user)
-    elif name in ("TITLE", "SEARCH_INDEX"):
-        part = by_text(operation if name == "TITLE" else "%", value)
-    elif name == "STATUS":
-        part = any_of([by_meta_status(status, user) for status in statuses(operation, value)])
-    elif name in PEOPLE:
-        part = joined(name, user__number__in=integers(value))
-    elif name in LABELS:
-        part = Q(pk__in=Label.objects.filter(kind=LABELS[name], name__in=php.members(value)).values("task"))
-    elif name == "DEPENDS_ON":
-        needed = Task.objects.filter(number__in=integers(value), portal=user.portal_id)
-        part = Q(pk__in=needed.values("needed_by"))
-    elif name == "MARK":
-        part = Q(mark__in=[str(item or "") for item in php.members(value)])
-    elif name in FLAGS:
-        part = Q(**{FLAGS[name]: value == "Y"})
-    elif name == "ONLY_ROOT_TASKS":
-        part = by_root(user) if value == "Y" else Q()
-    elif name in ("MEMBER", "DOER"):
-        part = by_part(integers(value), doers_only=name == "DOER")
-    elif name == "ROLE":
-        part = by_role(str(value), real_status, user)
-    elif name == "NOT_VIEWED":
-        part = Q(pk__in=user.unviewed_tasks.values("pk"))
-    elif name == "WO_DEADLINE":
-        part = Q(deadline=None) if value == "Y" else Q()
-    elif knobs.trap("unknown_filter_is_ignored", user.portal.key):
+def read_key(key: str) -> re.Match[str]:
+    found = PREFIX.fullmatch(key)
+    assert found is not None  # noqa: S101 -- the pattern matches everything
+    return found
+
+
+def member(entry: Member) -> Q:
+    """The condition of one entry. Raises error 0 for an unknown key if the portal does not ignore it."""
+    build = CONDITIONS.get(entry.name)
+    if build is not None:
+        part = build(entry)
+        return ~part if entry.negated else part
+    if knobs.trap("unknown_filter_is_ignored", entry.user.portal.key):
         return Q()
-    else:
-        raise RestError(400, "0", f"Unknown filter key {name}")
-    return ~part if negated else part
+    raise RestError(400, "0", f"Unknown filter key {entry.name}")
 
 
 def any_of(parts: list[Q]) -> Q:
@@ -163,12 +120,12 @@ def by_number(column: str, operation: str, value: Any) -> Q:
     if operation == "><":
         return Q(**{f"{column}__range": (min(wanted), max(wanted))})
     part = Q(**{f"{column}__in": wanted})
-    owner, _, _ = column.partition("__")  # 0 stands for none where the column is another row's number
+    owner, _, _ = column.partition("__")  # 0 means none if the column is the number of another row
     return part | Q(**{owner: None}) if owner != column and 0 in wanted else part
 
 
 def statuses(operation: str, value: Any) -> list[int]:
-    """The meta statuses that a condition on STATUS means."""
+    """The meta statuses that match a condition on STATUS."""
     compare = COMPARISONS.get(operation)
     if compare is None:
         return integers(value)
@@ -176,13 +133,13 @@ def statuses(operation: str, value: Any) -> list[int]:
 
 
 def by_root(user: User) -> Q:
-    """Tasks without a parent, or with one that the person cannot see."""
+    """Tasks without a parent, or with a parent that the person may not read."""
     parents = Task.objects.filter(visible(user), portal=user.portal_id)
     return Q(parent=None) | ~Q(parent__in=parents.values("pk"))
 
 
 def by_text(operation: str, value: Any) -> Q:
-    """Compare titles without regard to case, in every script (SQLite's LIKE knows Latin only)."""
+    """Compare titles regardless of case, in every script. SQLite's LIKE does this for Latin letters only."""
     pattern = re.escape(str(value))
     return Q(title__iregex=pattern if "%" in operation or operation == "?" else f"^{pattern}$")
 
@@ -201,7 +158,7 @@ def by_moment(column: str, operation: str, value: Any, user: User) -> Q:
 
 
 def parse_moment(text: str, user: User) -> datetime | None:
-    """An ISO date or time; without an offset it is the person's wall time."""
+    """An ISO date or time. Without an offset it is local time of the person. None if it cannot be read."""
     try:
         moment = parse_datetime(text)
         day = parse_date(text) if moment is None else None
@@ -214,11 +171,17 @@ def parse_moment(text: str, user: User) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(user.zone or user.portal.zone))
 
 
+def by_status(entry: Member) -> Q:
+    wanted = statuses(entry.operation, entry.value)
+    return any_of([by_meta_status(status, entry.user) for status in wanted])
+
+
 def by_meta_status(status: int, user: User) -> Q:
+    """The condition that rights.meta_status(task, user) is `status`."""
     now = clock.now()
-    open_ = ~Q(status__in=[4, 5])
+    open_ = ~Q(status__in=rights.DONE)
     overdue = open_ & Q(deadline__lt=now)
-    unviewed = Q(status__in=[1, 2], pk__in=user.unviewed_tasks.values("pk")) & ~Q(deadline__lt=now)
+    unviewed = Q(status__in=rights.STARTABLE, pk__in=user.unviewed_tasks.values("pk")) & ~Q(deadline__lt=now)
     almost = open_ & Q(deadline__gte=now, deadline__lt=now + timedelta(days=1)) & ~unviewed
     if status == rights.OVERDUE:
         return overdue
@@ -229,42 +192,57 @@ def by_meta_status(status: int, user: User) -> Q:
     return Q(status=status) & ~overdue & ~unviewed & ~almost
 
 
+def by_label(entry: Member) -> Q:
+    names = php.members(entry.value)
+    return Q(pk__in=Label.objects.filter(kind=LABELS[entry.name], name__in=names).values("task"))
+
+
+def by_dependent(entry: Member) -> Q:
+    needed = Task.objects.filter(number__in=integers(entry.value), portal=entry.user.portal_id)
+    return Q(pk__in=needed.values("needed_by"))
+
+
 def by_part(people: list[int], *, doers_only: bool) -> Q:
-    part = Q(responsible__number__in=people) | joined("ACCOMPLICE", user__number__in=people)
+    """Tasks in which one of the people takes part; with `doers_only`, only those who work on it."""
+    part = Q(responsible__number__in=people) | with_role("ACCOMPLICE", user__number__in=people)
     if doers_only:
         return part
-    return part | Q(creator__number__in=people) | joined("AUDITOR", user__number__in=people)
+    return part | Q(creator__number__in=people) | with_role("AUDITOR", user__number__in=people)
 
 
 def role_widens(filter_: Mapping[str, Any]) -> bool:
+    """Whether ROLE is an unknown word, which extends the condition on REAL_STATUS instead of narrowing it."""
     return "ROLE" in filter_ and "REAL_STATUS" in filter_ and str(filter_["ROLE"]) not in ROLES
 
 
 def by_role(role: str, real_status: Any, user: User) -> Q:
-    """Tasks where the person has the role. Any other word adds to the statuses asked for what waits for approval."""
+    """Tasks in which the person has the role. An unknown role extends REAL_STATUS by tasks to approve."""
     if role not in ROLES:
-        return by_number("status", "", real_status) | Q(status=4, creator=user) if real_status else Q()
+        return by_number("status", "", real_status) | Q(status=AWAITING_CONTROL, creator=user) if real_status else Q()
     roles = {
         "R": Q(responsible=user),
-        "A": joined("ACCOMPLICE", user=user),
-        "U": joined("AUDITOR", user=user),
+        "A": with_role("ACCOMPLICE", user=user),
+        "U": with_role("AUDITOR", user=user),
         "O": Q(creator=user) & ~Q(responsible=user),
     }
     return roles[role]
 
 
-def ordering(order: Mapping[str, Any], portal_key: str) -> list[OrderBy]:
-    """Raises error 0 for a key that cannot be sorted by."""
-    columns = []
-    for name, direction in order.items():
-        if name not in ORDERS:
-            if knobs.trap("order_keys_are_checked", portal_key):
-                raise RestError(400, "0", "Invalid sorting key (internal error)")
-            continue
-        words = str(direction).lower()  # "desc", or with a place for empty values: "desc,nulls" and "nulls,desc"
-        column = F(ORDERS[name])
-        first = True if words.startswith("nulls") else None
-        last = True if words.endswith("nulls") else None
-        ordered = column.desc if "desc" in words else column.asc
-        columns.append(ordered(nulls_first=first, nulls_last=last))
-    return columns or [F("number").desc()]
+CONDITIONS: dict[str, Callable[[Member], Q]] = {
+    **dict.fromkeys(NUMBERS, lambda entry: by_number(NUMBERS[entry.name], entry.operation, entry.value)),
+    **dict.fromkeys(MOMENTS, lambda entry: by_moment(MOMENTS[entry.name], entry.operation, entry.value, entry.user)),
+    **dict.fromkeys(FLAGS, lambda entry: Q(**{FLAGS[entry.name]: entry.value == "Y"})),
+    **dict.fromkeys(PEOPLE, lambda entry: with_role(entry.name, user__number__in=integers(entry.value))),
+    **dict.fromkeys(LABELS, by_label),
+    "TITLE": lambda entry: by_text(entry.operation, entry.value),
+    "SEARCH_INDEX": lambda entry: by_text("%", entry.value),
+    "STATUS": by_status,
+    "DEPENDS_ON": by_dependent,
+    "MARK": lambda entry: Q(mark__in=[str(item or "") for item in php.members(entry.value)]),
+    "ONLY_ROOT_TASKS": lambda entry: by_root(entry.user) if entry.value == "Y" else Q(),
+    "MEMBER": lambda entry: by_part(integers(entry.value), doers_only=False),
+    "DOER": lambda entry: by_part(integers(entry.value), doers_only=True),
+    "ROLE": lambda entry: by_role(str(entry.value), entry.real_status, entry.user),
+    "NOT_VIEWED": lambda entry: Q(pk__in=entry.user.unviewed_tasks.values("pk")),
+    "WO_DEADLINE": lambda entry: Q(deadline=None) if entry.value == "Y" else Q(),
+}

@@ -1,4 +1,4 @@
-"""Tasks as the wire shows them: camelCase, every scalar a string, empty maps as lists."""
+"""Tasks in the form of REST answers: camelCase, every scalar a string, empty maps as lists."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -21,7 +21,7 @@ CHECKLIST = (
 
 
 class Viewer:
-    """The person who looks: decides zones and what is new."""
+    """The person who reads the answer: determines the time zone and which tasks are unviewed."""
 
     def __init__(self, user: User) -> None:
         self.user = user
@@ -42,7 +42,7 @@ def flag(value: bool) -> str:
 
 Read = Callable[[Task, Viewer], Any]
 
-# The fields that can be selected. What is the same for every task of ours is a constant.
+# The fields that can be selected. A field that the sandbox does not imitate is a constant.
 FIELDS: dict[str, Read] = {
     "ID": lambda task, viewer: task.number,
     "PARENT_ID": lambda task, viewer: task.parent.number if task.parent else 0,
@@ -108,7 +108,7 @@ FIELDS: dict[str, Read] = {
         {str(tag.pk): tag_shape(tag) for tag in labels(task, Label.TAG)}, viewer.key
     ),
 }
-# Only for those who ask: by name, or by UF_* for all of them.
+# Fields that are only in the answer if they are selected, by name or all of them by UF_*.
 CUSTOM: dict[str, Read] = {
     "UF_CRM_TASK": lambda task, viewer: [label.name for label in labels(task, Label.CRM)] or False,
 }
@@ -133,7 +133,7 @@ def camel(name: str) -> str:
 
 
 def strings(value: Any, key: str) -> Any:
-    """Numbers as strings, in lists too."""
+    """Numbers as strings, also inside lists."""
     if not knobs.trap("strings_for_numbers", key):
         return value
     if isinstance(value, list):
@@ -142,7 +142,7 @@ def strings(value: Any, key: str) -> Any:
 
 
 def selected(task: Task, names: list[str], viewer: Viewer) -> dict[str, Any]:
-    """The asked fields, and what always or consequently comes along."""
+    """The selected fields, and those that a portal adds to them."""
     row: dict[str, Any] = {}
     for name in names:
         row[camel(name)] = strings(SELECTABLE[name](task, viewer), viewer.key)
@@ -189,7 +189,7 @@ def group(project: Project | None, key: str) -> Any:
 
 
 def full(task: Task, who: rights.Relation, viewer: Viewer) -> dict[str, Any]:
-    """A whole task, about 6 KB, as `get` and the status methods answer it."""
+    """A whole task (about 6 KB), as `get` and the status methods return it."""
     row = selected(task, list(FIELDS), viewer)
     row["newCommentsCount"] = 0
     row["checklist"], row["checkListTree"] = checklist(task, viewer)
@@ -200,7 +200,7 @@ def full(task: Task, who: rights.Relation, viewer: Viewer) -> dict[str, Any]:
 
 
 def checklist(task: Task, viewer: Viewer) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The same entries flat and as a tree: what makes a full task as heavy as it is."""
+    """The same entries flat and as a tree. They make up most of the size of a whole task."""
     flat = {}
     branches = []
     for index, title in enumerate(CHECKLIST):

@@ -1,4 +1,4 @@
-"""What refusals say, in the person's or the portal's language. The transport's own texts are English everywhere."""
+"""The texts of errors in the person's or the portal's language. The texts of the transport are always English."""
 
 from ..portal import knobs
 from ..portal.models import User
@@ -25,7 +25,7 @@ TEXTS = {
 
 
 def text(name: str, user: User) -> str:
-    """The text in the user's language, else the portal's, else English."""
+    """The text in the user's language, else in the portal's, else in English."""
     said = TEXTS[name]
     if not knobs.trap("localized_errors", user.portal.key):
         return said["en"]

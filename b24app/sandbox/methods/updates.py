@@ -1,4 +1,4 @@
-"""tasks.task.update: changing fields of a task, its status too, past the rules that the status methods keep."""
+"""tasks.task.update: changes fields of a task. It can also set a status without the rules of the status methods."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from django.db import transaction
 from ..app import events
 from ..portal.errors import RestError
 from ..portal.models import History, Label, Task, User
+from ..portal.statuses import DEFERRED, PENDING
 from ..tasks import actions, timers
 from ..tasks.actions import Found, Refused
 from ..wire import php
@@ -21,7 +22,7 @@ Write = Callable[[Call, Task, Any], None]
 
 @dataclass(frozen=True)
 class Field:
-    """How to write a field that can be changed, and where its old value stands."""
+    """How to write a field, and how to read its value."""
 
     write: Write
     read: Callable[[Task], Any]
@@ -102,9 +103,9 @@ FIELDS = {
 
 
 def update(call: Call, task_number: int, fields: dict[str, Any]) -> Found | None:
-    """Change the known ones among `fields`; return the task, or None if the person cannot read it any more.
+    """Change the known fields and ignore the others. Return the task, or None if the person can no longer read it.
 
-    Others are dropped. Raises Refused, or RestError for a bad value.
+    Raises Refused, or RestError for a bad value.
     """
     wanted = {name: value for name, value in fields.items() if name in FIELDS}
     status = checked_status(call, fields["STATUS"]) if "STATUS" in fields else None
@@ -126,8 +127,8 @@ def update(call: Call, task_number: int, fields: dict[str, Any]) -> Found | None
 
 
 def checked_status(call: Call, value: Any) -> int:
-    """The status asked for: one of 2..6. The state machine of the status methods is not asked."""
-    if not php.is_numeric(value) or php.integer(value) not in range(2, 7):
+    """The requested status, one of PENDING..DEFERRED. Transitions are not checked. Raises ERROR_CORE otherwise."""
+    if not php.is_numeric(value) or php.integer(value) not in range(PENDING, DEFERRED + 1):
         raise core_error("bad_status", call)
     return php.integer(value)
 
@@ -137,6 +138,7 @@ def core_error(name: str, call: Call) -> RestError:
 
 
 def write(call: Call, task: Task, name: str, value: Any) -> None:
+    """Write one field, and note the change in the task's history."""
     field = FIELDS[name]
     before = str(field.read(task))
     field.write(call, task, value)

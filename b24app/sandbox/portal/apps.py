@@ -1,8 +1,10 @@
+"""The Django app with the tables of the sandbox."""
+
 from django.apps import AppConfig
 
 
 class PortalConfig(AppConfig):
-    """The sandbox as a Django app, under whatever package name its folder has."""
+    """Takes its name from the package, so that a copy of the sandbox works under any name."""
 
     name = __name__.rpartition(".")[0]
     label = "sandbox"

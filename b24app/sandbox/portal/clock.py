@@ -1,18 +1,20 @@
-"""The sandbox's time, in one place. It can be moved: see CLOCK_FILE."""
+"""The sandbox's clock. A file can move it: see CLOCK_FILE."""
 
 import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-# A file that moves the clock, read anew whenever it was written. It holds seconds to go ahead of (or behind) the
-# machine's clock, or an ISO instant: that is what it was when the file was written, and the clock goes on from there.
+# A file that moves the clock. It is read again after every write. It holds one of two things:
+# seconds to add to the machine's clock (negative: to subtract), or an ISO instant. The clock showed that instant
+# when the file was written, and runs on from there.
 CLOCK_FILE = Path(os.environ["CLOCK_FILE"]) if os.environ.get("CLOCK_FILE") else None
 
-latest: tuple[tuple[int, int], float] = ((0, 0), 0.0)  # of the file: (when written, size), and the offset it holds
+latest: tuple[tuple[int, int], float] = ((0, 0), 0.0)  # of the file: (time of writing, size), and its offset
 
 
 def seconds() -> float:
+    """The current unix time."""
     return time.time() + offset()
 
 
@@ -21,7 +23,7 @@ def now() -> datetime:
 
 
 def offset() -> float:
-    """Seconds between the machine's clock and ours; 0 without a file. Raises ValueError for what is no time."""
+    """Seconds between the machine's clock and this one; 0 without a file. Raises ValueError for an unreadable time."""
     global latest
     if CLOCK_FILE is None:
         return 0.0
@@ -45,7 +47,10 @@ def offset_in(text: str, written_at: float) -> float:
 
 
 def move(text: str) -> None:
-    """Write CLOCK_FILE, for everybody who reads it. Raises ValueError without such a file, or for what is no time."""
+    """Write CLOCK_FILE, which moves the clock of every process that reads it.
+
+    Raises ValueError if the sandbox has no such file, or if the text is not a time.
+    """
     if CLOCK_FILE is None:
         raise ValueError("The sandbox was started without a CLOCK_FILE, so its clock cannot be moved.")
     offset_in(text, 0.0)

@@ -1,10 +1,10 @@
-"""What a portal refuses with."""
+"""The errors of a portal: codes, statuses and texts."""
 
 from typing import Any
 
 
 class RestError(Exception):
-    """Becomes `{"error": code, "error_description": description, ...extra}` with `status`."""
+    """An error answer: `{"error": code, "error_description": description, ...extra}` with HTTP status `status`."""
 
     def __init__(self, status: int, code: str, description: str, **extra: str) -> None:
         super().__init__(code)
@@ -18,11 +18,11 @@ class RestError(Exception):
 
 
 class TimeUp(Exception):
-    """The request has taken longer than the front end allows: nothing more of it runs."""
+    """The request has taken longer than the front end allows. Nothing more of it runs."""
 
 
 class ConnectionCut(Exception):
-    """The caller gets no answer at all."""
+    """The connection is dropped: the caller gets no answer."""
 
 
 def access_denied(text: str = "Access denied!") -> RestError:
@@ -37,7 +37,7 @@ def wrong_auth_type() -> RestError:
     )
 
 
-# What a code comes with unless a fault says otherwise: status, description.
+# Code -> (status, description), unless a fault overrides them.
 USUAL: dict[str, tuple[int, str]] = {
     "NO_AUTH_FOUND": (401, "Wrong authorization data"),
     "invalid_token": (401, "Unable to get application by token"),
@@ -62,7 +62,7 @@ USUAL: dict[str, tuple[int, str]] = {
     "WRONG_ENCODING": (200, "Wrong request encoding"),
     "ALLOWED_ONLY_INTRANET_USER": (403, "Allowed only for intranet users"),
     "1048582": (400, "Action on the task is not allowed"),
-    # Of the authorization server, which says no more than the code:
+    # Of the authorization server, which sends the code alone:
     "invalid_grant": (400, ""),
     "invalid_client": (400, ""),
     "invalid_scope": (403, ""),
@@ -72,6 +72,6 @@ USUAL: dict[str, tuple[int, str]] = {
 
 
 def usual(code: str, status: int | None = None, description: str | None = None) -> RestError:
-    """The refusal that goes with a code; 400 without a word for one that is not in the table."""
+    """The error with this code. A code that is not in USUAL gets status 400 and no description."""
     usual_status, usual_description = USUAL.get(code, (400, ""))
     return RestError(status or usual_status, code, usual_description if description is None else description)

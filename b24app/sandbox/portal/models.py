@@ -1,7 +1,7 @@
-"""What a portal knows: people, projects, tasks, installed apps, tokens; and what only we know: the truth log.
+"""The tables: what a portal knows (people, projects, tasks, apps, tokens), and the logs that only the sandbox has.
 
-Numbers that a portal shows (`number` of a user, project, task) are unique inside one portal only, so that the
-same id means different things at two portals, as in real life.
+The numbers that a portal shows (`number` of a user, project or task) are unique within one portal only. The same
+number means different rows at two portals, as in real life.
 """
 
 import secrets
@@ -16,7 +16,7 @@ def hex32() -> str:
 
 
 class Portal(models.Model):
-    """One pretend Bitrix24, told apart by the host (with port) it is called at."""
+    """One pretend Bitrix24. The host (with port) of a request tells which."""
 
     key = models.SlugField(unique=True)  # for the control interface: "acme", "umbrella", "oldbox"
     host = models.CharField(max_length=255, unique=True)  # "localhost:8800"
@@ -27,7 +27,7 @@ class Portal(models.Model):
     license_family = models.CharField(max_length=20, default="basic")  # "ent" is Enterprise
     deleted = models.BooleanField(default=False)
     rest_allowed = models.BooleanField(default=True)  # by its commercial plan
-    first_host = models.CharField(max_length=255)  # where it lived before any move
+    first_host = models.CharField(max_length=255)  # its host before any rename
 
 
 class User(models.Model):
@@ -52,13 +52,13 @@ class User(models.Model):
 
 
 class Project(models.Model):
-    """A workgroup ("group" in the wire's words)."""
+    """A workgroup (REST calls it a group)."""
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="projects")
     number = models.PositiveIntegerField()
     name = models.CharField(max_length=100)
     members = models.ManyToManyField(User, related_name="projects")
-    editors = models.ManyToManyField(User, related_name="edited_projects")  # group right "edit tasks"
+    editors = models.ManyToManyField(User, related_name="edited_projects")  # those with the group right "edit tasks"
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["portal", "number"], name="one_project_per_number")]
@@ -93,14 +93,14 @@ class Task(models.Model):
     sprint = models.PositiveIntegerField(default=0)
     backlog = models.PositiveIntegerField(default=0)
     allow_time_tracking = models.BooleanField(default=False)
-    time_spent = models.PositiveIntegerField(default=0)  # seconds, without timers that run
+    time_spent = models.PositiveIntegerField(default=0)  # seconds, without running timers
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["portal", "number"], name="one_task_per_number")]
 
 
 class Label(models.Model):
-    """A tag of a task, or a CRM entity that it is bound to ("D_12")."""
+    """A tag of a task, or a CRM entity that the task is bound to ("D_12")."""
 
     TAG, CRM = "tag", "crm"
     task = models.ForeignKey(Task, models.CASCADE, related_name="labels")
@@ -109,7 +109,7 @@ class Label(models.Model):
 
 
 class Timer(models.Model):
-    """Runs now; a person has one at most."""
+    """A running timer; a person has at most one."""
 
     user = models.OneToOneField(User, models.CASCADE, related_name="timer")
     task = models.ForeignKey(Task, models.CASCADE, related_name="timers")
@@ -117,7 +117,7 @@ class Timer(models.Model):
 
 
 class History(models.Model):
-    """One changed field of a task, as its card tells it. (What is true of statuses is in Change.)"""
+    """One changed field of a task, as its card shows it. (The sandbox's own log of statuses is Change.)"""
 
     task = models.ForeignKey(Task, models.CASCADE, related_name="history")
     at = models.DateTimeField(default=clock.now)
@@ -135,7 +135,7 @@ class Comment(models.Model):
 
 
 class Notification(models.Model):
-    """What im.notify.* put under somebody's bell; `sender` None: the system."""
+    """A notification that im.notify.* added for a person; `sender` None is the system."""
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notifications")
     sender = models.ForeignKey(User, models.CASCADE, null=True, related_name="+")
@@ -145,7 +145,7 @@ class Notification(models.Model):
 
 
 class App(models.Model):
-    """An application registered at the vendor; one row serves every portal."""
+    """An application registered with the vendor; one row serves every portal."""
 
     client_id = models.CharField(max_length=100, unique=True)
     client_secret = models.CharField(max_length=100)
@@ -158,7 +158,7 @@ class App(models.Model):
 
 
 class Installation(models.Model):
-    """An app at a portal. `installed` is what installFinish sets; `active` is what uninstalling clears."""
+    """An app at a portal. installFinish sets `installed`; uninstalling clears `active`."""
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="installations")
     app = models.ForeignKey(App, models.CASCADE, related_name="installations")
@@ -166,7 +166,7 @@ class Installation(models.Model):
     installed = models.BooleanField(default=False)
     version = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=1, default="F")
-    scope = models.CharField(max_length=200)  # granted here; may be narrower than the app's
+    scope = models.CharField(max_length=200)  # granted at this portal; may be narrower than the app's
     application_token = models.CharField(max_length=32, default=hex32)
     payment_expired = models.BooleanField(default=False)
 
@@ -184,7 +184,7 @@ class Placement(models.Model):
 
 
 class Option(models.Model):
-    """What an app keeps at the portal by setUserOption, or (no user) by setAppOption."""
+    """A value that an app stores at the portal with setUserOption, or (no user) with setAppOption."""
 
     installation = models.ForeignKey(Installation, models.CASCADE, related_name="options")
     user = models.ForeignKey(User, models.CASCADE, null=True, related_name="app_options")
@@ -200,7 +200,7 @@ class EventHandler(models.Model):
 
 
 class Token(models.Model):
-    """One pair of one chain. A refresh spends it and creates the next; both halves die with it."""
+    """A pair of tokens in a chain. A refresh spends the pair, which kills both tokens, and creates the next one."""
 
     installation = models.ForeignKey(Installation, models.CASCADE, related_name="tokens")
     user = models.ForeignKey(User, models.CASCADE, related_name="tokens")
@@ -209,9 +209,9 @@ class Token(models.Model):
     refresh = models.CharField(max_length=70, unique=True)
     expires = models.FloatField()  # of the access token, unix seconds
     refresh_expires = models.FloatField()
-    spent_at = models.FloatField(null=True)  # refreshed: the pair is dead
+    spent_at = models.FloatField(null=True)  # set by a refresh: the pair is dead
     revoked = models.BooleanField(default=False)
-    cached_until = models.FloatField(default=0)  # so long the portal believes its last check of the access token
+    cached_until = models.FloatField(default=0)  # until then the portal trusts its last check of the access token
 
 
 class Webhook(models.Model):
@@ -223,10 +223,10 @@ class Webhook(models.Model):
 
 
 class Request(models.Model):
-    """Everything that reached a portal's REST or the OAuth server. Tokens appear by their row's id only."""
+    """A request to a portal's REST interface or the OAuth server. It refers to tokens by row id only."""
 
     at = models.FloatField(db_index=True)
-    portal = models.ForeignKey(Portal, models.CASCADE, null=True, related_name="requests")  # None: OAuth server
+    portal = models.ForeignKey(Portal, models.CASCADE, null=True, related_name="requests")  # None: the OAuth server
     method = models.CharField(max_length=100)  # "batch", "tasks.task.list", "oauth/token", "oauth/app.info"
     token = models.ForeignKey(Token, models.SET_NULL, null=True)
     user = models.ForeignKey(User, models.SET_NULL, null=True)
@@ -238,34 +238,34 @@ class Request(models.Model):
 
 
 class Change(models.Model):
-    """The truth log: a real status changed. What did not change the status is not here."""
+    """The truth log: one row for every change of a task's real status."""
 
     at = models.FloatField(db_index=True)
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="changes")
-    task = models.PositiveIntegerField()  # its number
+    task = models.PositiveIntegerField()  # the task's number
     before = models.PositiveSmallIntegerField()
     after = models.PositiveSmallIntegerField()
     user = models.ForeignKey(User, models.SET_NULL, null=True)
-    token = models.ForeignKey(Token, models.SET_NULL, null=True)  # None: by hand, a webhook, or the control interface
+    token = models.ForeignKey(Token, models.SET_NULL, null=True)  # None: a person, a webhook or the control interface
     method = models.CharField(max_length=50)
     request = models.ForeignKey(Request, models.SET_NULL, null=True)
 
 
 class Fault(models.Model):
-    """A rule: what goes wrong with calls of `method` at `portal` (None: everywhere), `times` times."""
+    """A rule: what goes wrong with calls of `method` at `portal` (None: everywhere), and how many times."""
 
     portal = models.ForeignKey(Portal, models.CASCADE, null=True, related_name="faults")
-    method = models.CharField(max_length=100)  # exact, or "*"; "oauth/token" is the OAuth server's
+    method = models.CharField(max_length=100)  # exact, "*" or "batch/*"; "oauth/token" is one of the OAuth server
     kind = models.CharField(max_length=50)
     options = models.JSONField(default=dict)
-    times = models.IntegerField(default=1)  # -1: until removed
-    skip = models.IntegerField(default=0)  # let so many matching calls pass first
+    times = models.IntegerField(default=1)  # -1: until the fault is removed
+    skip = models.IntegerField(default=0)  # how many matching calls pass first
     probability = models.FloatField(default=1)
     seed = models.IntegerField(null=True)
 
 
 class Setting(models.Model):
-    """Knobs that the control interface turns while running: limits, costs, lifetimes, traps."""
+    """A turned knob (see knobs.py), or the new host of a portal that moved (see wire/hosts.py)."""
 
     key = models.CharField(max_length=100, unique=True)
     value = models.JSONField()

@@ -1,4 +1,4 @@
-"""The truth log: every request that reached us and every real status that changed, with whose token."""
+"""The logs: every request that reached the sandbox, and every change of a real status with the token used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,13 @@ from django.db import transaction
 
 from . import clock
 from .models import Change, History, Portal, Request, Task, Token, User
+from .statuses import COMPLETED, IN_PROGRESS
 
 SECRETS = {"auth", "access_token", "refresh_token", "client_secret", "code"}
 
 
 def note_request(portal: Portal | None, method: str, params: Mapping[str, Any]) -> Request:
-    """Write down a request before anything is done about it."""
+    """Log a request before it is processed, without its secrets."""
     return Request.objects.create(
         at=clock.seconds(),
         portal=portal,
@@ -22,7 +23,7 @@ def note_request(portal: Portal | None, method: str, params: Mapping[str, Any]) 
 
 
 def note_answer(request: Request, status: int | None, code: str) -> None:
-    """Complete the row with what was answered; `status` is None when the connection was cut."""
+    """Complete the logged request with its answer; `status` is None if the connection was cut."""
     request.status = status
     request.code = code[:100]
     request.milliseconds = round((clock.seconds() - request.at) * 1000, 1)
@@ -37,13 +38,13 @@ def set_status(
     token: Token | None = None,
     request: Request | None = None,
 ) -> None:
-    """Change a task's real status, with the dates that go along, and say so in the log."""
+    """Change a task's real status and the dates that depend on it, and log the change."""
     before, now = task.status, clock.now()
     task.status = after
     task.status_changed_by = user
     task.status_changed_date = task.changed_date = task.activity_date = now
-    task.closed_date = now if after == 5 else None
-    if after == 3 and task.date_start is None:
+    task.closed_date = now if after == COMPLETED else None
+    if after == IN_PROGRESS and task.date_start is None:
         task.date_start = now
     with transaction.atomic():
         task.save()

@@ -1,4 +1,4 @@
-"""The status changes a person can make to a task, by the portal's rules."""
+"""The status changes that a person can make to a task, by the portal's rules."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from django.db import transaction
 from ..app import events
 from ..portal import knobs
 from ..portal.models import Request, Task, Token, User
+from ..portal.statuses import AWAITING_CONTROL, COMPLETED, DEFERRED, IN_PROGRESS, PENDING
 from . import rights, timers
 from .rights import Relation
 
@@ -20,24 +21,24 @@ class Action:
 
 
 ACTIONS = {
-    "defer": Action(6, rights.may_defer),
-    "pause": Action(2, rights.may_pause),
-    "renew": Action(2, rights.may_renew),
-    "start": Action(3, rights.may_start, code="0"),
-    "complete": Action(5, rights.may_complete, code="0"),
+    "defer": Action(DEFERRED, rights.may_defer),
+    "pause": Action(PENDING, rights.may_pause),
+    "renew": Action(PENDING, rights.may_renew),
+    "start": Action(IN_PROGRESS, rights.may_start, code="0"),
+    "complete": Action(COMPLETED, rights.may_complete, code="0"),
 }
 
 
 @dataclass(frozen=True)
 class Found:
-    """A task that a person may read, and what the person is to it."""
+    """A task that a person may read, and the person's relation to it."""
 
     task: Task
     who: Relation
 
 
 class Refused(Exception):
-    """The action is not allowed. `reason`, which a portal keeps to itself: missing, right or status."""
+    """The action is not allowed. `reason` is missing, right or status; a real portal does not tell it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,9 +54,9 @@ def perform(
     request: Request | None = None,
     seen: dict[int, int] | None = None,
 ) -> Found:
-    """Do one of ACTIONS to task `number` as `user`; return the task as it is now. Raises Refused.
+    """Do one of ACTIONS to task `number` as `user`; return the task after it. Raises Refused.
 
-    `seen` holds the statuses that this PHP process has read before; they count only when the knob
+    `seen` holds the statuses that this PHP process has read before. They count only if the knob
     `stale_task_cache` is on.
     """
     with transaction.atomic():
@@ -69,7 +70,7 @@ def perform(
 
 
 def find(user: User, number: int) -> Found | None:
-    """Task `number` of the person's portal, if there is one that the person may read."""
+    """Task `number` of the person's portal, or None if it does not exist or the person may not read it."""
     tasks = Task.objects.filter(portal=user.portal_id, number=number)
     for task in rights.with_people(tasks):
         found = Found(task, rights.relation(user, task))
@@ -86,7 +87,7 @@ def change(
     request: Request | None,
     seen: dict[int, int],
 ) -> bool:
-    """Change the found task's status; return whether there was anything to change."""
+    """Change the status of the found task. Return False if there was nothing to change. Raises Refused."""
     task, who, action = found.task, found.who, ACTIONS[name]
     key = task.portal.key
     target = action.target if name != "complete" else completed_status(task, who)
@@ -101,16 +102,16 @@ def change(
 
 
 def nothing_to_do(task: Task, user: User, target: int) -> bool:
-    """The portal's shortcut before any right is looked at; it compares with the *meta* status."""
+    """The portal's shortcut before it checks any right. It compares with the *meta* status."""
     if knobs.trap("meta_status_shortcut", task.portal.key):
         return rights.meta_status(task, user) == target
     return task.status == target
 
 
 def completed_status(task: Task, who: Relation) -> int:
-    """4 (awaiting control) where somebody else has to approve, else 5."""
+    """AWAITING_CONTROL if the creator must approve, else COMPLETED."""
     awaits = task.task_control and not who.creator and task.creator_id != task.responsible_id
-    return 4 if awaits and task.status != 4 else 5
+    return AWAITING_CONTROL if awaits and task.status != AWAITING_CONTROL else COMPLETED
 
 
 def some_status_allows(name: str, who: Relation, key: str) -> bool:

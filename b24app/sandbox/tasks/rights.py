@@ -1,8 +1,4 @@
-"""Who may do what to a task: the portal's access rules, one small function each.
-
-Statuses are the real ones: 1 new (legacy), 2 pending, 3 in progress, 4 awaiting control, 5 completed,
-6 deferred, 7 declined (legacy).
-"""
+"""Who may do what to a task: the portal's access rules, one small function each. Statuses are the real ones."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,15 +7,16 @@ from django.db.models import QuerySet
 
 from ..portal import clock, knobs
 from ..portal.models import Task, User
+from ..portal.statuses import AWAITING_CONTROL, COMPLETED, DEFERRED, IN_PROGRESS, NEW, PENDING
 
-OVERDUE = -1
-UNVIEWED = -2
-ALMOST_OVERDUE = -3
+OVERDUE, UNVIEWED, ALMOST_OVERDUE = -1, -2, -3  # meta statuses that hide the real one
+STARTABLE = (NEW, PENDING)
+DONE = (AWAITING_CONTROL, COMPLETED)
 
 
 @dataclass(frozen=True)
 class Relation:
-    """What a person is to a task."""
+    """A person's relation to a task."""
 
     admin: bool
     creator: bool
@@ -49,7 +46,7 @@ class Relation:
 
 
 def with_people(tasks: QuerySet[Task]) -> QuerySet[Task]:
-    """Tasks with everybody that the rules and the wire ask about, in a handful of queries."""
+    """Tasks with all the people that the rules and the answers need, in a few queries."""
     rows = tasks.select_related("portal", "creator", "responsible", "project", "status_changed_by", "parent")
     people = ("accomplices", "auditors", "unviewed_by", "project__members", "project__editors")
     return rows.prefetch_related(*people, "labels")
@@ -73,7 +70,7 @@ def relation(user: User, task: Task) -> Relation:
 
 
 def subordinates_of(user: User) -> set[int]:
-    """Row ids of everybody below `user`."""
+    """Row ids of all people below `user`, at any distance."""
     below: set[int] = set()
     level = {user.pk}
     pairs = list(User.objects.filter(portal=user.portal_id, boss__isnull=False).values_list("pk", "boss"))
@@ -84,50 +81,51 @@ def subordinates_of(user: User) -> set[int]:
 
 
 def meta_status(task: Task, user: User) -> int:
-    """The status that lists show and filter by: the real one, unless lateness or newness hides it."""
-    if task.status not in (4, 5) and task.deadline is not None and task.deadline < clock.now():
+    """The status that lists show and filter by: the real one, unless a deadline or an unviewed task hides it."""
+    if task.status not in DONE and task.deadline is not None and task.deadline < clock.now():
         return OVERDUE
-    if task.status in (1, 2) and user in task.unviewed_by.all():
+    if task.status in STARTABLE and user in task.unviewed_by.all():
         return UNVIEWED
-    if task.status not in (4, 5) and task.deadline is not None and task.deadline < clock.now() + timedelta(days=1):
+    if task.status not in DONE and task.deadline is not None and task.deadline < clock.now() + timedelta(days=1):
         return ALMOST_OVERDUE
     return task.status
 
 
 def may_start(who: Relation, status: int, portal_key: str = "") -> bool:
-    return status in (1, 2) and who.may_change_status
+    return status in STARTABLE and who.may_change_status
 
 
 def may_pause(who: Relation, status: int, portal_key: str = "") -> bool:
-    return status == 3 and who.may_change_status
+    return status == IN_PROGRESS and who.may_change_status
 
 
 def may_defer(who: Relation, status: int, portal_key: str = "") -> bool:
     if knobs.knob("old_defer_rule", portal_key):
-        return status in (1, 2, 3) and (who.admin or who.responsible or who.accomplice)
-    allowed = (1, 2) if knobs.trap("defer_only_from_pending", portal_key) else (1, 2, 3)
+        return status in (*STARTABLE, IN_PROGRESS) and (who.admin or who.responsible or who.accomplice)
+    pending_only = knobs.trap("defer_only_from_pending", portal_key)
+    allowed = STARTABLE if pending_only else (*STARTABLE, IN_PROGRESS)
     return status in allowed and (who.takes_part or who.may_edit)
 
 
 def may_renew(who: Relation, status: int, portal_key: str = "") -> bool:
-    if status == 4:  # the creator's word for this is "disapprove"
+    if status == AWAITING_CONTROL:  # for the creator this action is called "disapprove"
         return (who.responsible or who.accomplice) and not who.creator
-    return status in (5, 6) and (who.takes_part or who.may_edit)
+    return status in (COMPLETED, DEFERRED) and (who.takes_part or who.may_edit)
 
 
 def may_complete(who: Relation, status: int, portal_key: str = "") -> bool:
-    if status == 4:
+    if status == AWAITING_CONTROL:
         return who.admin or who.creator or who.boss
-    return status != 5 and who.may_change_status
+    return status != COMPLETED and who.may_change_status
 
 
 def may_judge(who: Relation, status: int) -> bool:
-    """Approve or disapprove what awaits control."""
-    return status == 4 and (who.admin or who.creator or who.boss_of_creator)
+    """Whether the person may approve or disapprove a task that awaits control."""
+    return status == AWAITING_CONTROL and (who.admin or who.creator or who.boss_of_creator)
 
 
 def actions(who: Relation, status: int, portal_key: str) -> dict[str, bool]:
-    """The action map of one task for one person, in the wire's names."""
+    """The action map of one task for one person, with the names and the order of REST."""
     edit, part = who.may_edit, who.takes_part or who.admin
     return {
         "accept": False,
@@ -149,6 +147,13 @@ def actions(who: Relation, status: int, portal_key: str) -> dict[str, bool]:
         "deleteFavorite": False,
         "rate": edit,
         "take": False,
+        **dotted_actions(edit=edit, part=part),
+    }
+
+
+def dotted_actions(*, edit: bool, part: bool) -> dict[str, bool]:
+    """The older names at the end of the action map."""
+    return {
         "edit.originator": False,
         "checklist.reorder": part or edit,
         "elapsedtime.add": part,

@@ -1,22 +1,22 @@
-"""Time tracking: one running timer a person, and what changes of status do to it."""
+"""Time tracking: at most one running timer per person, and the effect of status changes on timers."""
 
 from django.db.models import F
 
 from ..portal import clock, truth
 from ..portal.models import Request, Task, Timer, Token, User
+from ..portal.statuses import AWAITING_CONTROL, COMPLETED, DEFERRED, IN_PROGRESS, NEW, PENDING
 from .rights import Relation
 
-DEFERRED, PENDING, IN_PROGRESS = 6, 2, 3
-ENDS_ALL = (4, 5)
-ENDS_OWN = (4, 5, 6)  # not 2: a paused task's timer runs on
+ENDS_ALL = (AWAITING_CONTROL, COMPLETED)
+ENDS_OWN = (AWAITING_CONTROL, COMPLETED, DEFERRED)  # not PENDING: the timer of a paused task runs on
 
 
 def change_status(
     task: Task, after: int, method: str, user: User | None, token: Token | None, request: Request | None
 ) -> None:
-    """Change the real status, and stop the timers that this stops.
+    """Change the real status, and stop the timers that this status stops.
 
-    Deferring stops the acting person's own timer only; the others' run on.
+    Deferring stops only the timer of the person who defers; other timers run on.
     """
     truth.set_status(task, after, method, user, token, request)
     running = Timer.objects.filter(task=task)
@@ -38,25 +38,25 @@ def takes_part(task: Task, user: User) -> bool:
 def start(
     task: Task, user: User, method: str = "by hand", token: Token | None = None, request: Request | None = None
 ) -> None:
-    """Let the person's timer run on this task and on no other. A deferred task is renewed and started by that."""
+    """Start the person's timer on this task and stop it on any other. This also renews and starts a deferred task."""
     for other in Timer.objects.filter(user=user).exclude(task=task):
         stop(other)
     Timer.objects.get_or_create(user=user, task=task, defaults={"started_at": clock.seconds()})
     if task.status == DEFERRED:
         truth.set_status(task, PENDING, method, user, token, request)
-    if task.status in (1, PENDING):
+    if task.status in (NEW, PENDING):
         truth.set_status(task, IN_PROGRESS, method, user, token, request)
 
 
 def stop(timer: Timer) -> None:
-    """Log the seconds it ran."""
+    """Stop the timer and add its seconds to the task."""
     seconds = max(0, round(clock.seconds() - timer.started_at))
     Task.objects.filter(pk=timer.task_id).update(time_spent=F("time_spent") + seconds)
     timer.delete()
 
 
 def info(task: Task, user: User) -> dict[str, object]:
-    """What params[WITH_TIMER_INFO] adds to a row."""
+    """The fields that params[WITH_TIMER_INFO] adds to a row."""
     timer = Timer.objects.filter(task=task, user=user).first()
     running = round(clock.seconds() - timer.started_at) if timer is not None else 0
     return {"timeElapsed": task.time_spent + running, "timerIsRunningForCurrentUser": timer is not None}

@@ -1,25 +1,25 @@
-"""What goes wrong on purpose.
+"""Faults: errors, delays and lost answers that a test asks for.
 
-A Fault names a method: exact, "*" (every request), or "batch/*" (every command inside a batch). Kinds:
+A fault names a method: exact, "*" (every request), or "batch/*" (every command inside a batch). Kinds:
 
   before a request or command runs
-    delay        {seconds}                            wait, then go on as usual
-    cut          {}                                   drop the connection; what ran before stays done
-    error        {code, description?, status?}        refuse it; what goes with a code is in errors.USUAL
-    change_task  {task, status | responsible | delete} someone else is faster
-    do           {verb, given}                        run a control verb: uninstall, rename, revoke, expire, …
-    respond      {status, body, type, headers}        answer this and run nothing (requests only)
+    delay        {seconds}                             wait, then continue
+    cut          {}                                    drop the connection; earlier commands stay done
+    error        {code, description?, status?}         refuse it; errors.USUAL has the status and text of a code
+    change_task  {task, status | responsible | delete} another user changes the task first
+    do           {verb, given}                         run a control verb: uninstall, rename, revoke, expire, …
+    respond      {status, body, type, headers}         answer this and run nothing (requests only)
   after it ran
-    late         {seconds}                            keep the answer back
-    drop         {}                                   cut the connection instead of answering
-    error_after  {code, description?, status?}        say that it failed, though it did not
-    replace      {status, body, type, headers}        answer this instead (requests only)
-    truncate     {bytes}                              cut the answer's body short (requests only)
+    late         {seconds}                             delay the answer
+    drop         {}                                    cut the connection instead of answering
+    error_after  {code, description?, status?}         report a failure although it succeeded
+    replace      {status, body, type, headers}         answer this instead (requests only)
+    truncate     {bytes}                               cut the body of the answer short (requests only)
 
-A rule fires `times` times (-1: until removed), each time with `probability`; with a `seed` its dice fall alike in
-every run. At the authorization server the methods are "oauth/token" and "oauth/app.info".
+A fault fires `times` times (-1: until it is removed), each time with `probability`. With a `seed` its dice fall the
+same way in every run. The methods of the authorization server are "oauth/token" and "oauth/app.info".
 
-`skip` lets so many matching calls pass first: cut on "batch/*" with skip=7 cuts after seven commands.
+`skip` lets that many matching calls pass first: cut on "batch/*" with skip=7 cuts after seven commands.
 """
 
 import random
@@ -42,13 +42,13 @@ from .verbs import VERBS
 BEFORE = ("delay", "cut", "error", "change_task", "do", "respond")
 AFTER_COMMAND = ("late", "drop", "error_after")
 AFTER = (*AFTER_COMMAND, "replace", "truncate")
-armed = threading.Event()  # unset while there surely is no rule: every command would ask the database otherwise
+armed = threading.Event()  # unset if there is surely no fault, which saves every command a query
 armed.set()
-dice: dict[int, random.Random] = {}  # by rule, so that no other rule's throws change what a seeded one does
+dice: dict[int, random.Random] = {}  # per fault, so that a seeded fault does not depend on the throws of others
 
 
 def firing(portal: Portal | None, method: str, kinds: tuple[str, ...], *, inside: bool = False) -> list[Fault]:
-    """The faults that hit this call, each counted down; usually none."""
+    """The faults that hit this call, usually none. Counts each of them down."""
     if not armed.is_set():
         return []
     names = [method, "batch/*" if inside else "*"]
@@ -73,7 +73,7 @@ def fires(rule: Fault) -> bool:
 
 
 def strike_before(portal: Portal | None, method: str, *, inside: bool = False) -> HttpResponse | None:
-    """Let happen what comes before a call; a response stands in for the whole call.
+    """Run the faults that come before a call. A returned response replaces the whole call.
 
     Raises ConnectionCut or RestError.
     """
@@ -95,7 +95,7 @@ def strike_before(portal: Portal | None, method: str, *, inside: bool = False) -
 
 
 def strike_after(portal: Portal | None, method: str, response: HttpResponse) -> HttpResponse:
-    """Let happen what comes after a request ran. Raises ConnectionCut or RestError."""
+    """Run the faults that come after a request; return its response. Raises ConnectionCut or RestError."""
     for fault in firing(portal, method, AFTER):
         strike_late(fault)
         if fault.kind == "replace":
@@ -106,7 +106,7 @@ def strike_after(portal: Portal | None, method: str, response: HttpResponse) -> 
 
 
 def strike_after_command(portal: Portal, method: str) -> None:
-    """The same for a command inside a batch, whose answer is only a part. Raises ConnectionCut or RestError."""
+    """Run the faults that come after a command inside a batch. Raises ConnectionCut or RestError."""
     for fault in firing(portal, method, AFTER_COMMAND, inside=True):
         strike_late(fault)
 
@@ -134,7 +134,7 @@ def canned(options: dict[str, Any]) -> HttpResponse:
 
 
 def change_task(portal: Portal, options: dict[str, Any]) -> None:
-    """Change a task behind the app's back: by hand, as far as anyone can tell."""
+    """Change a task as if a person did it by hand. The truth log calls the method "control"."""
     task = Task.objects.select_related("portal").get(portal=portal, number=options["task"])
     if options.get("delete"):
         number = task.number
@@ -153,7 +153,7 @@ def change_task(portal: Portal, options: dict[str, Any]) -> None:
 
 
 def cut(request: HttpRequest) -> None:
-    """Really drop the TCP connection, with a reset, so that no answer can be mistaken for one."""
+    """Reset the TCP connection, so that the caller gets no answer at all."""
     connection = request.META["gunicorn.socket"]
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.shutdown(socket.SHUT_RDWR)

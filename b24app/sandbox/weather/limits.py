@@ -1,6 +1,6 @@
-"""The two budgets of a portal: requests (a leaky bucket) and operating time per method.
+"""The two limits of a portal: requests (a leaky bucket) and operating time per method.
 
-What one run of a method costs is a knob: `cost.‹method›`.
+The knob `cost.‹method›` sets the cost of one run of a method.
 """
 
 import threading
@@ -12,8 +12,8 @@ from ..portal.models import Portal
 
 SIZE, DRAIN = 50, 2  # requests, requests per second
 ENTERPRISE_SIZE, ENTERPRISE_DRAIN = 250, 5
-BASKETS = 10  # per window: of a minute each, unless the window is another
-SHORTEST_COUNTED = 0.1  # seconds; quicker calls do not count as operating time
+BASKETS = 10  # per window: of one minute each in the usual window of ten
+SHORTEST_COUNTED = 0.1  # seconds; shorter calls do not count as operating time
 
 Baskets = dict[int, float]  # number of the basket since 1970 -> seconds spent in it
 
@@ -23,13 +23,14 @@ operating: dict[tuple[str, int, str], Baskets] = defaultdict(dict)  # (portal, a
 
 
 def forget() -> None:
+    """Empty all buckets and baskets."""
     with lock:
         buckets.clear()
         operating.clear()
 
 
 def bucket_of(portal: Portal) -> tuple[float, float]:
-    """How many requests the portal's buckets hold, and how many leave them per second."""
+    """The size of the portal's buckets, and how many requests drain per second."""
     enterprise = portal.license_family == "ent"
     size = knobs.knob("limits.bucket_size", portal.key) or (ENTERPRISE_SIZE if enterprise else SIZE)
     drain = knobs.knob("limits.bucket_drain", portal.key) or (ENTERPRISE_DRAIN if enterprise else DRAIN)
@@ -37,7 +38,7 @@ def bucket_of(portal: Portal) -> tuple[float, float]:
 
 
 def bucket_levels(portal: Portal) -> dict[str, float]:
-    """Requests in the portal's buckets now, by source address."""
+    """The current level of the portal's buckets, by source address."""
     _, drain = bucket_of(portal)
     now = clock.seconds()
     with lock:
@@ -46,13 +47,13 @@ def bucket_levels(portal: Portal) -> dict[str, float]:
 
 
 def operating_methods(portal: Portal) -> list[tuple[int, str]]:
-    """App (its row's id) and name of every method that has used operating time at the portal."""
+    """(row id of the app, method) for every method that has used operating time at the portal."""
     with lock:
         return sorted((app, method) for key, app, method in operating if key == portal.key)
 
 
 def count_request(portal: Portal, address: str) -> None:
-    """Put one request into the bucket of a source address. Raises QUERY_LIMIT_EXCEEDED when it runs over."""
+    """Put one request into the bucket of a source address. Raises QUERY_LIMIT_EXCEEDED if it overflows."""
     if not knobs.knob("limits.bucket", portal.key):
         return
     size, drain = bucket_of(portal)
@@ -66,19 +67,19 @@ def count_request(portal: Portal, address: str) -> None:
 
 
 def are_counted(portal: Portal) -> bool:
-    """Whether answers tell of operating time: in the cloud they do, a box does not count."""
+    """Whether the portal counts operating time. The cloud does; a box does not."""
     return knobs.knob("limits.operating", portal.key) is not False
 
 
 def check_operating(portal: Portal, app_id: int, method: str) -> None:
-    """Raises OPERATION_TIME_LIMIT when the method's time is used up; the call that crosses completes."""
+    """Raise OPERATION_TIME_LIMIT if the method's time is used up. The call that crosses the limit still completes."""
     limit = knobs.knob("limits.operating", portal.key)
     if are_counted(portal) and operating_spent(portal, app_id, method)[0] > limit:
         raise RestError(429, "OPERATION_TIME_LIMIT", "Method is blocked due to operation time limit.")
 
 
 def spend_operating(portal: Portal, app_id: int, method: str, seconds: float) -> tuple[float, int]:
-    """Add one run; return seconds spent in the window and the unix second when its oldest part falls out."""
+    """Add one run. Return the seconds spent in the window, and the unix second at which its oldest part expires."""
     if seconds >= SHORTEST_COUNTED:
         number = int(clock.seconds() // basket_seconds(portal))
         with lock:

@@ -1,7 +1,7 @@
-"""Three sorts of portals there are, each as a set of knobs.
+"""The modes of a portal: cloud, box and old box, each a set of knobs.
 
-A cloud portal is what the knobs' defaults make. A box has no front end that counts and cuts. An old box is of the
-time before tasks.task.* and before the newer fields of an opening.
+A cloud portal has all knobs at their defaults. A box has no front end that counts requests or cuts long ones. An old
+box is also older than tasks.task.* and than the newer fields of an opening.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ MODES: dict[str, dict[str, Any]] = {"cloud": {}, "box": BOX, "old_box": BOX | OL
 
 
 def make(portal_key: str, mode: str) -> None:
-    """Turn the portal's knobs to those of the mode, and the other modes' back. Raises KeyError for no mode."""
+    """Set the knobs of the mode and reset those of the other modes. Raises KeyError for an unknown mode."""
     wanted = MODES[mode]
     for name in BOX | OLD:
         knobs.turn(f"{portal_key}/{name}", wanted.get(name))

@@ -1,4 +1,4 @@
-"""What can be done to the portals from outside: by the control interface, or by a fault in the middle of a call."""
+"""The table of verbs: what the control interface, or a fault in the middle of a call, can do to the portals."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,6 @@ VERBS: dict[str, Verb] = {}
 
 
 def verb(run: Verb) -> Verb:
-    """Register a function under its name; a last underscore only keeps it apart from Python's own names."""
+    """Register a function under its name. A trailing underscore avoids a built-in name and is not part of the verb."""
     VERBS[run.__name__.rstrip("_")] = run
     return run

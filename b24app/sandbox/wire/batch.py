@@ -1,12 +1,13 @@
-"""The `batch` method: up to fifty commands in one request, run one after another, each on its own."""
+"""The `batch` method: up to fifty commands in one request. They run in order; one may fail without the others."""
 
 import re
 from typing import Any
 
 from ..portal import knobs
 from ..portal.errors import RestError
-from . import php, rest
+from . import commands, php
 from .call import Call, Params, method
+from .parameters import without_credentials
 
 LENGTH = 50
 NOT_IN_BATCH = {"batch", "download", "upload"}
@@ -15,7 +16,7 @@ STEP = re.compile(r"\[([^\[\]]+)\]")
 
 
 class Outcome:
-    """What became of the commands so far, by their keys."""
+    """The answers to the commands so far, by the keys of the commands."""
 
     def __init__(self) -> None:
         self.maps: dict[str, dict[str, Any]] = {name: {} for name in ("result", "error", "total", "next", "time")}
@@ -37,9 +38,9 @@ def batch(call: Call, params: Params) -> dict[str, Any]:
     upper = {name.upper(): value for name, value in params.items()}
     halt = halts(upper.get("HALT"), call.portal.key)
     outcome = Outcome()
-    for index, (key, command) in enumerate(commands(upper.get("CMD"))):
+    for index, (key, command) in enumerate(asked_commands(upper.get("CMD"))):
         if not isinstance(command, str):
-            continue  # skipped without a word, but counted
+            continue  # a portal skips it silently, but counts it
         try:
             if index >= LENGTH and knobs.trap("batch_of_fifty", call.portal.key):
                 raise RestError(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded")
@@ -52,19 +53,20 @@ def batch(call: Call, params: Params) -> dict[str, Any]:
 
 
 def halts(value: Any, portal_key: str) -> bool:
+    """Whether the batch stops at its first error."""
     if value == "false" and not knobs.trap("halt_is_truthiness", portal_key):
         return False
     return php.truthy(value)
 
 
-def commands(cmd: Any) -> list[tuple[str, Any]]:
+def asked_commands(cmd: Any) -> list[tuple[str, Any]]:
     if isinstance(cmd, list):
         return [(str(index), command) for index, command in enumerate(cmd)]
     return list(cmd.items()) if isinstance(cmd, dict) else []
 
 
 def run(call: Call, key: str, command: str, outcome: Outcome) -> dict[str, Any]:
-    """Run one command and log it with its code; the log's row stays even if the connection is cut."""
+    """Run one command and log it with its error code. The log keeps it even if the connection is cut."""
     name, _, query = command.partition("?")
     name = name.strip("/").lower()
     params = resolve(php.parse_str(query), outcome)
@@ -73,15 +75,15 @@ def run(call: Call, key: str, command: str, outcome: Outcome) -> dict[str, Any]:
     try:
         if name in NOT_IN_BATCH:
             raise RestError(400, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage")
-        found = rest.find_method(call.portal, name)
-        return rest.run_command(call, found, rest.without_credentials(params), outer=False)
+        found = commands.find_method(call.portal, name)
+        return commands.run_command(call, found, without_credentials(params), outer=False)
     except BaseException as error:
         entry[3] = error.code if isinstance(error, RestError) else type(error).__name__
         raise
 
 
 def resolve(value: Any, outcome: Outcome) -> Any:
-    """Put earlier results in the place of references like `$result[first][task][id]`."""
+    """Replace references like `$result[first][task][id]` by earlier results."""
     if isinstance(value, dict):
         return {resolve_text(key, outcome): resolve(item, outcome) for key, item in value.items()}
     if isinstance(value, list):
@@ -99,7 +101,7 @@ def resolve_text(text: str, outcome: Outcome) -> str:
 
 
 def referenced(found: re.Match[str], outcome: Outcome) -> Any:
-    """What a reference points at; one that leads nowhere stays at the deepest level it found."""
+    """The value of a reference. If a step is missing, the value of the last step that exists."""
     value: Any = outcome.maps[found.group(1)]
     for step in STEP.findall(found.group(2)):
         if isinstance(value, dict) and step in value:

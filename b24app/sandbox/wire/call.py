@@ -1,4 +1,4 @@
-"""One call of one REST method: who makes it, and the table of methods there are."""
+"""One call of one REST method, and the table of all methods."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Params = dict[str, Any]
 
 @dataclass
 class Call:
-    """Who calls, and what one PHP process remembers while it answers."""
+    """Who calls, and what the PHP process of this request remembers."""
 
     portal: Portal
     user: User
@@ -21,9 +21,9 @@ class Call:
     scope: set[str]
     request: Request
     method: str = ""  # the one that runs now
-    ends_at: float = float("inf")  # time.monotonic() when the front end cuts the request
-    start: int = 0  # paging, taken out of the parameters
-    seen: dict[int, int] = field(default_factory=dict)  # task -> status when first read
+    ends_at: float = float("inf")  # time.monotonic() at which the front end cuts the request
+    start: int = 0  # of the page; removed from the parameters
+    seen: dict[int, int] = field(default_factory=dict)  # task -> status at the first reading
 
     @property
     def app_id(self) -> int:
@@ -38,7 +38,7 @@ class Call:
 
 @dataclass
 class Page:
-    """A paged result; `next` and `total` are lifted out of it to the top of the answer."""
+    """A paged result. The answer shows `next` and `total` beside the result."""
 
     rows: Any
     next: int | None = None
@@ -48,7 +48,7 @@ class Page:
 @dataclass(frozen=True)
 class Method:
     name: str
-    scopes: frozenset[str]  # any of them will do; none needed if empty
+    scopes: frozenset[str]  # the call needs one of them; none if empty
     run: Callable[[Call, Params], Any]
 
     def permitted(self, scope: set[str]) -> bool:

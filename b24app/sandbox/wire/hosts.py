@@ -1,4 +1,4 @@
-"""Who is being called: a portal or the OAuth server, by the Host header."""
+"""Which portal a request is for, or the OAuth server: the Host header tells."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -13,13 +13,13 @@ SANDBOX = __name__.rsplit(".", 2)[0]  # the name of the package
 
 
 class PortalRequest(HttpRequest):
-    """A request that `find_host` has seen; `portal` is missing at the OAuth server."""
+    """A request that passed `find_host`. At the OAuth server it has no `portal`."""
 
     portal: Portal
 
 
 def find_host(answer: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware: set `request.portal` or the OAuth server's addresses; send callers of a moved portal on."""
+    """Middleware: set `request.portal` or the OAuth server's addresses, or redirect from a portal's old host."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         host = request.get_host().lower()
@@ -34,25 +34,25 @@ def find_host(answer: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRe
             return answer(request)
         elsewhere = moved(request)
         if elsewhere is not None:
-            note(request, elsewhere)
-        return elsewhere or HttpResponseNotFound("No portal lives at this address.")
+            log(request, elsewhere)
+        return elsewhere or HttpResponseNotFound("There is no portal at this address.")
 
     return middleware
 
 
 def moved(request: HttpRequest) -> HttpResponse | None:
-    """Where the portal that lived at the called host lives now; None when it lives there still, or never did."""
+    """A redirect if the portal of the called host has moved, else None."""
     host = request.get_host().lower()
     place = Setting.objects.filter(key=f"moved:{host}").first()
     if place is None or Portal.objects.filter(host=host).exists():
         return None
-    # HTML and no body: a client that follows this blindly repeats a POST as a GET.
+    # HTML without a body. A client that simply follows this repeats a POST as a GET.
     headers = {"Location": f"http://{place.value}{request.get_full_path()}", "Content-Type": "text/html"}
     return HttpResponse(status=302, headers=headers)
 
 
-def note(request: HttpRequest, answer: HttpResponse) -> None:
-    """Write a REST request to the old address down, without its parameters: the log shows all that was tried."""
+def log(request: HttpRequest, answer: HttpResponse) -> None:
+    """Log a REST request to the old address, without its parameters. The log shows every attempt."""
     if request.path.startswith("/rest/"):
         place = urlsplit(answer.headers["Location"]).netloc
         method = request.path.removeprefix("/rest/").strip("/")

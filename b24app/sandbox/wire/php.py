@@ -1,4 +1,4 @@
-"""PHP's ways with data, which every answer and parameter of a portal shows."""
+"""PHP's forms of data, as they show in the parameters and answers of a portal."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ KEY = re.compile(r"\[([^\]]*)\]")
 
 
 def parse_str(query: str) -> dict[str, Any]:
-    """Read a query string as PHP does: `a[b]=1` is a map in `a`, `a[]=1` a list; a repeated name replaces."""
+    """Read a query string as PHP does: `a[b]=1` is a map, `a[]=1` is a list, the last of repeated names wins."""
     pairs = (part.partition("=") for part in query.split("&"))
     return parse_pairs((unquote_plus(name), unquote_plus(value)) for name, _, value in pairs)
 
@@ -25,6 +25,7 @@ def parse_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def put(tree: dict[str, Any], name: str, value: str) -> None:
+    """Store the value in the tree at the path that the bracketed name describes."""
     root, bracket, rest = name.partition("[")
     root = root.replace(".", "_").replace(" ", "_")
     if not bracket or "]" not in rest:
@@ -46,7 +47,7 @@ def next_index(node: Mapping[str, Any]) -> str:
 
 
 def listed(value: Any) -> Any:
-    """Turn maps with keys 0..n-1 into lists, all the way down."""
+    """Turn maps with the keys 0..n-1 into lists, at every level."""
     if not isinstance(value, dict):
         return value
     inner = {key: listed(item) for key, item in value.items()}
@@ -58,7 +59,7 @@ def counts_from_zero(value: Mapping[str, Any]) -> bool:
 
 
 def array(value: Mapping[str, Any], portal_key: str = "") -> Any:
-    """A PHP array as JSON: an empty one is `[]`, one with keys 0..n-1 is a list, any other is an object."""
+    """A PHP array as JSON: `[]` if it is empty, a list if its keys are 0..n-1, else an object."""
     if not value:
         return [] if knobs.trap("empty_map_is_list", portal_key) else {}
     if counts_from_zero(value) and knobs.trap("list_for_numeric_keys", portal_key):
@@ -72,7 +73,7 @@ def truthy(value: Any) -> bool:
 
 
 def integer(value: Any) -> int:
-    """PHP's (int): leading digits count, all else is 0."""
+    """PHP's (int): the leading digits, else 0."""
     if isinstance(value, bool | int | float):
         return int(value)
     if not isinstance(value, str):
