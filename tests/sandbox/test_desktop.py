@@ -175,7 +175,7 @@ def test_a_form_never_sends_the_browser_to_another_host(as_person):
 
 def test_only_an_administrator_installs_and_uninstalls(box, as_person):
     worker, admin = as_person(WORKER), as_person(ADMIN)
-    assert "Please ask yours" in worker.page("/marketplace/")
+    assert "Please ask your administrator" in worker.page("/marketplace/")
     assert worker.post(f"/marketplace/app/{CODE}/install/").status_code == 403
     assert admin.post(f"/marketplace/app/{CODE}/install/").status_code == 200
     assert worker.post(f"/marketplace/app/{CODE}/uninstall/").status_code == 403
@@ -193,7 +193,7 @@ def test_until_the_setup_ends_only_an_administrator_reaches_the_installer(box, a
     assert opening["init"]["INSTALL"] is True
 
     sentence = worker.page(f"/marketplace/app/{CODE}/")
-    assert "not fully installed" in sentence
+    assert "installation is not finished" in sentence
     assert "data-app-page" not in sentence
     assert worker.frame(installation).status_code == 403
     assert worker.post("/desktop/frame/finish/", json={"installation": installation}).status_code == 403

@@ -5,8 +5,8 @@ from datetime import datetime
 ENGLISH = {
     "admin": "administrator",
     "all": "All",
-    "app_unfinished": "The application is not fully installed yet. An administrator has to open it once.",
-    "ask_admin": "Only an administrator can install applications. Please ask yours.",
+    "app_unfinished": "The installation is not finished. An administrator has to open the application once.",
+    "ask_admin": "Only an administrator can install applications. Please ask your administrator.",
     "auditors": "Observers",
     "accomplices": "Participants",
     "back": "Back to tasks",
@@ -15,7 +15,7 @@ ENGLISH = {
     "by_app": "application, {}",
     "cancel": "Cancel",
     "choose": "Who are you today?",
-    "choose_hint": "Every person has other rights. You can change at any time, at the top right.",
+    "choose_hint": "Each person has different rights. You can switch at any time at the top right.",
     "close": "Close",
     "complete": "Complete",
     "completed": "Completed",
@@ -73,7 +73,7 @@ ENGLISH = {
     "uninstall_clean": "delete its settings and data",
     "update": "Install again",
     "user_tasks": "Tasks: {}",
-    "vendor_text": "Sends many tasks at once into the status “Deferred”.",
+    "vendor_text": "Sets many tasks at once to the status “Deferred”.",
 }
 RUSSIAN = {
     "admin": "администратор",

@@ -1,4 +1,4 @@
-// The page under the hood: asks once a second what happened, and changes only the rows that changed.
+// The page under the hood: polls once a second, and updates only the rows that changed.
 "use strict";
 
 (() => {
@@ -62,17 +62,17 @@
 
   const bucketRow = (row) =>
     line("div", main("requests"), soft(where(row)), soft(row.address), meter(row.level, row.size),
-      element("span", "", `${row.level} of ${row.size}`), soft(`${row.drain} leave per second`));
+      element("span", "", `${row.level} of ${row.size}`), soft(`drains ${row.drain} per second`));
 
   const operatingRow = (row) =>
     line("div", main(row.method), soft(where(row)), row.limit ? meter(row.spent, row.limit) : null,
       element("span", "", `${row.spent} s${row.limit ? ` of ${row.limit} s` : ""} of operating time`),
-      soft(`first part back at ${clock(row.at)}`));
+      soft(`oldest part expires at ${clock(row.at)}`));
 
   const RENDER = { requests: requestRow, changes: changeRow, tokens: tokenRow, buckets: bucketRow, operating: operatingRow };
-  const EMPTY = { requests: "Nothing was asked yet.", changes: "No status changed yet.", tokens: "No tokens yet.", buckets: "All buckets are empty." };
+  const EMPTY = { requests: "No requests yet.", changes: "No changes of status yet.", tokens: "No tokens yet.", buckets: "All buckets are empty." };
 
-  // Rows keep their elements, so that what a person opened or focused stays as it is.
+  // Rows keep their elements, so that an open or focused row stays open or focused.
   function show(name, rows) {
     const holder = document.getElementById(name);
     const old = new Map([...holder.children].map((child) => [child.dataset.row, child]));
@@ -102,7 +102,7 @@
       seen = stamp;
       Object.entries(found).forEach(([name, rows]) => show(name, rows));
     }
-    pulse.textContent = answer.ok ? "live" : `the sandbox answers ${answer.status}`;
+    pulse.textContent = answer.ok ? "live" : `error: the sandbox answers ${answer.status}`;
   }
 
   async function watch() {

@@ -1,24 +1,24 @@
-// The desktop's script: sliders, menus, and the portal's side of the frame protocol.
+// The script of the desktop: sliders, menus, and the portal's side of the frame protocol.
 //
-// A frame says "command:json:key:sid" (or without json; parse from the right), a command whose name holds a colon
-// comes as {method, params, callback, appSid}. The portal answers "key:json" or "key:", or keeps silent: to a
-// foreign origin, a wrong sid, an unknown command, and whatever is denied where the frame stands.
+// A frame sends "command:json:key:sid". The json may be missing, so the text is parsed from the right. A command with
+// a colon in its name comes as {method, params, callback, appSid}. The portal answers "key:json" or "key:". It does
+// not answer a foreign origin, a wrong sid, an unknown command, or a command that is denied in this place.
 "use strict";
 
 (() => {
   const OPENABLE = /^\/(crm\/(deal|lead|contact|company|type)|marketplace|company\/personal\/user\/[0-9]+|workgroups\/group\/[0-9]+)\//;
   const NOT_IN_PLACEMENTS = ["setTitle", "setScroll", "reloadWindow"];
   const NOT_IN_SLIDERS = ["resizeWindow"];
-  const WATCH_EVERY = 1500; // milliseconds between looks for changed tasks
+  const WATCH_EVERY = 1500; // milliseconds between two checks for changed tasks
 
-  // For tests: commands to leave unanswered, a refresh that fails, a portal inside the mobile app.
+  // For tests: commands that get no answer, a refresh that fails, a portal inside the mobile app.
   const query = new URLSearchParams(location.search);
   const knobs = {
     mute: (query.get("mute") || "").split(",").filter(Boolean),
     failRefresh: query.has("fail_refresh"),
     mobile: query.has("mobile"),
   };
-  const log = []; // every message that reached this window: {command, params, answered, why}
+  const log = []; // all messages that reached this window: {command, params, answered, why}
   window.sandboxKnobs = knobs;
   window.sandboxLog = log;
 
@@ -41,7 +41,7 @@
 
   const sliders = [];
 
-  // Show content from the right, above everything; `whenClosed` runs once it is gone.
+  // Show content in a panel from the right, above the page. `whenClosed` runs after it is closed.
   function openSlider(title, width, fillIn, whenClosed = () => {}) {
     const panel = element("div", { class: "slider-panel", role: "dialog", "aria-label": title });
     const closer = element("button", { class: "slider-close", type: "button", "aria-label": words.close }, "✕");
@@ -86,7 +86,7 @@
     }, whenClosed);
   }
 
-  // A page inside a slider opens further ones in the window around it.
+  // A page inside a slider opens further sliders in the window around it.
   const around = window.parent !== window && window.parent.sandboxDesktop;
   const desktop = around || { openPage, openAppSlider };
   window.sandboxDesktop = desktop;
@@ -95,7 +95,7 @@
 
   const frames = new Set();
 
-  // Open the app in `container`; `place` tells where that is: {slider, reopen} or {}.
+  // Open the app in `container`. `place` is {slider, reopen} in a slider, else {}.
   async function mount(container, wish, place) {
     let opening;
     try {
@@ -163,7 +163,7 @@
     return (inPlacement && NOT_IN_PLACEMENTS.includes(command)) || (frame.place.slider && NOT_IN_SLIDERS.includes(command));
   }
 
-  // Each answers by calling `answer`, or keeps silent by not calling it.
+  // A command answers by calling `answer`. One that does not call it sends no answer.
   const commands = {
     getInitData: (params, answer, { opening }) => answer(opening.init),
 
@@ -172,7 +172,7 @@
       answer(params);
     },
 
-    // Never answered: the portal shows the app anew, now without the installer.
+    // Never answered: the portal opens the app again, now without the installer.
     async setInstallFinish(params, answer, { opening, place }) {
       if (!opening.init.IS_ADMIN || !opening.init.INSTALL || params.value === false) return;
       await ask("/desktop/frame/finish/", { installation: opening.installation });
@@ -180,7 +180,7 @@
       else location.href = `${opening.page}?install_finished=Y`;
     },
 
-    // Like the portal: an alert, and no answer, when it fails.
+    // Like a real portal: if it fails, an alert and no answer.
     async refreshAuth(params, answer, { opening }) {
       try {
         if (knobs.failRefresh) throw new Error("refresh failed");
@@ -245,11 +245,11 @@
 
     getInterface: (params, answer) => answer({ command: [], event: [] }),
 
-    // These lists have no events to bind; a real portal is silent about unknown ones.
+    // The lists have no events to bind. A real portal does not answer for unknown events either.
     placementBindEvent: () => {},
   };
 
-  // The path a slider may show, with ".." and "." worked out, or "" for none.
+  // The path that a slider may show, with ".." and "." resolved, or "" if it may not be shown.
   function openablePath(path) {
     if (!OPENABLE.test(path)) return "";
     const url = new URL(path, location.origin);
@@ -330,7 +330,7 @@
     if (ticked) ticked.textContent = document.querySelectorAll(".tick input:checked").length;
   });
 
-  // Show status changes that others made: a real portal pushes them into open pages.
+  // Show status changes by other users. A real portal pushes them into open pages.
   let lastChange = Number(words.lastChange);
   async function look(always = false) {
     const live = document.getElementById("live");
