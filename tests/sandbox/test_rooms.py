@@ -48,7 +48,7 @@ def test_a_room_imports_lower_rooms_only(module, source, is_package):
     assert offences(module, imports_of(source, module, is_package)) == []
 
 
-def test_every_folder_with_modules_is_a_room():
+def test_every_folder_is_a_room():
     folders = {path.parent.name for path in (PACKAGE / "sandbox").glob("*/*.py")}
     assert folders == set(FLOORS) - {ROOT}
 
@@ -59,7 +59,7 @@ def test_the_root_has_only_entry_points():
 
 
 @pytest.mark.parametrize("room", sorted(set(FLOORS) - {ROOT}))
-def test_modules_of_a_room_form_no_circle(room):
+def test_a_room_has_no_import_circle(room):
     sources = {name: source for name, source, is_package in SOURCES if room_of(name) == room and not is_package}
     assert circle_of({name: neighbours(name, source, sources) for name, source in sources.items()}) == {}
 
