@@ -35,7 +35,7 @@ mutants: setup-dev ## take out twelve guards, one by one: each must turn a test 
 	@$(RUN) bin/mutants.py
 
 bench: setup-dev ## measure beside others, needs PostgreSQL and Redis, 50 minutes; BENCH_ARGS=--quick for a few
-	@$(RUN) -m tests.bench $(BENCH_ARGS)
+	@$(RUN) -m tests.benchmarks $(BENCH_ARGS)
 
 lint: setup-dev ## format, lint and types only
 	$(RUN) -m ruff format --check .

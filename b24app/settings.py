@@ -55,8 +55,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "b24app.web.access.SecurityHeaders",
-    "b24app.web.access.DatabaseOutage",
+    "b24app.web.middleware.SecurityHeaders",
+    "b24app.web.middleware.DatabaseOutage",
 ]
 ROOT_URLCONF = "b24app.urls"
 WSGI_APPLICATION = "b24app.wsgi.application"
@@ -67,7 +67,7 @@ TEMPLATES = [
         "APP_DIRS": False,
         "OPTIONS": {
             "context_processors": ["django.template.context_processors.request"],
-            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "b24app.web.words"],
+            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "b24app.web.filters"],
         },
     }
 ]
@@ -91,7 +91,7 @@ WHITENOISE_USE_FINDERS = True
 if env.bool("STATIC_HASHED", default=False):
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+        "staticfiles": {"BACKEND": "b24app.web.storage.HashedStaticFiles"},
     }
 
 # -- Database -------------------------------------------------------------------------------------------------
@@ -144,17 +144,17 @@ LEASE = 90 / TIME_SCALE  # a slice that fell silent for so long is taken over
 SETTLE_AFTER = 75 / TIME_SCALE  # a portal may work on a request for 60 s after it was cut
 READ_TIMEOUT = 75 / TIME_SCALE
 STATUS_IS_FRESH = 60 / TIME_SCALE  # a status read longer ago is read again before anything is sent
-SLEEP_IS_FRESH = 20 / TIME_SCALE  # the same for a task to be renewed: that would reopen one completed meanwhile
+DEFERRAL_IS_FRESH = 20 / TIME_SCALE  # the same for a task to be renewed: that would reopen one completed meanwhile
 IN_USE = 300 / TIME_SCALE  # a portal that a page asked so lately has somebody at the app
 SLICE_SECONDS = 10 / TIME_SCALE  # a slice begins no new step after so long
 BATCH_SECONDS = 15 / TIME_SCALE  # what a full batch should take; the portal cuts a request at 60
 FIRST_BATCH_SECONDS = 2 / TIME_SCALE  # ... and the first of a job, so that a person sees it move within three
 PORTAL_PACE = TIME_SCALE  # seconds that a portal's budgets count in a second of ours
 SWEEP_EVERY = 20 / TIME_SCALE
-HINT_LOST = 35 / TIME_SCALE  # a message that nobody has read by then is sent anew by the next sweep: within a minute
+MESSAGE_LOST = 35 / TIME_SCALE  # a message that nobody has read by then is sent anew by the next sweep: within a minute
 # A night without workers leaves no pile. Celery compares two machines' clocks here, so this is longer than they differ.
 MESSAGE_LIFE = 600 / TIME_SCALE
-CANARY_EVERY = 20 / TIME_SCALE  # each worker's message to itself
+HEARTBEAT_EVERY = 20 / TIME_SCALE  # each worker's message to itself
 WORKER_SILENCE = 120 / TIME_SCALE  # a worker that has read no message for so long has stopped working
 REFRESH_CLAIM = 30 / TIME_SCALE  # a refresh that takes longer was cut; another may try
 
@@ -170,7 +170,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # Threads: slices wait for portals nearly all of their time, and a killed worker leaves no children behind.
 CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_CONCURRENCY = 8
-CELERY_WORKER_DIRECT = True  # a queue of its own for each, for its messages to itself (canary.py)
+CELERY_WORKER_DIRECT = True  # a queue of its own for each, for its messages to itself (worker/heartbeat.py)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 BROKER_PATIENCE = 3.0  # seconds until a broker that says nothing is taken for unreachable
@@ -178,7 +178,7 @@ CELERY_BROKER_CONNECTION_TIMEOUT = BROKER_PATIENCE
 CELERY_TASK_PUBLISH_RETRY = False  # each attempt would wait anew, and the sweep hints again
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "b24app.jobs.sweep", "schedule": SWEEP_EVERY, "options": {"expires": MESSAGE_LIFE}}
+    "sweep": {"task": "b24app.worker.messages.sweep", "schedule": SWEEP_EVERY, "options": {"expires": MESSAGE_LIFE}}
 }
 if CELERY_BROKER_URL.startswith("filesystem://"):
     # An embedded broker that needs no server. It may lose a message: the sweep sends it again.

@@ -35,14 +35,14 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "write-ahead commit",
-        "b24app/batches.py",
+        "b24app/engine/batches.py",
         "                state=State.SENT,\n                sent_at=shared_now(),",
         "                sent_at=shared_now(),",
         "tests/faults/test_guards.py::test_the_intent_is_written_before_the_first_byte_leaves",
     ),
     Mutant(
         "version check",
-        "b24app/credentials.py",
+        "b24app/portals/credentials.py",
         "    saved = Credential.objects.filter(pk=credential.pk, version=credential.version).update(",
         "    saved = Credential.objects.filter(pk=credential.pk).update(",
         "tests/flows/test_refresh.py::test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair"
@@ -50,30 +50,30 @@ MUTANTS = [
     ),
     Mutant(
         "fence",
-        "b24app/models.py",
+        "b24app/portals/lease.py",
         "            lease_owner=self.owner,\n            lease_fence=self.fence,\n            lease_until__gt",
         "            lease_until__gt",
         "tests/engine/test_slices.py::test_a_lease_that_was_taken_over_writes_nothing",
     ),
     Mutant(
         "status re-read",
-        "b24app/batches.py",
+        "b24app/engine/batches.py",
         "state=State.PENDING, seen_at__gt=fresh_since)",
         "state=State.PENDING, seen_at__isnull=False)",
         "tests/faults/test_guards.py::test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent",
     ),
     Mutant(
         "settle delay",
-        "b24app/batches.py",
+        "b24app/engine/batches.py",
         "        silent_since = shared_now() - timedelta(seconds=settings.SETTLE_AFTER)",
         "        silent_since = shared_now()",
         "tests/faults/test_answers.py::test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading[f15-504]",
     ),
     Mutant(
         "step",
-        "b24app/steps.py",
-        "        item.step = Step.PAUSED\n    else:\n        item.status_before = tasks.PENDING",
-        "        pass\n    else:\n        item.status_before = tasks.PENDING",
+        "b24app/engine/deferring.py",
+        "        item.step = Step.PAUSED\n    else:\n        item.status_before = Status.PENDING",
+        "        pass\n    else:\n        item.status_before = Status.PENDING",
         "tests/engine/test_slices.py::test_a_task_paused_but_not_deferred_is_in_progress_again",
     ),
     Mutant(
@@ -85,16 +85,16 @@ MUTANTS = [
     ),
     Mutant(
         "constant-time compare",
-        "b24app/models.py",
+        "b24app/models/portal.py",
         "compare_digest(secret.encode(), token.encode())",
         "secret.encode() == token.encode()",
         "tests/faults/test_guards.py::test_the_application_token_is_compared_in_constant_time",
     ),
     Mutant(
         "idempotency key",
-        "b24app/deferrals.py",
+        "b24app/engine/jobs.py",
         "person=person, kind=Job.Kind.DEFER, key=key, digest=digest",
-        "person=person, kind=Job.Kind.DEFER, key=dates.now().isoformat(), digest=digest",
+        "person=person, kind=Job.Kind.DEFER, key=clock.now().isoformat(), digest=digest",
         "tests/engine/test_slices.py::test_the_same_request_twice_is_one_job",
     ),
     Mutant(
@@ -106,15 +106,15 @@ MUTANTS = [
     ),
     Mutant(
         "epoch",
-        "b24app/portals.py",
+        "b24app/portals/people.py",
         "portal_id=portal_id, portal__epoch=epoch,",
         "portal_id=portal_id,",
-        "tests/web/test_access.py::test_a_ticket_ends_with_the_portals_access",
+        "tests/web/test_tickets.py::test_a_ticket_ends_with_the_portals_access",
     ),
     Mutant(
         "sweeper",
-        "b24app/jobs.py",
-        "    for portal_id in slices.portals_with_work():\n        hint_at_work(portal_id)\n",
+        "b24app/worker/messages.py",
+        "    for portal_id in queue.portals_with_work():\n        enqueue(portal_id)\n",
         "",
         "tests/faults/test_guards.py::test_a_sweep_hints_at_every_portal_with_work",
     ),

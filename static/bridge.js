@@ -1,7 +1,8 @@
 /* Messages to and from the portal's window around our frame.
  *
- * The portal names our frame "host|1 for https|session". We send "command:json:key:session" and are answered
- * "key:json". Every layout command is best effort: some portals and sliders never answer, so nobody awaits one.
+ * The portal names our frame "host|protocol|session"; the protocol is 1 for https. We send
+ * "command:json:key:session", and the portal answers "key:json". Some portals and sliders never answer a layout
+ * command, so callers must not wait for one.
  */
 
 const [host, secure, session] = window.name.split('|')
@@ -11,7 +12,7 @@ let sent = 0
 
 export const inPortal = Boolean(origin) && window.parent !== window
 
-/** Send a command; the promise is kept when the portal answers, and broken after `timeout` milliseconds if given. */
+/** Send a command. Resolves with the portal's answer; rejects after `timeout` milliseconds, if it is given. */
 export function send(command, params, timeout) {
   if (!inPortal) return Promise.reject(new Error('not in a portal'))
   return new Promise((resolve, reject) => {
@@ -37,7 +38,7 @@ function parsed(json) {
   try {
     return JSON.parse(json)
   } catch {
-    return undefined // an empty answer, or none that we understand
+    return undefined // the answer is empty or not JSON
   }
 }
 

@@ -102,14 +102,14 @@ def open_as(at_sandbox, db):
 
     The portal has the app installed, and the user exists; placement= and options= as in Sandbox.open.
     """
-    from b24app import portals
     from b24app.bitrix.client import Command
     from b24app.bitrix.payloads import read_opening
+    from b24app.portals import openings
 
     def open_as(portal, user, **placement):
         opening = at_sandbox.open(portal, user, **placement)
         read = read_opening(opening["query"], opening["fields"])
-        return portals.open_page(read, Command("admin", "user.admin"), timeout=10).person
+        return openings.open_page(read, Command("admin", "user.admin"), timeout=10).person
 
     return open_as
 

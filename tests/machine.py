@@ -54,7 +54,7 @@ def redis_answers():
 @functools.cache
 def python_with(pins):
     """The interpreter of an environment with what the file `pins` lists, made when it is missing; or None."""
-    home = ROOT / "var" / "judges" / f"{pins.stem}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+    home = ROOT / "var" / "conformance" / f"{pins.stem}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
     python, complete = home / "bin" / "python", home / "complete"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
@@ -70,7 +70,7 @@ def python_with(pins):
 
 def pysdk_python():
     """The interpreter of an environment with the vendor's Python library; or None."""
-    return python_with(ROOT / "tests" / "judges" / "pysdk.txt")
+    return python_with(ROOT / "tests" / "conformance" / "pysdk.txt")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ NEEDS = [
     Need(
         "pysdk",
         pysdk_python,
-        "no b24pysdk: tests/judges/pysdk.txt could not be installed; make a package index reachable for pip",
+        "no b24pysdk: tests/conformance/pysdk.txt could not be installed; make a package index reachable for pip",
     ),
     Need(
         "redis",

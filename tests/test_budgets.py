@@ -7,8 +7,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from b24app import dates, deferrals, exchanges, selections, slices
-from b24app.models import Job, Lease, Portal
+from b24app import clock
+from b24app.engine import jobs, selections, slices
+from b24app.models import Job, Portal
+from b24app.portals import outgoing
+from b24app.portals.lease import Lease
 from tests.conftest import SERVERS
 from tests.web.conftest import Visitor
 
@@ -33,7 +36,7 @@ def at_most():
 @pytest.fixture
 def job(sandbox, person):
     ids = sandbox.tasks("acme", count=120, creator=person.user_id, status=3)
-    return deferrals.start(person, selections.select_ticked(person, ids), "", "k1")
+    return jobs.start(person, selections.select_ticked(person, ids), "", "k1")
 
 
 def test_a_step_of_a_slice_makes_at_most_12_queries(job, at_most, monkeypatch):
@@ -53,13 +56,13 @@ def test_a_step_of_a_slice_makes_at_most_12_queries(job, at_most, monkeypatch):
 
 def test_a_step_that_finds_the_bucket_full_makes_at_most_12_queries(job, at_most):
     Portal.objects.update(defers_directly=False)
-    lease = Lease.take(job.portal_id)
+    lease = Lease.acquire(job.portal_id)
     slices._run_step(lease)
-    exchanges.fill_bucket(job.person.portal)
+    outgoing.fill_bucket(job.person.portal)
     with at_most(12):
         slices._run_step(lease)
     job.refresh_from_db()
-    assert (job.state, job.waiting_code) == (Job.State.WAITING, "own_limit")
+    assert (job.state, job.wait_code) == (Job.State.WAITING, "own_limit")
 
 
 @pytest.mark.parametrize("is_admin", [False, True])
@@ -67,7 +70,7 @@ def test_a_known_person_opens_the_page_with_at_most_6_queries(at_sandbox, db, at
     visitor = Visitor(at_sandbox, "acme", at_sandbox.user("acme", name="Bob", is_admin=is_admin))
     at_sandbox.install("acme")
     visitor.open()
-    Portal.objects.update(bindings_checked_at=dates.now())
+    Portal.objects.update(bindings_checked_at=clock.now())
     opening = visitor.opening()
     with at_most(6):
         page = visitor.post_opening("/placement/", opening)
@@ -91,9 +94,11 @@ def test_watching_a_job_takes_at_most_2_queries(at_sandbox, db, at_most):
 )
 def test_a_full_house_is_swept_by_indexes_and_a_job_of_5000_tasks_made_at_once(app):
     """10,000 portals and what they had done: see bench/full_house.py."""
-    spent = json.loads(app.python("from tests.bench import full_house; full_house.show(items=10)").splitlines()[-1])
+    spent = json.loads(
+        app.python("from tests.benchmarks import full_house; full_house.show(items=10)").splitlines()[-1]
+    )
     assert spent["scans"] == []
-    assert {"unfinished_jobs", "portals_without_us"} <= set(spent["indexes"])
+    assert {"unfinished_jobs", "portals_not_active"} <= set(spent["indexes"])
     assert spent["sweep_ms"] <= 2 * PATIENCE
     assert spent["job_queries"] <= 8
     assert spent["job_ms"] <= 300 * PATIENCE

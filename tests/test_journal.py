@@ -5,10 +5,11 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from b24app import credentials, deferrals, selections, slices
 from b24app.bitrix.client import Command
+from b24app.engine import jobs, selections, slices
 from b24app.management.commands import journal
 from b24app.models import RestCall
+from b24app.portals import clients
 
 
 def printed(capsys, *words):
@@ -20,7 +21,7 @@ def printed(capsys, *words):
 def two_tasks(sandbox, person):
     ids = sandbox.tasks("acme", count=2, status=3, creator=person.user_id, title="Prepare the budget")
     for number, id in enumerate(ids):
-        deferrals.start(person, selections.select_ticked(person, [id]), "why", f"key-{number}")
+        jobs.start(person, selections.select_ticked(person, [id]), "why", f"key-{number}")
     slices.run(person.portal_id)
     return ids
 
@@ -73,9 +74,9 @@ def test_an_unknown_portal_is_a_sentence(db):
 
 
 def test_the_bundle_holds_no_word_that_titles_were_searched_for(capsys, person):
-    credentials.ask(person, lambda client: client.call("tasks.task.list", {"filter": {"%TITLE": "budget & co"}}))
+    clients.ask(person, lambda client: client.call("tasks.task.list", {"filter": {"%TITLE": "budget & co"}}))
     command = Command("list", "tasks.task.list", {"filter": {"%TITLE": "budget & co", "REAL_STATUS": [3]}})
-    credentials.ask(person, lambda client: client.batch([command]))
+    clients.ask(person, lambda client: client.batch([command]))
     _, *calls = printed(capsys, "--portal", str(person.portal_id))
     assert "budget" not in str(calls)
     assert "[%25TITLE]=***&filter[REAL_STATUS][0]=3" in str(calls[-1]["params"])

@@ -1,76 +1,64 @@
-"""Who may import whom. The table below is the picture in the README; imports inside functions count too."""
-
-import ast
-from pathlib import Path
+"""Who may import whom. The tables below are the pictures in docs/architecture.md."""
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "b24app"
+from tests.rooms import MOST_FLOORS, PACKAGE, arrows, floors, imports_of, modules, room_of
 
-# From the top down: a module may import its own row and what stands below. In one row of several cells, cells do
-# not know each other.
+# From the top down: a room may import its own row and the rows below. Cells of one row do not know each other.
 ROWS = [
-    [{"settings"}, {"celery", "broker", "wsgi", "urls", "apps", "checks", "web", "jobs", "canary", "management"}],
-    [{"slices"}],
-    [{"batches"}],
-    [{"deferrals"}],
-    [{"selections"}],
-    [{"returns"}],
-    [{"steps"}],
-    [{"attempts"}],
-    [{"portals"}, {"removals"}],
-    [{"credentials"}],
-    [{"exchanges"}],
-    [{"refusals"}],
-    [{"models", "vault", "dates", "failpoints", "migrations"}, {"bitrix"}],
+    [{"settings"}, {"web", "worker", "management", "urls", "wsgi", "celery", "apps", "checks"}],
+    [{"engine"}],
+    [{"portals"}],
+    [{"models", "clock", "vault", "languages", "failpoints", "migrations"}, {"bitrix"}],
 ]
-PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in enumerate(cells) for name in names}
-
-# Libraries that only some may touch: the rules never enqueue, and there is one way out of the process.
+# Inside a room, from the top down: a module imports only rows below its own.
+INSIDE = {
+    "engine": [
+        {"slices"},
+        {"batches"},
+        {"jobs", "queue"},
+        {"selections"},
+        {"deferring", "returning"},
+        {"outcomes", "deferrals", "budget"},
+    ],
+    "portals": [
+        {"installation", "connecting", "uninstall", "throttle"},
+        {"openings"},
+        {"people"},
+        {"clients"},
+        {"credentials"},
+        {"access", "outgoing"},
+        {"lease"},
+    ],
+}
+# Libraries that only some rooms may touch: the rules never send messages, and there is one way out of the process.
 RESERVED = {
-    "celery": {"celery", "jobs", "canary"},
-    "kombu": {"celery", "broker", "jobs", "canary"},
+    "celery": {"celery", "worker"},
+    "kombu": {"celery", "worker"},
     "requests": {"bitrix"},
     "requests_oauthlib": {"bitrix"},
     "oauthlib": {"bitrix"},
     "urllib3": {"bitrix"},
 }
 
-
-def imports_of(source, module, is_package=False):
-    """Absolute names of all that `source` imports, wherever in the file."""
-    package = module if is_package else module.rpartition(".")[0]
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            found |= {f"{base}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and called(node) in ("import_module", "__import__"):
-            found |= {word.value for word in node.args if isinstance(word, ast.Constant)}
-    return found
-
-
-def called(node):
-    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+PLACES = {name: (row, cell) for row, cells in enumerate(ROWS) for cell, names in enumerate(cells) for name in names}
+STEPS = {(room, name): row for room, rows in INSIDE.items() for row, names in enumerate(rows) for name in names}
 
 
 def offences(module, imports):
     """What `module` imports and must not, as sentences."""
-    own = module.split(".")[1] if "." in module else ""
+    return [f"{module} imports {name}" for name in sorted(imports) if is_forbidden(module, name)]
+
+
+def is_forbidden(module, name):
+    own, other = room_of(module), room_of(name)
     if own == "sandbox":
-        return [f"{module} imports {name}" for name in imports if is_ours(name) and part(name) != "sandbox"]
-    return [f"{module} imports {name}" for name in sorted(imports) if is_forbidden(own, name)]
-
-
-def is_forbidden(own, name):
+        return is_ours(name) and other != "sandbox"
     if is_ours(name):
-        return part(name) not in PLACES or not may_import(own, part(name))
+        return not may_import(own, other) or (own == other and is_uphill(own, module, name))
     library = name.partition(".")[0]
-    if own == "bitrix":
-        return library == "django"
+    if own == "bitrix" and library == "django":
+        return True
     return own not in RESERVED.get(library, {own})
 
 
@@ -78,34 +66,48 @@ def is_ours(name):
     return name.partition(".")[0] == "b24app"
 
 
-def part(name):
-    return name.split(".")[1] if "." in name else ""
-
-
 def may_import(own, other):
+    if own not in PLACES or other not in PLACES:
+        return False
     (row, cell), (other_row, other_cell) = PLACES[own], PLACES[other]
     return other_row > row or (other_row, other_cell) == (row, cell)
 
 
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        words = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        is_package = words[-1] == "__init__"
-        yield ".".join(words[:-1] if is_package else words), path.read_text(), is_package
+def is_uphill(room, module, name):
+    """Whether a module of a room imports one that does not stand below it."""
+    mine, theirs = module.split(".")[2:3], name.split(".")[2:3]
+    if room not in INSIDE or not mine or not theirs or mine == theirs:
+        return False
+    return STEPS.get((room, *theirs), -1) <= STEPS[room, *mine]
 
 
 @pytest.mark.parametrize("module, source, is_package", [pytest.param(*found, id=found[0]) for found in modules()])
-def test_a_module_imports_only_what_stands_below_it(module, source, is_package):
+def test_a_module_imports_only_what_is_below_it(module, source, is_package):
     assert offences(module, imports_of(source, module, is_package)) == []
 
 
-def test_every_module_has_a_place():
-    names = {module.split(".")[1] for module, _, _ in modules() if "." in module}
-    assert names - {"sandbox"} <= set(PLACES)
+def test_every_room_has_a_row():
+    assert {room_of(module) for module, _, _ in modules()} - {"", "sandbox"} <= set(PLACES)
 
 
-def test_the_package_itself_imports_nothing():
-    assert (PACKAGE / "__init__.py").read_text() == ""
+@pytest.mark.parametrize("room", INSIDE)
+def test_every_module_has_a_step(room):
+    names = {module.split(".")[2] for module, _, _ in modules() if module.startswith(f"b24app.{room}.")}
+    assert names <= {name for own, name in STEPS if own == room}
+
+
+@pytest.mark.parametrize("package", ["", "engine", "portals", "web", "worker"])
+def test_packages_import_nothing(package):
+    assert (PACKAGE / package / "__init__.py").read_text().count("import") == 0
+
+
+def test_there_are_at_most_seven_floors():
+    assert max(floors(arrows()).values()) <= MOST_FLOORS
+
+
+def test_a_circle_of_rooms_is_seen():
+    with pytest.raises(ValueError, match="a -> b -> a"):
+        floors({"a": {"b"}, "b": {"a"}})
 
 
 @pytest.mark.parametrize(
@@ -117,16 +119,19 @@ def test_the_package_itself_imports_nothing():
         ("b24app.bitrix.client", "from django.conf import settings"),
         ("b24app.bitrix.client", "def f():\n    from b24app import models"),
         ("b24app.bitrix.client", "import importlib\nimportlib.import_module('b24app.models')"),
-        ("b24app.models", "from b24app.bitrix import tasks"),
-        ("b24app.models", "import b24app.portals"),
-        ("b24app.portals", "from b24app import deferrals"),
-        ("b24app.selections", "from b24app.deferrals import start"),
-        ("b24app.slices", "from b24app import jobs"),
-        ("b24app.deferrals", "from celery import shared_task"),
-        ("b24app.web.lists", "import requests"),
-        ("b24app.web.lists", "from b24app.sandbox import models"),
-        ("b24app.web.lists", "from b24app import settings"),
-        ("b24app.web.lists", "from b24app import unheard_of"),
+        ("b24app.models.job", "from b24app.bitrix import tasks"),
+        ("b24app.models.portal", "import b24app.portals.lease"),
+        ("b24app.portals.openings", "from b24app.engine import jobs"),
+        ("b24app.portals.clients", "from b24app.portals import openings"),
+        ("b24app.portals.access", "from b24app.portals.outgoing import journal"),
+        ("b24app.engine.selections", "from b24app.engine.jobs import start"),
+        ("b24app.engine.outcomes", "from . import deferring"),
+        ("b24app.engine.slices", "from b24app.worker import messages"),
+        ("b24app.engine.deferrals", "from celery import shared_task"),
+        ("b24app.web.active", "import requests"),
+        ("b24app.web.active", "from b24app.sandbox import models"),
+        ("b24app.web.active", "from b24app import settings"),
+        ("b24app.web.active", "from b24app import unheard_of"),
         ("b24app.sandbox.wire.rest", "from b24app.bitrix import tasks"),
         ("b24app.sandbox.wire.rest", "from ...models import Portal"),
     ],
@@ -138,10 +143,11 @@ def test_a_planted_offence_is_seen(module, line):
 @pytest.mark.parametrize(
     "module, line",
     [
-        ("b24app.web.lists", "from b24app import deferrals, jobs, portals"),
-        ("b24app.web.lists", "from .access import ticketed"),
-        ("b24app.steps", "from b24app.bitrix.tasks import Act\nfrom b24app.models import JobItem"),
-        ("b24app.jobs", "from celery import shared_task"),
+        ("b24app.web.active", "from b24app.engine import jobs\nfrom b24app.worker import messages"),
+        ("b24app.web.active", "from .tickets import ticketed"),
+        ("b24app.engine.deferring", "from b24app.bitrix.tasks import Act\nfrom b24app.models import JobItem"),
+        ("b24app.engine.slices", "from b24app.engine import batches\nfrom b24app.portals.lease import Lease"),
+        ("b24app.worker.messages", "from celery import shared_task"),
         ("b24app.sandbox.wire.rest", "from ..portal.models import Portal\nfrom . import php"),
         ("b24app.sandbox.methods.tasks", "from ..portal.models import Portal"),
     ],

@@ -52,6 +52,9 @@ class Answer:
     operating: Operating | None = None
 
 
+Reply = Answer | BitrixError  # what a command of a batch got
+
+
 @dataclass(frozen=True)
 class Exchange:
     """One request and what came of it, fit for the journal: no credential is in it."""
@@ -78,7 +81,7 @@ class Client:
 
     endpoint: str
     access_token: str = field(repr=False)
-    reach: http.Reach
+    egress: http.Egress
     timeout: float = 75.0  # seconds; Bitrix24 itself gives up at 60
     before: Callable[[], None] = _nothing
     after: Callable[[Exchange], None] = _nothing
@@ -90,7 +93,7 @@ class Client:
         body = self._post(spelled, dict(arguments))
         return _answer(self.dialect.read(method, body.get("result")), body, body.get("time"))
 
-    def batch(self, commands: Sequence[Command]) -> dict[str, Answer | BitrixError]:
+    def batch(self, commands: Sequence[Command]) -> dict[str, Reply]:
         """Run up to 50 commands in order in one request; a key that was not answered is Unknown.
 
         Commands run whether or not the one before succeeded. Raises like `call` for the request as a whole.
@@ -111,7 +114,7 @@ class Client:
         method, params = self.dialect.spell(command.method, command.params)
         return f"{method}?{encode_query(params)}"
 
-    def _read(self, command: Command, answer: Answer | BitrixError) -> Answer | BitrixError:
+    def _read(self, command: Command, answer: Reply) -> Reply:
         if isinstance(answer, BitrixError):
             return answer
         result = self.dialect.read(command.method, answer.result)
@@ -122,10 +125,10 @@ class Client:
         self.before()
         started, code, trace = time.monotonic(), "", http.Trace()
         outcome: dict[str, Any] = {}
-        reply: http.Reply | None = None
+        reply: http.Response | None = None
         try:
             secret = {**params, "auth": self.access_token}
-            reply = http.post(self.reach, self.endpoint + method, secret, self.timeout, trace)
+            reply = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace)
             body = parse(reply)
             outcome = _noteworthy(body, params)
             return body
@@ -143,7 +146,7 @@ class Client:
         return masked[:ERROR_BODY].decode(errors="replace").replace("\0", "")
 
 
-def parse(reply: http.Reply) -> dict[str, Any]:
+def parse(reply: http.Response) -> dict[str, Any]:
     """The answer as a map, or the error that it is.
 
     Codes decide, statuses only where there is no code: a proxy's page may come with any of them.
@@ -163,7 +166,7 @@ def parse(reply: http.Reply) -> dict[str, Any]:
     return body
 
 
-def success(answer: Answer | BitrixError) -> Answer:
+def success(answer: Reply) -> Answer:
     """The answer of a command, or raise the error that it is."""
     if isinstance(answer, BitrixError):
         raise answer
@@ -193,7 +196,7 @@ def _nested(key: str, inner: str) -> str:
     return f"{key}[{head}]{bracket}{rest}"
 
 
-def _of_command(key: str, sections: Mapping[str, dict[str, Any]]) -> Answer | BitrixError:
+def _of_command(key: str, sections: Mapping[str, dict[str, Any]]) -> Reply:
     """What one key of a batch got. A key is in exactly one of result and result_error, or the answer is lost."""
     refused = sections["result_error"].get(key)
     if refused is not None:

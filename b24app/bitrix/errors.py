@@ -40,23 +40,23 @@ class NotRun(BitrixError):
             self.delay = delay
 
 
-class Expired(NotRun):
+class TokenExpired(NotRun):
     """The access token has expired: renew it and call again."""
 
     delay = 0.0
 
 
-class Elsewhere(NotRun):
+class MaybeMoved(NotRun):
     """The portal may have moved: ask the authorization server where it is, and believe only that."""
 
     delay = 60.0
 
 
-class Moved(Elsewhere):
+class Moved(MaybeMoved):
     """The portal's old address points to another one."""
 
 
-class Unreachable(Elsewhere):
+class Unreachable(MaybeMoved):
     """No connection to the portal's address could be made."""
 
     delay = 30.0
@@ -96,7 +96,7 @@ class PersonBlocked(AccessLost):
     """The portal does not let this person use the app: dismissed, or without access to it."""
 
 
-class Denied(AccessLost):
+class MethodDenied(AccessLost):
     """An administrator has forbidden the app this method; waiting will not help the task it was meant for."""
 
 
@@ -111,15 +111,15 @@ class Refused(BitrixError):
 # By lower-cased code, as its case differs between portals. Trust codes before statuses: 401 alone stands for an
 # expired token, a missing scope, an uninstalled app, a dismissed user and an unpaid one.
 KINDS: dict[str, type[BitrixError]] = {
-    "expired_token": Expired,
+    "expired_token": TokenExpired,
     "query_limit_exceeded": TooManyRequests,
     "operation_time_limit": OperatingLimit,
     "connection_error": NotRun,  # the portal could not reach its authorization server
     "error_method_not_found": NoSuchMethod,
     "method_confirm_waiting": AccessLost,
-    "method_confirm_denied": Denied,
+    "method_confirm_denied": MethodDenied,
     "overload_limit": AccessLost,  # a block of the whole app, not a rate limit, though both come with 503
-    "invalid_token": Expired,  # spent by a refresh elsewhere, or unknown: a refresh tells
+    "invalid_token": TokenExpired,  # spent by a refresh elsewhere, or unknown: a refresh tells
     "no_auth_found": CredentialRefused,
     "authorization_error": PersonBlocked,
     "user_access_error": PersonBlocked,

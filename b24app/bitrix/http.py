@@ -31,7 +31,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
-class Reach:
+class Egress:
     """Where this process may connect to: the public internet, plus an operator's own `networks`.
 
     `local` opens loopback and plain http too, for the sandbox and tests.
@@ -41,7 +41,7 @@ class Reach:
     local: bool = False
 
     @classmethod
-    def parse(cls, networks: Iterable[str], local: bool) -> "Reach":
+    def parse(cls, networks: Iterable[str], local: bool) -> "Egress":
         return cls(tuple(ipaddress.ip_network(network) for network in networks), local)
 
     def admits(self, address: str) -> bool:
@@ -58,7 +58,7 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     """What came back: the status, the body, and where a redirect pointed to."""
 
     status: int
@@ -80,30 +80,30 @@ class Trace:
         return {"X-Request-Id": str(self.request_id)}
 
 
-def new_session(reach: Reach) -> OAuth2Session:
-    """A session that connects only where `reach` admits, keeps no cookies and ignores the environment's proxies."""
+def new_session(egress: Egress) -> OAuth2Session:
+    """A session that connects only where `egress` admits, keeps no cookies and ignores the environment's proxies."""
     session = OAuth2Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
-    session.mount("https://", GuardedAdapter(reach))
-    session.mount("http://", GuardedAdapter(reach))
+    session.mount("https://", GuardedAdapter(egress))
+    session.mount("http://", GuardedAdapter(egress))
     return session
 
 
-def post(reach: Reach, url: str, json: dict[str, Any], timeout: float, trace: Trace | None = None) -> Reply:
+def post(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace | None = None) -> Response:
     """One POST of a JSON body, answered within `timeout` seconds in all.
 
     Raises Unreachable when no connection was made (nothing was sent), Unknown when the answer was lost or too large,
     Refused when the address may not be called.
     """
     trace = trace or Trace()
-    if not reach.admits_url(url):
+    if not egress.admits_url(url):
         raise Refused("address_refused")
     try:
         with (
-            within(timeout),
-            _session(reach).post(
+            deadline(timeout),
+            _session(egress).post(
                 url,
                 json=json,
                 headers=trace.headers,
@@ -114,7 +114,7 @@ def post(reach: Reach, url: str, json: dict[str, Any], timeout: float, trace: Tr
             ) as response,
         ):
             trace.status = response.status_code
-            return Reply(response.status_code, _read(response), response.headers.get("Location", ""))
+            return Response(response.status_code, _read(response), response.headers.get("Location", ""))
     except requests.ConnectTimeout:
         raise Unreachable("connect_timeout") from None
     except requests.Timeout:
@@ -147,7 +147,7 @@ _local = threading.local()
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def deadline(seconds: float) -> Iterator[None]:
     """Cut this thread's exchange when the time is over, however slowly and steadily the answer drips.
 
     A timeout of a socket would count anew with every byte. Raises requests.Timeout then, whatever the cut led to.
@@ -195,34 +195,34 @@ class Deadline:
                 socket.socket.shutdown(self.watched, socket.SHUT_RDWR)
 
 
-def _session(reach: Reach) -> OAuth2Session:
+def _session(egress: Egress) -> OAuth2Session:
     """This thread's session: connections are kept, so that a batch costs no new handshake."""
-    sessions: dict[Reach, OAuth2Session] = _local.__dict__.setdefault("sessions", {})
-    if reach not in sessions:
-        sessions[reach] = new_session(reach)
-    return sessions[reach]
+    sessions: dict[Egress, OAuth2Session] = _local.__dict__.setdefault("sessions", {})
+    if egress not in sessions:
+        sessions[egress] = new_session(egress)
+    return sessions[egress]
 
 
 class GuardedAdapter(HTTPAdapter):
     """Connects only to admitted addresses; the name is resolved once, so it cannot change after the check."""
 
-    def __init__(self, reach: Reach) -> None:
-        self.reach = reach
+    def __init__(self, egress: Egress) -> None:
+        self.egress = egress
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {
-            "http": _pool(HTTPConnectionPool, HTTPConnection, self.reach),
-            "https": _pool(HTTPSConnectionPool, HTTPSConnection, self.reach),
+            "http": _pool(HTTPConnectionPool, HTTPConnection, self.egress),
+            "https": _pool(HTTPSConnectionPool, HTTPSConnection, self.egress),
         }
 
 
-def _pool(pool: Any, connection: Any, reach: Reach) -> Any:
+def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
     """A pool class whose connections look where they go, and say when they never came about."""
 
     def new_socket(self: HTTPConnection) -> socket.socket:
-        return _connect(self, reach)
+        return _connect(self, egress)
 
     def connect(self: HTTPConnection) -> None:
         try:
@@ -246,12 +246,12 @@ def _pool(pool: Any, connection: Any, reach: Reach) -> Any:
     return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": guarded})
 
 
-def _connect(connection: HTTPConnection, reach: Reach) -> socket.socket:
+def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
     try:
         found = socket.getaddrinfo(connection.host, connection.port or 0, type=socket.SOCK_STREAM)
     except OSError as error:
         raise NewConnectionError(connection, f"cannot resolve: {error}") from error
-    admitted = [place for place in found if reach.admits(str(place[4][0]))]
+    admitted = [place for place in found if egress.admits(str(place[4][0]))]
     failure: OSError = OSError("no admitted address")
     for family, kind, protocol, _, address in admitted:
         sock = socket.socket(family, kind, protocol)

@@ -18,7 +18,7 @@ from urllib3.exceptions import NewConnectionError
 
 from b24app.bitrix import http
 from b24app.bitrix.client import parse
-from b24app.bitrix.errors import CredentialRefused, Expired, NotRun, Refused, Unknown, error_for
+from b24app.bitrix.errors import CredentialRefused, NotRun, Refused, TokenExpired, Unknown, error_for
 
 TIMEOUT = 10.0  # seconds
 LIFETIME = 3600  # of an access token, in seconds, where an answer does not tell
@@ -64,20 +64,20 @@ class TokenInfo:
 
 
 def refresh(
-    reach: http.Reach, server: str, app: Registration, refresh_token: str, now: datetime, trace: http.Trace
+    egress: http.Egress, server: str, app: Registration, refresh_token: str, now: datetime, trace: http.Trace
 ) -> Renewed:
     """Trade `refresh_token` for a new pair. It is spent even when the answer is lost.
 
     Raises NotRun (nothing sent), Unknown (perhaps spent), CredentialRefused (it was spent before, or expired)
     or AccessLost (uninstalled, unpaid). Source: manual, settings/oauth/auto-renewal.md.
     """
-    url = token_url(reach, server)
+    url = token_url(egress, server)
 
     def trade(session: OAuth2Session) -> dict[str, Any]:
         secrets = {"client_id": app.client_id, "client_secret": app.client_secret}
         return dict(session.refresh_token(url, refresh_token=refresh_token, timeout=TIMEOUT, **secrets))
 
-    return _traded(reach, trade, now, trace)
+    return _traded(egress, trade, now, trace)
 
 
 def authorize_url(portal: str, app: Registration, state: str) -> str:
@@ -88,12 +88,12 @@ def authorize_url(portal: str, app: Registration, state: str) -> str:
     return f"{portal}/oauth/authorize/?{urlencode({'client_id': app.client_id, 'state': state})}"
 
 
-def redeem(reach: http.Reach, server: str, app: Registration, code: str, now: datetime, trace: http.Trace) -> Renewed:
+def redeem(egress: http.Egress, server: str, app: Registration, code: str, now: datetime, trace: http.Trace) -> Renewed:
     """Trade the code that a person came back with for their first pair; a code works once, for 30 seconds.
 
     Raises like `refresh`: CredentialRefused when the code was used before, or is too old.
     """
-    url = token_url(reach, server)
+    url = token_url(egress, server)
 
     def trade(session: OAuth2Session) -> dict[str, Any]:
         session.client_id = app.client_id
@@ -101,14 +101,14 @@ def redeem(reach: http.Reach, server: str, app: Registration, code: str, now: da
         secrets = {"include_client_id": True, "client_secret": app.client_secret}
         return dict(session.fetch_token(url, code=code, timeout=TIMEOUT, **secrets))
 
-    return _traded(reach, trade, now, trace)
+    return _traded(egress, trade, now, trace)
 
 
 def _traded(
-    reach: http.Reach, trade: Callable[[OAuth2Session], dict[str, Any]], now: datetime, trace: http.Trace
+    egress: http.Egress, trade: Callable[[OAuth2Session], dict[str, Any]], now: datetime, trace: http.Trace
 ) -> Renewed:
     """What the server gives for a refresh token or a code, once `trade` has asked for it."""
-    session = http.new_session(reach)
+    session = http.new_session(egress)
     session.headers.update(trace.headers)
     session.max_redirects = 0  # oauthlib leaves no way to say so for one call
 
@@ -120,7 +120,7 @@ def _traded(
     for hook in ("refresh_token_response", "access_token_response"):
         session.register_compliance_hook(hook, read)
     try:
-        with http.within(TIMEOUT):
+        with http.deadline(TIMEOUT):
             return _renewed(trade(session), now)
     except MissingTokenError:
         raise Unknown("no_token_in_answer") from None
@@ -132,16 +132,16 @@ def _traded(
         session.close()
 
 
-def token_info(reach: http.Reach, server: str, access_token: str, trace: http.Trace) -> TokenInfo:
+def token_info(egress: http.Egress, server: str, access_token: str, trace: http.Trace) -> TokenInfo:
     """Ask the authorization server whose token this is. May be repeated.
 
     Raises CredentialRefused when it knows no such token, AccessLost, NotRun or Unknown.
     Source: manual, settings/oauth/simple-way.md.
     """
-    reply = http.post(reach, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT, trace)
+    reply = http.post(egress, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT, trace)
     try:
         result = parse(reply)["result"]
-    except (Expired, Refused) as error:
+    except (TokenExpired, Refused) as error:
         raise CredentialRefused(error.code) from None
     try:
         install = result["install"]
@@ -164,9 +164,9 @@ def server_of(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def token_url(reach: http.Reach, server: str) -> str:
+def token_url(egress: http.Egress, server: str) -> str:
     url = f"{server}/oauth/token/"
-    if not reach.admits_url(url):
+    if not egress.admits_url(url):
         raise Refused("address_refused")
     return url
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from enum import Enum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Any, Self
 
 from b24app.bitrix import dialects
@@ -21,8 +21,20 @@ COLLECT_PAGES = 10  # pages asked for in one batch
 # What begins a reference to an earlier answer wherever it stands in a batch.
 REFERENCE = re.compile(r"\$+(?=(?:result|total|next|time|error)\[)", re.IGNORECASE)
 
-NEW, PENDING, IN_PROGRESS, AWAITING_CONTROL, COMPLETED, DEFERRED, DECLINED = range(1, 8)
-MAY_BE_DEFERRED = (NEW, PENDING, IN_PROGRESS)
+
+class Status(IntEnum):
+    """The real status of a task, by Bitrix24's numbers. Source: manual, tasks/fields.md."""
+
+    NEW = 1
+    PENDING = 2
+    IN_PROGRESS = 3
+    AWAITING_CONTROL = 4
+    COMPLETED = 5
+    DEFERRED = 6
+    DECLINED = 7
+
+
+CAN_BE_DEFERRED = (Status.NEW, Status.PENDING, Status.IN_PROGRESS)
 
 
 class Act(StrEnum):
@@ -51,7 +63,7 @@ class Sort(StrEnum):
 class TaskFilter:
     """Which tasks to list: those of one person or project, by real status, and by words in the title."""
 
-    statuses: tuple[int, ...] = (IN_PROGRESS,)
+    statuses: tuple[int, ...] = (Status.IN_PROGRESS,)
     # Responsible, creator, participant or observer. A text refers to another command's result: portals.VIEWER.
     member_id: int | str | None = None
     project_id: int | None = None
@@ -251,7 +263,7 @@ def state_in(answer: Answer | BitrixError) -> TaskState | Unreadable | None:
 def shows_direct_defer(answer: Answer) -> bool:
     """Whether a change of status answered that its task, in progress now, may be deferred without a pause."""
     found = state_in(answer)
-    return isinstance(found, TaskState) and found.status == IN_PROGRESS and found.may_defer
+    return isinstance(found, TaskState) and found.status == Status.IN_PROGRESS and found.may_defer
 
 
 def _state(raw: dict[str, Any]) -> TaskState | Unreadable:

@@ -10,7 +10,8 @@ The rooms, each of which imports only those above it (tests/sandbox/test_rooms.p
   tasks     who may do what to a task, and how its status changes
   weather   faults, limits, modes
   wire      REST requests: hosts, parameters, checks, batches, answers
-  methods   the REST methods
-  oauth     the authorization server
-  desktop   the portal in the browser      control   the interface for tests (neither knows the other)
+  methods   the REST methods               oauth     the authorization server
+  desktop   the portal in the browser      control   the interface for tests
+
+Two rooms on one line do not know each other.
 """

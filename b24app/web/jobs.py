@@ -13,11 +13,13 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
-from b24app import dates, deferrals, jobs
+from b24app import clock
+from b24app.engine import jobs
 from b24app.models import Job, JobItem, Person
-from b24app.web.access import ticketed
-from b24app.web.reconnect import start_url
-from b24app.web.words import reason_and_remedy, task_links, too_many_jobs, what_it_waits_for
+from b24app.web.oauth import start_url
+from b24app.web.texts import reason_and_remedy, task_links, too_many_jobs, what_it_waits_for
+from b24app.web.tickets import ticketed
+from b24app.worker import messages
 
 SHOWN_PER_REASON = 100  # tasks listed under one reason; more are only counted
 # How long the page waits between two looks, in milliseconds, by the age of the job in seconds.
@@ -72,12 +74,12 @@ def create(request: HttpRequest, person: Person) -> HttpResponse:
         raise SuspiciousOperation("not a job")
     selection = get_object_or_404(person.selections, pk=form.cleaned_data["selection"])
     try:
-        job = deferrals.start(person, selection, form.cleaned_data["reason"], form.cleaned_data["key"])
-    except deferrals.NotReady:
-        return _in_dialog(render(request, "_selection_failed.html"))
-    except deferrals.TooManyJobs:
-        return _in_dialog(render(request, "_dialog_trouble.html", {"trouble": too_many_jobs()}))
-    except deferrals.KeyReused:
+        job = jobs.start(person, selection, form.cleaned_data["reason"], form.cleaned_data["key"])
+    except jobs.NotReady:
+        return _in_dialog(render(request, "dialog/_expired.html"))
+    except jobs.TooManyJobs:
+        return _in_dialog(render(request, "dialog/_trouble.html", {"trouble": too_many_jobs()}))
+    except jobs.KeyReused:
         raise SuspiciousOperation("this key stood for another job") from None
     return _started(request, person, job, "job-started")
 
@@ -91,8 +93,8 @@ def _in_dialog(response: HttpResponse) -> HttpResponse:
 
 def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpResponse:
     """The panel of a job that is new; `told` is the event for the page."""
-    transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
-    response = render(request, "_job.html", panel(person, job))
+    transaction.on_commit(lambda: messages.enqueue(person.portal_id))
+    response = render(request, "jobs/_panel.html", panel(person, job))
     response["HX-Trigger-After-Swap"] = told
     return response
 
@@ -102,11 +104,11 @@ def _started(request: HttpRequest, person: Person, job: Job, told: str) -> HttpR
 def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Stop a job; the answer is its panel, with the result when nothing is left to be settled."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
-    deferrals.stop(job)
+    jobs.stop(job)
     # Also where nothing of this job is left: a worker that came by meanwhile found the portal leased and went away.
-    transaction.on_commit(lambda: jobs.hint_at_work(person.portal_id))
+    transaction.on_commit(lambda: messages.enqueue(person.portal_id))
     job.refresh_from_db()
-    response = render(request, "_job.html", {**panel(person, job), "announce": True})
+    response = render(request, "jobs/_panel.html", {**panel(person, job), "announce": True})
     response["HX-Trigger-After-Swap"] = "job-finished" if job.state == Job.State.FINISHED else "job-steered"
     return response
 
@@ -116,18 +118,22 @@ def stop(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 def again(request: HttpRequest, person: Person, job_id: int, what: str) -> HttpResponse:
     """Go on with what a finished job left, "cancelled" or "failed", as a new job; pressed twice, it is one."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
-    return _follow(request, person, job, lambda: deferrals.start_again(job, AGAIN[what], f"{what} of {job.pk}"))
+    return _follow(request, person, job, lambda: jobs.retry(job, AGAIN[what], f"{what} of {job.pk}"))
 
 
 def _follow(request: HttpRequest, person: Person, job: Job, start: Callable[[], Job]) -> HttpResponse:
     """The panel of the job that `start` makes of a finished one, which is closed by that; or why there is none."""
     try:
         following = start()
-    except deferrals.NotReady:
-        return render(request, "_job.html", {**panel(person, job), "refusal": gettext("Nothing of this job is left.")})
-    except deferrals.TooManyJobs:
-        return render(request, "_job.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
-    deferrals.dismiss(job)
+    except jobs.NotReady:
+        return render(
+            request,
+            "jobs/_panel.html",
+            {**panel(person, job), "refusal": gettext("This job has no tasks left to process.")},
+        )
+    except jobs.TooManyJobs:
+        return render(request, "jobs/_panel.html", {**panel(person, job), "refusal": too_many_jobs().sentence})
+    jobs.dismiss(job)
     return _started(request, person, following, "job-steered")
 
 
@@ -136,7 +142,7 @@ def _follow(request: HttpRequest, person: Person, job: Job, start: Callable[[], 
 def undo(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Return what a finished job has deferred, as a new job; pressed twice, it is one."""
     job = get_object_or_404(person.jobs.select_related("portal"), pk=job_id)
-    return _follow(request, person, job, lambda: deferrals.undo(job, f"undo of {job.pk}"))
+    return _follow(request, person, job, lambda: jobs.undo(job, f"undo of {job.pk}"))
 
 
 @require_GET
@@ -147,8 +153,8 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     said = request.GET.get("said", "")
     context = panel(person, job, int(said) if said.isascii() and said.isdigit() else 0)
     if job.state != Job.State.FINISHED:
-        return render(request, "_progress.html", context)
-    response = render(request, "_job.html", {**context, "announce": True})
+        return render(request, "jobs/_progress.html", context)
+    response = render(request, "jobs/_panel.html", {**context, "announce": True})
     response["HX-Retarget"] = "#job"
     response["HX-Trigger-After-Swap"] = "job-finished"
     return response
@@ -158,8 +164,8 @@ def watch(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 @ticketed
 def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
     """Close a result; the answer is the next panel that waits to be seen, mostly none."""
-    deferrals.dismiss(get_object_or_404(person.jobs.select_related("portal"), pk=job_id))
-    response = render(request, "_job.html", panel(person, deferrals.latest_job(person)))
+    jobs.dismiss(get_object_or_404(person.jobs.select_related("portal"), pk=job_id))
+    response = render(request, "jobs/_panel.html", panel(person, jobs.latest_job(person)))
     response["HX-Trigger-After-Swap"] = "job-closed"
     return response
 
@@ -168,10 +174,10 @@ def dismiss(request: HttpRequest, person: Person, job_id: int) -> HttpResponse:
 @ticketed
 def latest(request: HttpRequest, person: Person) -> HttpResponse:
     """The panel for a page that somebody comes back to: another tab may have started or closed a job meanwhile."""
-    job = deferrals.latest_job(person)
+    job = jobs.latest_job(person)
     if request.GET.get("shown") == _sign(job):
         return HttpResponse(status=204)
-    response = render(request, "_job.html", panel(person, job))
+    response = render(request, "jobs/_panel.html", panel(person, job))
     if job and job.state == Job.State.FINISHED:
         response["HX-Trigger-After-Swap"] = "job-finished"  # the list has changed too
     return response
@@ -188,14 +194,14 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
     if job is None:
         return shown
     if job.state == Job.State.FINISHED:
-        return {**task_links(person), **shown, "groups": _groups(job), "may_undo": deferrals.may_undo(job)}
+        return {**task_links(person), **shown, "groups": _groups(job), "may_undo": jobs.can_undo(job)}
     milestone = job.settled * 4 // job.total * 25
-    reconnect_url = start_url(person.portal) if job.waiting_why == Job.Why.PERSON else ""
+    reconnect_url = start_url(person.portal) if job.wait_reason == Job.WaitReason.PERSON else ""
     waits = what_it_waits_for(job)
     return {
         **shown,
         "waits": waits,
-        "paused": deferrals.paused(job) if waits else 0,
+        "paused": jobs.paused(job) if waits else 0,
         "reconnect_url": reconnect_url,
         "delay": _delay(job),
         "milestone": milestone,
@@ -206,7 +212,7 @@ def panel(person: Person, job: Job | None, said: int = 0) -> dict[str, Any]:
 def _delay(job: Job) -> int:
     if job.state == Job.State.WAITING:
         return WAITING_DELAY
-    age = (dates.now() - job.created_at).total_seconds()
+    age = (clock.now() - job.created_at).total_seconds()
     return next((delay for seconds, delay in DELAYS if age < seconds), LONGEST_DELAY)
 
 

@@ -17,13 +17,13 @@ def plain_http(monkeypatch):
 
 
 @pytest.fixture
-def reach():
-    return http.Reach(local=True)
+def egress():
+    return http.Egress(local=True)
 
 
 @pytest.fixture
-def client(httpserver, reach):
-    return Client(httpserver.url_for("/rest/"), "the-access-token", reach, timeout=10.0)
+def client(httpserver, egress):
+    return Client(httpserver.url_for("/rest/"), "the-access-token", egress, timeout=10.0)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from b24app.bitrix.client import Answer, Client, Command, encode_query
 from b24app.bitrix.errors import (
     AccessLost,
     CredentialRefused,
-    Expired,
     Moved,
     NoSuchMethod,
     NotInstalled,
@@ -20,6 +19,7 @@ from b24app.bitrix.errors import (
     OperatingLimit,
     PersonBlocked,
     Refused,
+    TokenExpired,
     TooManyRequests,
     Unknown,
     Unreachable,
@@ -31,8 +31,8 @@ from tests.bitrix.conftest import PAYLOADS
 @pytest.mark.parametrize(
     "payload, error",
     [
-        ("rest_expired_token", Expired),
-        ("rest_invalid_token", Expired),
+        ("rest_expired_token", TokenExpired),
+        ("rest_invalid_token", TokenExpired),
         ("rest_no_auth_found", CredentialRefused),
         ("rest_insufficient_scope", AccessLost),
         ("rest_query_limit_exceeded", TooManyRequests),
@@ -79,7 +79,7 @@ def test_an_answer_that_cannot_be_read_may_have_been_an_effect(client, answering
 
 
 def test_codes_are_compared_without_case():
-    assert isinstance(error_for("EXPIRED_TOKEN"), Expired)
+    assert isinstance(error_for("EXPIRED_TOKEN"), TokenExpired)
     assert isinstance(error_for("query_limit_exceeded"), TooManyRequests)
 
 
@@ -106,11 +106,11 @@ def test_a_redirect_is_not_followed(client, httpserver, answering):
     assert len(httpserver.log) == 1
 
 
-def test_a_refused_connection_ran_nothing(reach):
+def test_a_refused_connection_ran_nothing(egress):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    client = Client(f"http://127.0.0.1:{port}/rest/", "t" * 10, reach, timeout=1.0)
+    client = Client(f"http://127.0.0.1:{port}/rest/", "t" * 10, egress, timeout=1.0)
     with pytest.raises(NotRun):
         client.call("profile")
 
@@ -130,7 +130,7 @@ def test_a_request_that_would_leave_too_late_is_not_sent(client, httpserver, ans
     assert httpserver.log == []
 
 
-def test_a_connection_that_speaks_no_tls_ran_nothing(reach):
+def test_a_connection_that_speaks_no_tls_ran_nothing(egress):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
 
@@ -142,13 +142,13 @@ def test_a_connection_that_speaks_no_tls_ran_nothing(reach):
 
         thread = threading.Thread(target=babble, daemon=True)
         thread.start()
-        client = Client(f"https://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, reach, timeout=1.0)
+        client = Client(f"https://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=1.0)
         with pytest.raises(Unreachable):
             client.call("tasks.task.defer", {"taskId": 1})
         thread.join(5)
 
 
-def test_a_connection_that_breaks_after_the_request_may_have_been_an_effect(reach):
+def test_a_connection_that_breaks_after_the_request_may_have_been_an_effect(egress):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
 
@@ -159,7 +159,7 @@ def test_a_connection_that_breaks_after_the_request_may_have_been_an_effect(reac
 
         thread = threading.Thread(target=cut, daemon=True)
         thread.start()
-        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, reach, timeout=1.0)
+        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=1.0)
         with pytest.raises(Unknown):
             client.call("tasks.task.defer", {"taskId": 1})
         thread.join(5)
@@ -170,7 +170,7 @@ OPEN_HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize("head, drop", [(HEAD, b" " * 70_000), (HEAD, b" "), (OPEN_HEAD, b" "), (b"HTTP/1.1 ", b"2")])
-def test_a_slow_drip_ends_at_the_deadline(reach, head, drop):
+def test_a_slow_drip_ends_at_the_deadline(egress, head, drop):
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
@@ -186,7 +186,7 @@ def test_a_slow_drip_ends_at_the_deadline(reach, head, drop):
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
-        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, reach, timeout=0.5)
+        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=0.5)
         started = time.monotonic()
         with pytest.raises(Unknown, match="timeout"):
             client.call("profile")
@@ -267,10 +267,10 @@ def test_nested_parameters_are_written_as_php_reads_them():
 # -- hooks
 
 
-def test_the_journal_gets_every_exchange_without_the_token(httpserver, reach, answering):
+def test_the_journal_gets_every_exchange_without_the_token(httpserver, egress, answering):
     answering("rest_1048582")
     exchanges = []
-    client = Client(httpserver.url_for("/rest/"), "the-access-token", reach, after=exchanges.append)
+    client = Client(httpserver.url_for("/rest/"), "the-access-token", egress, after=exchanges.append)
     with pytest.raises(Refused):
         client.call("tasks.task.defer", {"taskId": 7})
     (exchange,) = exchanges
@@ -279,20 +279,20 @@ def test_the_journal_gets_every_exchange_without_the_token(httpserver, reach, an
     assert "the-access-token" not in repr(exchange)
 
 
-def test_the_journal_gets_no_part_of_a_token_that_an_error_quotes_over_and_over(httpserver, reach):
+def test_the_journal_gets_no_part_of_a_token_that_an_error_quotes_over_and_over(httpserver, egress):
     token = "abcdefghij" * 7
     httpserver.expect_request("/rest/profile").respond_with_data(f"{token} " * 80, status=502)
     exchanges = []
     with pytest.raises(Unknown):
-        Client(httpserver.url_for("/rest/"), token, reach, after=exchanges.append).call("profile")
+        Client(httpserver.url_for("/rest/"), token, egress, after=exchanges.append).call("profile")
     assert exchanges[0].outcome["body"] == "*** " * 80
 
 
-def test_nothing_is_sent_when_the_check_before_refuses(httpserver, reach):
+def test_nothing_is_sent_when_the_check_before_refuses(httpserver, egress):
     def refuse():
         raise NotRun("busy")
 
-    client = Client(httpserver.url_for("/rest/"), "t" * 10, reach, before=refuse)
+    client = Client(httpserver.url_for("/rest/"), "t" * 10, egress, before=refuse)
     with pytest.raises(NotRun):
         client.call("profile")
     assert httpserver.log == []
@@ -309,14 +309,14 @@ def test_nothing_is_sent_when_the_check_before_refuses(httpserver, reach):
     ],
 )
 def test_addresses_inside_a_network_are_not_connected_to(address):
-    assert not http.Reach().admits(address)
+    assert not http.Egress().admits(address)
 
 
 def test_an_operators_own_network_is_reached_when_named():
-    reach = http.Reach.parse(["10.1.0.0/16"], local=False)
-    assert reach.admits("10.1.2.3")
-    assert not reach.admits("10.2.0.1")
-    assert reach.admits("93.184.216.34")
+    egress = http.Egress.parse(["10.1.0.0/16"], local=False)
+    assert egress.admits("10.1.2.3")
+    assert not egress.admits("10.2.0.1")
+    assert egress.admits("93.184.216.34")
 
 
 @pytest.mark.parametrize(
@@ -324,14 +324,14 @@ def test_an_operators_own_network_is_reached_when_named():
     ["http://acme.bitrix24.com/rest/", "https://a@acme.bitrix24.com/", "ftp://acme.bitrix24.com/", "https:///rest/"],
 )
 def test_only_plain_https_addresses_are_called(url):
-    assert not http.Reach().admits_url(url)
+    assert not http.Egress().admits_url(url)
 
 
 def test_a_name_that_points_inside_is_not_connected_to():
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         port = server.getsockname()[1]
-        client = Client(f"https://localhost:{port}/rest/", "t" * 10, http.Reach(), timeout=1.0)
+        client = Client(f"https://localhost:{port}/rest/", "t" * 10, http.Egress(), timeout=1.0)
         with pytest.raises(NotRun):
             client.call("profile")
         with pytest.raises(TimeoutError):
@@ -377,8 +377,8 @@ def exchanges():
 
 
 @pytest.fixture
-def recorded(httpserver, reach, exchanges):
-    return Client(httpserver.url_for("/rest/"), "the-access-token", reach, after=exchanges.append)
+def recorded(httpserver, egress, exchanges):
+    return Client(httpserver.url_for("/rest/"), "the-access-token", egress, after=exchanges.append)
 
 
 def test_every_exchange_goes_under_an_id_of_its_own_in_a_header(recorded, answering, httpserver, exchanges):

@@ -18,40 +18,40 @@ def server(httpserver):
     return httpserver.url_for("").rstrip("/")
 
 
-def refresh(reach, server, trace=None):
-    return oauth.refresh(reach, server, APP, "the-refresh-token", NOW, trace or http.Trace())
+def refresh(egress, server, trace=None):
+    return oauth.refresh(egress, server, APP, "the-refresh-token", NOW, trace or http.Trace())
 
 
-def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(reach, server, answering):
+def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(egress, server, answering):
     answering("oauth_refresh_ok")
-    renewed = refresh(reach, server)
+    renewed = refresh(egress, server)
     assert renewed.pair.refresh == "3s6lr4kr3cv2od4v853gvrchb875bwxb"
     assert renewed.pair.expires_at == NOW + timedelta(hours=1)
     assert (renewed.member_id, renewed.user_id) == ("a223c6b3710f85df22e9377d6c4f7553", 5)
 
 
-def test_an_answer_without_expires_and_user_is_accepted(reach, server, answering):
+def test_an_answer_without_expires_and_user_is_accepted(egress, server, answering):
     answering("oauth_code_ok")
-    assert refresh(reach, server).user_id is None
+    assert refresh(egress, server).user_id is None
 
 
 @pytest.mark.parametrize("payload, status", [("oauth_refresh_ok", 200), ("oauth_invalid_grant", 400)])
 def test_a_refresh_says_under_which_id_it_goes_and_remembers_the_status(
-    reach, server, answering, httpserver, payload, status
+    egress, server, answering, httpserver, payload, status
 ):
     answering(payload)
     trace = http.Trace()
     with contextlib.suppress(CredentialRefused):
-        refresh(reach, server, trace)
+        refresh(egress, server, trace)
     request, _ = httpserver.log[0]
     assert request.headers["X-Request-Id"] == str(trace.request_id)
     assert request.headers["Accept"] == "application/json"
     assert (trace.status, trace.request_id.version) == (status, 4)
 
 
-def test_secrets_travel_in_the_body_only(reach, server, answering, httpserver):
+def test_secrets_travel_in_the_body_only(egress, server, answering, httpserver):
     answering("oauth_refresh_ok")
-    refresh(reach, server)
+    refresh(egress, server)
     request, _ = httpserver.log[0]
     assert request.method == "POST"
     assert request.form["client_secret"] == "the-client-secret"
@@ -69,40 +69,40 @@ def test_secrets_travel_in_the_body_only(reach, server, answering, httpserver):
         ("moved", Unknown),
     ],
 )
-def test_each_refusal_becomes_what_the_caller_does_next(reach, server, answering, payload, error):
+def test_each_refusal_becomes_what_the_caller_does_next(egress, server, answering, payload, error):
     answering(payload)
     with pytest.raises(error) as raised:
-        refresh(reach, server)
+        refresh(egress, server)
     assert "the-" not in str(raised.value) + repr(raised.value)
 
 
 @pytest.mark.parametrize("status, body", [(200, ""), (200, "<html>"), (500, '{"error": "invalid_grant"}')])
-def test_an_outage_is_never_taken_for_a_refused_token(reach, server, answering, status, body):
+def test_an_outage_is_never_taken_for_a_refused_token(egress, server, answering, status, body):
     answering(status=status, body=body)
     with pytest.raises(Unknown):
-        refresh(reach, server)
+        refresh(egress, server)
 
 
-def test_an_unreachable_server_has_spent_nothing(reach):
+def test_an_unreachable_server_has_spent_nothing(egress):
     with pytest.raises(NotRun):
-        refresh(reach, "http://127.0.0.1:9")
+        refresh(egress, "http://127.0.0.1:9")
 
 
-def test_app_info_says_whose_token_it_is(reach, server, answering):
+def test_app_info_says_whose_token_it_is(egress, server, answering):
     answering("oauth_app_info")
-    info = oauth.token_info(reach, server, "token", http.Trace())
+    info = oauth.token_info(egress, server, "token", http.Trace())
     assert info.client_id == "app.573ad8a0346747.09223434"
     assert (info.member_id, info.user_id, info.installed) == ("a223c6b3710f85df22e9377d6c4f7553", 5, True)
     assert info.scope == {"task", "user_brief", "placement", "im"}
 
 
-def test_a_garbled_app_info_proves_nothing(reach, server, answering):
+def test_a_garbled_app_info_proves_nothing(egress, server, answering):
     answering(body={"result": {"client_id": "app.1"}})
     with pytest.raises(Unknown):
-        oauth.token_info(reach, server, "token", http.Trace())
+        oauth.token_info(egress, server, "token", http.Trace())
 
 
-def test_a_dripping_token_answer_ends_at_the_deadline(reach, monkeypatch):
+def test_a_dripping_token_answer_ends_at_the_deadline(egress, monkeypatch):
     monkeypatch.setattr(oauth, "TIMEOUT", 0.5)
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -121,6 +121,6 @@ def test_a_dripping_token_answer_ends_at_the_deadline(reach, monkeypatch):
         thread.start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(Unknown, match="Timeout"):
-            refresh(reach, address)
+            refresh(egress, address)
         stop.set()
         thread.join(5)

@@ -4,15 +4,15 @@ from playwright.sync_api import expect
 
 OWE = """
 from datetime import timedelta
-from b24app import dates
-from b24app.models import OwedReturn, Portal
+from b24app import clock
+from b24app.models import OrphanedDeferral, Portal
 portal = Portal.objects.get()
 portal.epoch += 1  # as with every removal
 portal.save()
-now = dates.now()
+now = clock.now()
 kept = now + timedelta(days=1)
 for task in {ids}:
-    OwedReturn.objects.create(portal=portal, task_id=task, previous_status=3, deferred_at=now, kept_until=kept)
+    OrphanedDeferral.objects.create(portal=portal, task_id=task, previous_status=3, deferred_at=now, kept_until=kept)
 """
 
 
@@ -32,7 +32,7 @@ def test_a_person_connects_in_a_new_window_and_the_job_goes_on(desk, tasks, sand
     link.wait_for()
     with page.context.expect_page() as opened:
         link.click()
-    expect(opened.value.get_by_role("heading", name="Bitrix24 knows you again")).to_be_visible()
+    expect(opened.value.get_by_role("heading", name="You are connected")).to_be_visible()
     opened.value.close()
     expect(frame.get_by_role("heading", name="2 deferred")).to_be_visible(timeout=30_000)
     assert set(sandbox.states("acme", ids).values()) == {6}
@@ -43,11 +43,13 @@ def test_an_admin_takes_over_what_still_sleeps_and_returns_it(desk, tasks, sandb
     desk.app.python(OWE.format(ids=ids))
     desk.sit_down(sandbox.user("acme", name="Ida", is_admin=True))
     frame = desk.open_above_the_list()
-    expect(frame.get_by_text("2 tasks still sleep from before the app was removed.")).to_be_visible()
+    expect(
+        frame.get_by_text("2 tasks that the app deferred before it was uninstalled are still deferred.")
+    ).to_be_visible()
     button(frame, "Take over").click()
-    expect(frame.get_by_text("2 tasks are in your care now.")).to_be_visible()
+    expect(frame.get_by_text("You have taken over 2 tasks.")).to_be_visible()
     expect(button(frame, "Take over")).to_be_hidden()
     button(frame, "Return them to work").click()
     expect(frame.get_by_role("heading", name="2 returned")).to_be_visible(timeout=30_000)
-    expect(frame.get_by_text("2 tasks are in your care now.")).to_be_hidden()
+    expect(frame.get_by_text("You have taken over 2 tasks.")).to_be_hidden()
     assert set(sandbox.states("acme", ids).values()) == {3}

@@ -170,10 +170,10 @@ def test_a_lost_connection_is_waited_out(desk, tasks, sandbox, page, console):
     button(frame, "Defer 20 tasks").click()
     expect(frame.get_by_role("progressbar")).to_be_visible()
     page.context.set_offline(True)
-    expect(frame.get_by_text("No connection. Trying again by itself.")).to_be_visible()
+    expect(frame.get_by_text("No connection. We will try again automatically.")).to_be_visible()
     page.context.set_offline(False)
     expect(frame.get_by_role("heading", name="20 deferred")).to_be_visible(timeout=30_000)
-    expect(frame.get_by_text("No connection. Trying again by itself.")).to_be_hidden()
+    expect(frame.get_by_text("No connection. We will try again automatically.")).to_be_hidden()
 
 
 def test_a_portal_that_takes_too_long_is_waited_for_on_the_page(desk, tasks, sandbox):
@@ -284,7 +284,7 @@ def test_a_dialog_without_a_connection_says_so_itself_and_goes_on_by_itself(desk
     page.context.set_offline(True)
     button(frame, "Defer…").click()
     dialog = frame.get_by_role("dialog")
-    expect(dialog.get_by_text("No connection. Trying again by itself.")).to_be_visible()
+    expect(dialog.get_by_text("No connection. We will try again automatically.")).to_be_visible()
     page.context.set_offline(False)
     expect(button(dialog, "Defer 2 tasks")).to_be_visible()
-    expect(dialog.get_by_text("No connection. Trying again by itself.")).to_be_hidden()
+    expect(dialog.get_by_text("No connection. We will try again automatically.")).to_be_hidden()

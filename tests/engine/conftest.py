@@ -2,8 +2,8 @@
 
 import pytest
 
-from b24app import deferrals, selections
 from b24app.bitrix import limits
+from b24app.engine import jobs, selections
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,6 @@ def job_for(person):
 
     def ask(task_ids, key=None):
         selection = selections.select_ticked(person, task_ids)
-        return deferrals.start(person, selection, "waiting for parts", key or f"{task_ids}"[:64])
+        return jobs.start(person, selection, "waiting for parts", key or f"{task_ids}"[:64])
 
     return ask

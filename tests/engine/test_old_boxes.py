@@ -2,12 +2,13 @@
 
 import pytest
 
-from b24app import batches, portals, selections
 from b24app.bitrix.errors import NoSuchMethod
 from b24app.bitrix.payloads import read_opening
 from b24app.bitrix.tasks import TaskFilter
+from b24app.engine import batches, selections
 from b24app.models import Deferral, Job, JobItem, Portal, Selection
-from b24app.web.lists import Listing
+from b24app.portals import openings
+from b24app.web.active import Listing
 from tests.engine.work import outcomes, work
 
 S, Code = JobItem.State, JobItem.Code
@@ -39,7 +40,7 @@ def methods(sandbox):
 def open_list(sandbox, person, **changes):
     opening = sandbox.open("acme", person.user_id)
     read = read_opening(opening["query"], opening["fields"] | changes)
-    return portals.open_page(read, Listing.of_opening(read).command(), timeout=10)
+    return openings.open_page(read, Listing.of_opening(read).command(), timeout=10)
 
 
 def learned(person):
@@ -184,14 +185,14 @@ def test_a_success_of_somebody_else_in_the_oldest_box_is_not_ours(sandbox, oldes
     (task,) = tasks(1, accomplices=[ann])
     job = job_for([task])
     token = sandbox.access("acme", ann)
-    claim = batches.JobStep._claim
+    claim = batches.Batch._claim
 
     def overtaken(step, items):
         sandbox.rest("acme", "task.item.defer", {"TASKID": task}, token)
         return claim(step, items)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches.JobStep, "_claim", overtaken)
+        patch.setattr(batches.Batch, "_claim", overtaken)
         work(person)
     assert outcomes(job) == {task: (S.SKIPPED, Code.ALREADY_DEFERRED)}
 
@@ -276,4 +277,4 @@ def test_an_opening_needs_only_its_tokens_and_its_portal(sandbox, person, missin
     opening = sandbox.open("acme", person.user_id)
     fields = {name: value for name, value in opening["fields"].items() if name != missing}
     read = read_opening({}, fields)
-    assert portals.open_page(read, Listing.of_opening(read).command(), timeout=10).person == person
+    assert openings.open_page(read, Listing.of_opening(read).command(), timeout=10).person == person

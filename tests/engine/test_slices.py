@@ -7,10 +7,13 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 
-from b24app import batches, credentials, dates, deferrals, exchanges, portals, selections, slices
-from b24app.bitrix.errors import CredentialRefused, Expired, Refused, Unknown
-from b24app.bitrix.tasks import PENDING, TaskFilter
-from b24app.models import Credential, Deferral, Job, JobItem, Lease, LeaseLost, Person, Portal, RestCall, Selection
+from b24app import clock
+from b24app.bitrix.errors import CredentialRefused, Refused, TokenExpired, Unknown
+from b24app.bitrix.tasks import Status, TaskFilter
+from b24app.engine import batches, jobs, queue, selections, slices
+from b24app.models import Credential, Deferral, Job, JobItem, Person, Portal, RestCall, Selection
+from b24app.portals import clients, credentials, outgoing, people
+from b24app.portals.lease import Lease, LeaseLost
 from tests.engine.work import outcomes, work
 
 S, Code = JobItem.State, JobItem.Code
@@ -71,7 +74,7 @@ def test_a_boss_who_may_pause_but_not_defer_pauses_nothing(sandbox, at_sandbox, 
     sandbox.install("acme")
     person = open_as("acme", boss)
     (task,) = sandbox.tasks("acme", count=1, status=3, creator=other, responsible=worker)
-    job = deferrals.start(person, selections.select_ticked(person, [task]), "", "k1")
+    job = jobs.start(person, selections.select_ticked(person, [task]), "", "k1")
     work(person)
     assert outcomes(job) == {task: (S.FAILED, Code.NOT_PERMITTED)}
     assert sandbox.truth("acme") == []
@@ -158,7 +161,7 @@ def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, t
     settings.SLICE_SECONDS = 0
     while not sandbox.truth("acme"):
         slices.run(person.portal_id)
-    Credential.objects.update(expires_at=dates.now())
+    Credential.objects.update(expires_at=clock.now())
     work(person, slices_at_most=99)
     job.refresh_from_db()
     assert (job.state, job.done) == (Job.State.FINISHED, 60)
@@ -185,12 +188,12 @@ def test_a_credential_that_is_refused_gets_no_calls_until_the_person_opens_the_a
     sandbox.revoke("acme")
     slices.run(person.portal_id)
     job.refresh_from_db()
-    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.PERSON)
+    assert (job.state, job.wait_reason) == (Job.State.WAITING, Job.WaitReason.PERSON)
     asked = len(sandbox.requests("acme")) + len(sandbox.requests(None))
     slices.run(person.portal_id)
     assert len(sandbox.requests("acme")) + len(sandbox.requests(None)) == asked
     assert open_as("acme", person.user_id) == person
-    assert deferrals.resume_waiting(person)
+    assert jobs.resume_waiting(person)
     work(person)
     job.refresh_from_db()
     assert job.done == 3
@@ -201,7 +204,7 @@ def test_a_portal_that_limits_requests_is_left_alone_and_the_job_says_so(sandbox
     sandbox.fault("tasks.task.list", "error", code="QUERY_LIMIT_EXCEEDED", status=503)
     assert 1 < slices.run(person.portal_id) <= 10
     job.refresh_from_db()
-    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.LIMIT)
+    assert (job.state, job.wait_reason) == (Job.State.WAITING, Job.WaitReason.LIMIT)
 
 
 def test_the_operating_limit_inside_a_batch_leaves_paused_tasks_to_be_deferred_first(sandbox, person, tasks, job_for):
@@ -210,34 +213,34 @@ def test_the_operating_limit_inside_a_batch_leaves_paused_tasks_to_be_deferred_f
     sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=3)
     slices.run(person.portal_id)
     job.refresh_from_db()
-    assert (job.state, job.waiting_why, job.done) == (Job.State.WAITING, Job.Why.LIMIT, 2)
+    assert (job.state, job.wait_reason, job.done) == (Job.State.WAITING, Job.WaitReason.LIMIT, 2)
     assert set(job.items.exclude(state=S.DONE).values_list("state", "step")) == {(S.PENDING, "paused")}
-    Job.objects.update(waiting_until=job.created_at)
+    Job.objects.update(wait_until=job.created_at)
     work(person)
     job.refresh_from_db()
     assert (job.done, len(sandbox.truth("acme"))) == (5, 10)
 
 
 def test_two_slices_of_one_portal_never_run_at_once(person):
-    lease = Lease.take(person.portal_id)
+    lease = Lease.acquire(person.portal_id)
     assert lease
-    assert Lease.take(person.portal_id) is None
+    assert Lease.acquire(person.portal_id) is None
     assert slices.run(person.portal_id) is None
     lease.release()
-    assert Lease.take(person.portal_id)
+    assert Lease.acquire(person.portal_id)
 
 
 def test_a_lease_that_was_taken_over_writes_nothing(person):
-    stale = Lease.take(person.portal_id)
+    stale = Lease.acquire(person.portal_id)
     Portal.objects.update(lease_until=None)
-    assert Lease.take(person.portal_id)
+    assert Lease.acquire(person.portal_id)
     with pytest.raises(LeaseLost):
         stale.renew()
 
 
 def test_who_was_frozen_while_renewing_a_lease_has_lost_it(person, settings):
     settings.LEASE = 0.1
-    lease = Lease.take(person.portal_id)
+    lease = Lease.acquire(person.portal_id)
 
     def answered_late(execute, *arguments):
         result = execute(*arguments)
@@ -245,13 +248,13 @@ def test_who_was_frozen_while_renewing_a_lease_has_lost_it(person, settings):
         return result
 
     with connection.execute_wrapper(answered_late), pytest.raises(LeaseLost):
-        exchanges.reserve_request(person.portal, 1.0, lease)
+        outgoing.reserve_request(person.portal, 1.0, lease)
 
 
 def test_work_for_a_portal_stops_at_once_when_it_is_suspended(sandbox, person, tasks, job_for):
     job = job_for(tasks(3))
     Portal.objects.update(status=Portal.Status.SUSPENDED)
-    assert slices.portals_with_work() == []
+    assert queue.portals_with_work() == []
     assert slices.run(person.portal_id) is None
     job.refresh_from_db()
     assert job.settled == 0
@@ -259,28 +262,28 @@ def test_work_for_a_portal_stops_at_once_when_it_is_suspended(sandbox, person, t
 
 
 def test_the_sweep_finds_a_portal_with_work_and_no_other(person, tasks, job_for):
-    assert slices.portals_with_work() == []
+    assert queue.portals_with_work() == []
     job_for(tasks(1))
-    assert slices.portals_with_work() == [person.portal_id]
+    assert queue.portals_with_work() == [person.portal_id]
     Portal.objects.update(lease_until=None)
     work(person)
-    assert slices.portals_with_work() == []
+    assert queue.portals_with_work() == []
 
 
 def test_a_job_that_we_cannot_work_on_is_put_aside_and_the_next_one_goes_on(person, tasks, job_for, monkeypatch):
     poisoned, healthy = job_for(tasks(1), "k1"), job_for(tasks(1), "k2")
-    run = batches.JobStep.run
+    run = batches.Batch.run
 
     def fail(step):
         if step.job == poisoned:
             raise ZeroDivisionError
         run(step)
 
-    monkeypatch.setattr(batches.JobStep, "run", fail)
+    monkeypatch.setattr(batches.Batch, "run", fail)
     slices.run(person.portal_id)
     poisoned.refresh_from_db()
     healthy.refresh_from_db()
-    assert (poisoned.state, poisoned.waiting_why) == (Job.State.WAITING, Job.Why.ERROR)
+    assert (poisoned.state, poisoned.wait_reason) == (Job.State.WAITING, Job.WaitReason.ERROR)
     assert healthy.state == Job.State.FINISHED
 
 
@@ -288,10 +291,10 @@ def test_the_jobs_of_two_people_take_turns(sandbox, person, tasks, job_for, open
     eve = open_as("acme", sandbox.user("acme", name="Eve"))
     theirs = sandbox.tasks("acme", count=2, status=3, creator=eve.user_id)
     big = job_for(tasks(60))
-    small = deferrals.start(eve, selections.select_ticked(eve, theirs), "", "k")
+    small = jobs.start(eve, selections.select_ticked(eve, theirs), "", "k")
     seen = []
     for _ in range(4):
-        lease = Lease.take(person.portal_id)
+        lease = Lease.acquire(person.portal_id)
         slices._run_step(lease)
         lease.release()
         seen.append(Job.objects.order_by("-last_slice_at").first().pk)
@@ -300,9 +303,9 @@ def test_the_jobs_of_two_people_take_turns(sandbox, person, tasks, job_for, open
 
 def test_the_jobs_of_one_person_run_one_after_the_other(person, tasks, job_for):
     first, second = job_for(tasks(60), "k1"), job_for(tasks(2), "k2")
-    assert list(Job.objects.runnable(dates.now())) == [first]
-    Job.objects.filter(pk=first.pk).update(state=Job.State.WAITING, waiting_until=None)
-    assert list(Job.objects.runnable(dates.now())) == [second]
+    assert list(Job.objects.runnable(clock.now())) == [first]
+    Job.objects.filter(pk=first.pk).update(state=Job.State.WAITING, wait_until=None)
+    assert list(Job.objects.runnable(clock.now())) == [second]
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -317,7 +320,7 @@ def test_what_a_task_was_before_is_what_it_was_when_we_touched_it(sandbox, perso
     assert job.items.get().status_seen == 3
     sandbox.change_task("acme", task, status=2)
     Portal.objects.update(bucket_level=0)
-    Job.objects.update(waiting_until=job.created_at)
+    Job.objects.update(wait_until=job.created_at)
     job.items.update(seen_at=None)  # as after a minute
     work(person)
     assert outcomes(job) == {task: (S.DONE, "")}
@@ -368,7 +371,7 @@ def test_many_ticked_tasks_are_read_by_a_worker(person, tasks, monkeypatch):
 
 def test_the_forecast_tells_what_will_be_skipped(person, tasks):
     selection = selections.select_ticked(
-        person, tasks(2) + tasks(1, status=PENDING) + tasks(3, status=6) + tasks(1, status=5)
+        person, tasks(2) + tasks(1, status=Status.PENDING) + tasks(3, status=6) + tasks(1, status=5)
     )
     assert selections.forecast(selection) == selections.Forecast(
         7, 3, [(Code.ALREADY_DEFERRED, 3), (Code.COMPLETED, 1)]
@@ -380,22 +383,22 @@ def test_the_forecast_tells_what_will_be_skipped(person, tasks):
 
 def test_the_same_request_twice_is_one_job(person, tasks):
     selection = selections.select_ticked(person, tasks(2))
-    first = deferrals.start(person, selection, "why", "key")
-    assert deferrals.start(person, selection, "why", "key") == first
+    first = jobs.start(person, selection, "why", "key")
+    assert jobs.start(person, selection, "why", "key") == first
     assert JobItem.objects.count() == 2
 
 
 def test_the_same_key_for_something_else_is_refused(person, tasks):
     selection = selections.select_ticked(person, tasks(2))
-    deferrals.start(person, selection, "why", "key")
-    with pytest.raises(deferrals.KeyReused):
-        deferrals.start(person, selection, "because", "key")
+    jobs.start(person, selection, "why", "key")
+    with pytest.raises(jobs.KeyReused):
+        jobs.start(person, selection, "because", "key")
 
 
 def test_a_selection_that_is_not_ready_makes_no_job(person):
     selection = selections.select_matching(person, TaskFilter())
-    with pytest.raises(deferrals.NotReady):
-        deferrals.start(person, selection, "", "key")
+    with pytest.raises(jobs.NotReady):
+        jobs.start(person, selection, "", "key")
 
 
 def test_the_journal_holds_every_exchange_and_no_secret(sandbox, person, tasks, job_for):
@@ -417,7 +420,7 @@ def test_people_of_two_portals_with_the_same_ids_do_not_meet(sandbox, person, op
     assert twin.user_id == person.user_id
     assert twin != person
     assert Person.objects.count() == 2
-    assert portals.person_of(person.portal_id, twin.pk, 1) is None
+    assert people.person_of(person.portal_id, twin.pk, 1) is None
 
 
 # -- Credentials that change under a running job
@@ -431,8 +434,8 @@ def test_a_pair_renewed_while_a_call_was_refused_stays_usable(sandbox, person, t
         credentials.renew_now(credential)
         raise CredentialRefused("NO_AUTH_FOUND")
 
-    with pytest.raises(Expired):
-        credentials.act(person, lambda: None, job.pk, refused)
+    with pytest.raises(TokenExpired):
+        clients.act(person, lambda: None, job.pk, refused)
     assert Credential.objects.get().state == Credential.State.USABLE
     work(person)
     job.refresh_from_db()
@@ -455,8 +458,8 @@ def test_a_refusal_during_a_refresh_does_not_outlive_it(person, monkeypatch):
 
 def test_a_job_that_waits_for_a_person_goes_on_when_their_credential_is_good_whoever_noticed(person, tasks, job_for):
     job = job_for(tasks(1))
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON, waiting_until=None)
-    assert slices.portals_with_work() == [person.portal_id]
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON, wait_until=None)
+    assert queue.portals_with_work() == [person.portal_id]
     work(person)
     job.refresh_from_db()
     assert job.done == 1
@@ -466,16 +469,16 @@ def test_a_portal_that_never_takes_a_renewed_token_is_not_asked_for_ever(sandbox
     job = job_for(tasks(1))
     sandbox.fault("tasks.task.list", "error", code="expired_token", status=401, times=-1)
     for _ in range(12):
-        Job.objects.filter(waiting_until__isnull=False).update(waiting_until=dates.now())
+        Job.objects.filter(wait_until__isnull=False).update(wait_until=clock.now())
         slices.run(person.portal_id)
     job.refresh_from_db()
-    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.PERSON)
+    assert (job.state, job.wait_reason) == (Job.State.WAITING, Job.WaitReason.PERSON)
     assert len([r for r in sandbox.requests(None) if r["method"] == "oauth/token"]) <= 4
 
 
 def test_a_token_that_expires_after_other_setbacks_is_renewed(sandbox, person, tasks, job_for):
     job = job_for(tasks(1))
-    Job.objects.update(setbacks=slices.RENEWALS, waiting_code="QUERY_LIMIT_EXCEEDED")
+    Job.objects.update(setbacks=slices.RENEWALS, wait_code="QUERY_LIMIT_EXCEEDED")
     sandbox.fault("tasks.task.list", "error", code="expired_token", status=401)
     work(person)
     job.refresh_from_db()
@@ -484,12 +487,12 @@ def test_a_token_that_expires_after_other_setbacks_is_renewed(sandbox, person, t
 
 def test_a_step_that_got_on_begins_the_count_of_renewals_anew(sandbox, person, tasks, job_for):
     job = job_for(tasks(5))
-    slices._run_step(lease := Lease.take(person.portal_id))
-    Job.objects.update(setbacks=slices.RENEWALS, waiting_code="expired_token")
+    slices._run_step(lease := Lease.acquire(person.portal_id))
+    Job.objects.update(setbacks=slices.RENEWALS, wait_code="expired_token")
     sandbox.fault("tasks.task.defer", "error", code="expired_token", status=401, skip=2)
     slices._run_step(lease)
     job.refresh_from_db()
-    assert (job.waiting_why, job.setbacks, job.done) == (Job.Why.PORTAL, 1, 4)
+    assert (job.wait_reason, job.setbacks, job.done) == (Job.WaitReason.PORTAL, 1, 4)
 
 
 def test_a_job_may_be_put_off_any_number_of_times(sandbox, person, tasks, job_for):
@@ -498,22 +501,22 @@ def test_a_job_may_be_put_off_any_number_of_times(sandbox, person, tasks, job_fo
     sandbox.fault("tasks.task.list", "cut")
     slices.run(person.portal_id)
     job.refresh_from_db()
-    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.PORTAL)
+    assert (job.state, job.wait_reason) == (Job.State.WAITING, Job.WaitReason.PORTAL)
 
 
 def test_a_pair_that_an_opening_brought_during_the_last_refused_call_is_not_given_up(
     sandbox, person, tasks, job_for, open_as, monkeypatch
 ):
     job = job_for(tasks(1))
-    Job.objects.update(setbacks=slices.RENEWALS, waiting_code="expired_token")
+    Job.objects.update(setbacks=slices.RENEWALS, wait_code="expired_token")
 
     def open_and_refuse(*_):
         open_as("acme", person.user_id)
-        raise Expired("expired_token")
+        raise TokenExpired("expired_token")
 
     with monkeypatch.context() as refusing:
         refusing.setattr(batches, "run", open_and_refuse)
-        slices._run_step(Lease.take(person.portal_id))
+        slices._run_step(Lease.acquire(person.portal_id))
     assert Credential.objects.get().state == Credential.State.USABLE
     Portal.objects.update(lease_until=None)
     work(person)
@@ -528,7 +531,7 @@ def test_a_pair_whose_key_was_lost_lets_the_job_wait_for_the_person_and_asks_nob
     settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
     assert slices.run(person.portal_id) is None
     job.refresh_from_db()
-    assert (job.waiting_why, job.waiting_code, job.setbacks) == (Job.Why.PERSON, "unreadable", 1)
+    assert (job.wait_reason, job.wait_code, job.setbacks) == (Job.WaitReason.PERSON, "unreadable", 1)
 
 
 def test_a_selection_that_we_cannot_collect_does_not_stop_the_jobs(person, tasks, job_for, monkeypatch):
@@ -542,7 +545,7 @@ def test_a_selection_that_we_cannot_collect_does_not_stop_the_jobs(person, tasks
     work(person)
     job.refresh_from_db()
     selection.refresh_from_db()
-    assert (job.done, selection.state, selection.why) == (1, Selection.State.FAILED, "internal")
+    assert (job.done, selection.state, selection.failure_code) == (1, Selection.State.FAILED, "internal")
 
 
 @pytest.mark.parametrize("error", [Unknown("timeout"), Refused("ERROR_CORE")])
@@ -551,7 +554,7 @@ def test_a_slice_that_was_overtaken_leaves_the_selection_alone(person, monkeypat
 
     def lose_the_lease(*_):
         Portal.objects.update(lease_until=None)
-        Lease.take(person.portal_id)
+        Lease.acquire(person.portal_id)
         Selection.objects.update(state=Selection.State.READY)
         raise error
 
@@ -575,14 +578,14 @@ def left_paused(sandbox, person, tasks, job_for):
 
 
 def test_a_task_that_stays_paused_when_it_is_tried_again_says_so_again(person, left_paused):
-    again = deferrals.start_again(left_paused, [S.FAILED], "again")
+    again = jobs.retry(left_paused, [S.FAILED], "again")
     work(person)
     assert outcomes(again) == outcomes(left_paused)
 
 
 def test_a_task_that_was_left_paused_is_owed_what_it_was_before_when_it_is_tried_again(sandbox, person, left_paused):
     sandbox.clear_faults()
-    again = deferrals.start_again(left_paused, [S.FAILED], "again")
+    again = jobs.retry(left_paused, [S.FAILED], "again")
     work(person)
     assert outcomes(again) == dict.fromkeys(outcomes(left_paused), (S.DONE, ""))
     assert Deferral.objects.live().get().previous_status == 3
@@ -590,7 +593,7 @@ def test_a_task_that_was_left_paused_is_owed_what_it_was_before_when_it_is_tried
 
 def spend(method, seconds, used_at=0.0):
     """The portal has counted so many seconds of a method, and was asked by a page at `used_at`, last."""
-    reset_at = dates.now().timestamp() + 500
+    reset_at = clock.now().timestamp() + 500
     Portal.objects.update(operating={method: [seconds, reset_at]}, used_at=used_at, defers_directly=False)
     return reset_at
 
@@ -601,8 +604,8 @@ def test_nothing_is_paused_that_could_not_be_deferred_and_the_other_way_round(sa
     reset_at = spend(method, 480)
     slices.run(person.portal_id)
     job.refresh_from_db()
-    assert (job.state, job.waiting_why) == (Job.State.WAITING, Job.Why.LIMIT)
-    assert job.waiting_until.timestamp() == pytest.approx(reset_at + 1, abs=2)
+    assert (job.state, job.wait_reason) == (Job.State.WAITING, Job.WaitReason.LIMIT)
+    assert job.wait_until.timestamp() == pytest.approx(reset_at + 1, abs=2)
     assert sandbox.truth("acme") == []
 
 
@@ -619,12 +622,12 @@ def test_what_needs_no_pause_goes_on_while_pauses_have_to_wait(sandbox, person, 
 
 def test_people_have_the_last_part_of_the_operating_time_while_they_use_the_app(person, tasks, job_for):
     job = job_for(tasks(3))
-    spend("tasks.task.defer", 400, used_at=dates.now().timestamp())
+    spend("tasks.task.defer", 400, used_at=clock.now().timestamp())
     slices.run(person.portal_id)
     job.refresh_from_db()
     assert (job.state, job.done) == (Job.State.WAITING, 0)
-    Job.objects.update(waiting_until=dates.now())
-    Portal.objects.update(used_at=dates.now().timestamp() - 301)
+    Job.objects.update(wait_until=clock.now())
+    Portal.objects.update(used_at=clock.now().timestamp() - 301)
     work(person)
     job.refresh_from_db()
     assert job.done == 3
@@ -632,10 +635,10 @@ def test_people_have_the_last_part_of_the_operating_time_while_they_use_the_app(
 
 def test_a_page_that_asks_the_portal_says_that_the_app_is_used(person):
     Portal.objects.update(used_at=0)
-    credentials.ask(person, lambda client: client.call("profile"))
+    clients.ask(person, lambda client: client.call("profile"))
     portal = Portal.objects.get()
-    assert portal.is_in_use(dates.now())
-    assert not portal.is_in_use(dates.now() + timedelta(seconds=301))
+    assert portal.is_in_use(clock.now())
+    assert not portal.is_in_use(clock.now() + timedelta(seconds=301))
 
 
 def test_a_few_tasks_left_over_are_sent_with_the_next_ones(sandbox, person, tasks, job_for, settings):

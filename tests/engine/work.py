@@ -2,7 +2,7 @@
 
 import time
 
-from b24app import slices
+from b24app.engine import slices
 
 
 def work(person, slices_at_most=40):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.conftest import create_database, database_url, drop_database
 from tests.environment import ROOT
-from tests.faults.bench import PORTALS, WORKERS, Bench
+from tests.faults.deployment import PORTALS, WORKERS, Bench
 from tests.processes import App
 
 SECONDS = 30  # of bad weather per seed

@@ -4,7 +4,7 @@ import uuid
 import pytest
 
 from tests.conftest import TIME_SCALE, create_database, database_url, drop_database
-from tests.faults.bench import Bench
+from tests.faults.deployment import Bench
 from tests.faults.engine import Engine
 
 

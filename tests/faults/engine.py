@@ -25,10 +25,10 @@ class Engine:
         return self.sandbox.tasks(portals[person.portal.member_id], count=count, **fields)
 
     def defer(self, person, tasks, key=None):
-        from b24app import deferrals, selections
+        from b24app.engine import jobs, selections
 
         selection = selections.select_ticked(person, tasks)
-        return deferrals.start(person, selection, "", key or f"key-{selection.pk}")
+        return jobs.start(person, selection, "", key or f"key-{selection.pk}")
 
     def wait(self, seconds):
         """Let so much time pass, here and at the portals."""
@@ -37,13 +37,14 @@ class Engine:
 
     def slice(self, person):
         """One slice; the seconds until the next one, None for never."""
-        from b24app import dates, slices
+        from b24app import clock
+        from b24app.engine import slices
         from b24app.models import Portal
 
         seconds = slices.run(person.portal_id)
         parked_until = Portal.objects.values_list("parked_until", flat=True).get(pk=person.portal_id)
         if seconds is None and parked_until:  # the sweep's business
-            return (parked_until - dates.now()).total_seconds()
+            return (parked_until - clock.now()).total_seconds()
         return seconds
 
     def work(self, *people, until=None):

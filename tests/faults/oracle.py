@@ -40,7 +40,7 @@ def violations(sandbox, rows):
 
 DONE = "select item.id from defer_jobitem item join defer_job job on job.id = item.job_id where item.state = 'done'"
 STILL_OWED = (
-    f"{DONE} and job.kind = 'return' and item.wakes_id in (select id from defer_deferral where state = 'sleeping')"
+    f"{DONE} and job.kind = 'return' and item.returns_id in (select id from defer_deferral where state = 'sleeping')"
 )
 
 

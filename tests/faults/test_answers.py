@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from b24app import batches, dates, deferrals, slices
+from b24app import clock
 from b24app.bitrix import tasks
+from b24app.engine import batches, jobs, queue
 from b24app.models import Credential, Job, Portal, RestCall
 from tests.faults.engine import outcomes
 
 HTML = {"type": "text/html", "body": "<html>Sorry</html>"}
-LIMIT, PERSON, PORTAL = Job.Why.LIMIT, Job.Why.PERSON, Job.Why.PORTAL
+LIMIT, PERSON, PORTAL = Job.WaitReason.LIMIT, Job.WaitReason.PERSON, Job.WaitReason.PORTAL
 
 
 def renewals(sandbox):
@@ -24,7 +25,7 @@ def asked(sandbox):
 
 def state_of(job):
     job.refresh_from_db()
-    return job.state, job.waiting_why
+    return job.state, job.wait_reason
 
 
 # -- Tokens ------------------------------------------------------------------------------------------------------
@@ -40,7 +41,7 @@ def test_f2_commands_refused_for_an_expired_token_are_sent_again_with_a_new_one(
 
 def test_f7_a_revoked_token_is_tried_once_and_then_left_alone_for_a_day(engine, worker, open_as):
     job = engine.defer(worker, engine.tasks(worker, 5))
-    Credential.objects.update(expires_at=dates.now())
+    Credential.objects.update(expires_at=clock.now())
     engine.sandbox.revoke("acme")
     engine.slice(worker)
     assert state_of(job) == (Job.State.WAITING, PERSON)
@@ -48,11 +49,11 @@ def test_f7_a_revoked_token_is_tried_once_and_then_left_alone_for_a_day(engine, 
     before = asked(engine.sandbox)
     for _ in range(24):
         engine.wait(3600)
-        assert worker.portal_id not in slices.portals_with_work()
+        assert worker.portal_id not in queue.portals_with_work()
         engine.slice(worker)
     assert asked(engine.sandbox) == before
     open_as("acme", worker.user_id)
-    assert deferrals.resume_waiting(worker)
+    assert jobs.resume_waiting(worker)
     engine.work(worker)
     assert outcomes(job) == {("done", ""): 5}
 
@@ -66,7 +67,7 @@ def test_f8_a_portal_that_knows_no_such_app_gets_no_more_calls(engine, worker, c
     before = asked(engine.sandbox)
     for _ in range(3):
         engine.wait(3600)
-        assert slices.portals_with_work() == []
+        assert queue.portals_with_work() == []
         engine.slice(worker)
     assert asked(engine.sandbox) == before
 
@@ -74,7 +75,7 @@ def test_f8_a_portal_that_knows_no_such_app_gets_no_more_calls(engine, worker, c
 @pytest.mark.parametrize("code, status", [("invalid_client", 401), ("NOT_INSTALLED", 401)])
 def test_f8_an_authorization_server_that_does_not_know_us_stops_the_calls(engine, worker, code, status):
     job = engine.defer(worker, engine.tasks(worker, 5))
-    Credential.objects.update(expires_at=dates.now())
+    Credential.objects.update(expires_at=clock.now())
     engine.sandbox.fault("oauth/token", "error", code=code, status=status, times=-1)
     before = len(engine.sandbox.requests("acme"))
     for _ in range(5):
@@ -91,10 +92,10 @@ HOUR, DAY = 3600, 24 * 3600
 @pytest.mark.parametrize(
     "code, status, why, pause",
     [
-        ("PAYMENT_REQUIRED", 402, Job.Why.PAYMENT, DAY),
-        ("ACCESS_DENIED", 403, Job.Why.PLAN, DAY),
-        ("OVERLOAD_LIMIT", 503, Job.Why.OVERLOAD, HOUR),
-        ("METHOD_CONFIRM_WAITING", 401, Job.Why.CONFIRM, HOUR),
+        ("PAYMENT_REQUIRED", 402, Job.WaitReason.PAYMENT, DAY),
+        ("ACCESS_DENIED", 403, Job.WaitReason.PLAN, DAY),
+        ("OVERLOAD_LIMIT", 503, Job.WaitReason.OVERLOAD, HOUR),
+        ("METHOD_CONFIRM_WAITING", 401, Job.WaitReason.CONFIRM, HOUR),
     ],
     ids=["f9-payment", "f9-plan", "f12-overload", "f49-confirmation"],
 )
@@ -106,12 +107,12 @@ def test_f9_f12_f49_a_portal_that_refuses_the_app_is_asked_seldom_and_the_job_sa
     before = asked(engine.sandbox)
     engine.slice(worker)
     portal = Portal.objects.get()
-    assert (portal.parked_why, portal.parked_code) == (why, code)
-    assert deferrals.waits_for(Job.objects.get(pk=job.pk)) == why
+    assert (portal.parked_reason, portal.parked_code) == (why, code)
+    assert jobs.waits_for(Job.objects.get(pk=job.pk)) == why
     assert asked(engine.sandbox) == before + 1
     for _ in range(5):
         engine.wait(pause / 6)
-        assert slices.portals_with_work() == []
+        assert queue.portals_with_work() == []
         engine.slice(worker)
     assert asked(engine.sandbox) == before + 1
     engine.work(worker)
@@ -127,7 +128,7 @@ def test_f10_an_outage_of_the_authorization_server_holds_up_only_who_needs_it(en
     engine.sandbox.install("umbrella")
     una = open_as("umbrella", other)
     waiting, running = engine.defer(worker, engine.tasks(worker, 5)), engine.defer(una, engine.tasks(una, 5))
-    Credential.objects.filter(person=worker).update(expires_at=dates.now())
+    Credential.objects.filter(person=worker).update(expires_at=clock.now())
     engine.sandbox.fault("oauth/token", times=6, **fault)
     engine.work(worker, una, until=lambda: state_of(running)[0] == Job.State.FINISHED)
     assert state_of(waiting) == (Job.State.WAITING, PORTAL)
@@ -166,7 +167,7 @@ def test_f13_a_refused_batch_waits_for_the_operating_time_and_reads_go_on(engine
     engine.sandbox.fault("batch", "error", code="OPERATION_TIME_LIMIT", status=429, skip=1)
     engine.work(worker, until=lambda: state_of(job) == (Job.State.WAITING, LIMIT))
     assert job.items.filter(state="sent").count() == 0
-    assert job.waiting_until > dates.now()
+    assert job.wait_until > clock.now()
     assert engine.defer(worker, engine.tasks(worker, 1))  # the page still lists and reads
     engine.work(worker)
     assert outcomes(job) == {("done", ""): 20}
@@ -259,7 +260,7 @@ def test_f19_a_refused_command_is_that_tasks_own_matter(engine, worker, code, re
 def test_f19_a_missing_scope_stops_the_job_once_and_keeps_what_was_done(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 10, status=2))
     engine.sandbox.fault("tasks.task.defer", "error", code="insufficient_scope", status=403, skip=4, times=6)
-    engine.work(worker, until=lambda: Portal.objects.get().parked_why == Job.Why.SCOPE)
+    engine.work(worker, until=lambda: Portal.objects.get().parked_reason == Job.WaitReason.SCOPE)
     assert outcomes(job) == {("done", ""): 4, ("pending", ""): 6}
     engine.work(worker)
     assert outcomes(job) == {("done", ""): 10}
@@ -345,24 +346,24 @@ def test_f43_a_task_that_makes_no_sense_after_its_answer_was_lost_is_read_again_
 
 def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine, worker, monkeypatch, caplog):
     poisoned, healthy = engine.defer(worker, engine.tasks(worker, 3)), engine.defer(worker, engine.tasks(worker, 3))
-    run = batches.JobStep.run
+    run = batches.Batch.run
 
     def fail(step):
         if step.job == poisoned:
             raise ZeroDivisionError
         run(step)
 
-    monkeypatch.setattr(batches.JobStep, "run", fail)
+    monkeypatch.setattr(batches.Batch, "run", fail)
     engine.slice(worker)
     assert state_of(healthy)[0] == Job.State.FINISHED
     waits = []
     for _ in range(5):
-        assert state_of(poisoned) == (Job.State.WAITING, Job.Why.ERROR)
-        waits.append((poisoned.waiting_until - dates.now()).total_seconds())
+        assert state_of(poisoned) == (Job.State.WAITING, Job.WaitReason.ERROR)
+        waits.append((poisoned.wait_until - clock.now()).total_seconds())
         engine.wait(waits[-1] + 1)
         engine.slice(worker)
     assert waits == pytest.approx([60, 120, 240, 480, 960], abs=3)
     assert f"job {poisoned.pk} cannot go on" in caplog.text
-    monkeypatch.setattr(batches.JobStep, "run", run)
+    monkeypatch.setattr(batches.Batch, "run", run)
     engine.work(worker)
     assert outcomes(poisoned) == {("done", ""): 3}

@@ -1,12 +1,11 @@
 """Guards that no fault on its own would show: see bin/mutants.py, which takes each of them out."""
 
-import hmac
-
 import pytest
 
-from b24app import dates, jobs
+from b24app import clock
 from b24app.bitrix import tasks as wire
 from b24app.models import Deferral, Job, JobItem, Portal
+from b24app.worker import messages
 from tests.conftest import SERVERS
 from tests.faults.engine import outcomes
 
@@ -30,7 +29,7 @@ def test_the_intent_is_written_before_the_first_byte_leaves(engine, worker, monk
 def test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent(engine, worker):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
-    in_two_minutes = dates.now().timestamp() + 120
+    in_two_minutes = clock.now().timestamp() + 120
     Portal.objects.update(operating={"tasks.task.defer": [480.0, in_two_minutes]})
     engine.work(worker, until=lambda: Job.objects.get(pk=job.pk).state == Job.State.WAITING)
     assert job.items.get().status_seen == 3
@@ -42,35 +41,37 @@ def test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent(e
 
 def test_the_application_token_is_compared_in_constant_time(worker, monkeypatch):
     compared = []
-    monkeypatch.setattr(hmac, "compare_digest", lambda one, other: compared.append((one, other)) or one == other)
+    monkeypatch.setattr(
+        "b24app.models.portal.compare_digest", lambda one, other: compared.append((one, other)) or one == other
+    )
     portal = Portal.objects.get()
-    portal.learn_application_token("the-token", dates.now())
-    assert not portal.knows_application_token("another", dates.now())
+    portal.learn_application_token("the-token", clock.now())
+    assert not portal.knows_application_token("another", clock.now())
     assert compared == [(b"the-token", b"another")]
 
 
 def test_a_sweep_hints_at_every_portal_with_work(engine, worker, monkeypatch):
     hinted = []
-    monkeypatch.setattr(jobs, "hint_at_work", hinted.append)
-    jobs.sweep()
+    monkeypatch.setattr(messages, "enqueue", hinted.append)
+    messages.sweep()
     assert hinted == []
     engine.defer(worker, engine.tasks(worker, 1))
-    jobs.sweep()
+    messages.sweep()
     assert hinted == [worker.portal_id]
 
 
 PLAN = """
 from django.db import connection
-from b24app import dates
+from b24app import clock
 from b24app.models import Job, Person, Portal
 portal = Portal.objects.create(member_id="m")
 person = Person.objects.create(portal=portal, user_id=1)
-common = {"portal": portal, "person": person, "total": 1, "created_at": dates.now()}
+common = {"portal": portal, "person": person, "total": 1, "created_at": clock.now()}
 Job.objects.bulk_create(Job(key=str(number), state="finished", **common) for number in range(20_000))
 Job.objects.create(key="due", **common)
 with connection.cursor() as cursor:
     cursor.execute("analyze")
-print(Job.objects.runnable(dates.now()).explain())
+print(Job.objects.runnable(clock.now()).explain())
 """
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.faults.bench import WORKERS, is_lost, tasks_of, touches
+from tests.faults.deployment import WORKERS, is_lost, tasks_of, touches
 from tests.processes import wait_until
 
 pytestmark = [
@@ -173,7 +173,7 @@ def test_f32_a_lock_on_the_items_delays_the_job_and_nothing_else(bench, bob):
 
 
 def test_f33_hints_delivered_again_out_of_order_and_late_do_nothing_twice(bench, bob):
-    send = "from b24app.jobs import run_slice, sweep\nfrom b24app.models import Portal\n"
+    send = "from b24app.worker.messages import run_slice, sweep\nfrom b24app.models import Portal\n"
     send += "for _ in range(5):\n    sweep.delay()\n    for pk in Portal.objects.values_list('pk', flat=True):\n"
     send += "        run_slice.delay(pk); run_slice.apply_async((pk,), countdown=1)\n"
     bench.sandbox.turn({"cost.tasks.task.defer": 0.02, "cost.tasks.task.pause": 0.02})

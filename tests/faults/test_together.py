@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bench import PORTALS, WORKERS, is_lost, tasks_of, touches
+from tests.faults.deployment import PORTALS, WORKERS, is_lost, tasks_of, touches
 from tests.processes import wait_until
 
 pytestmark = [
@@ -27,7 +27,7 @@ def renewals(bench):
 
 ASK_AGAIN = """
 import sys
-from b24app import credentials
+from b24app.portals import credentials
 from b24app.bitrix.errors import BitrixError
 from b24app.models import Person
 people = list(Person.objects.select_related("portal"))
@@ -62,7 +62,7 @@ def test_f5_f6_a_pair_lost_between_the_answer_and_the_save_waits_for_the_person_
     bench.app.rows_changed("update defer_credential set expires_at = now()")
     bench.plan("renewed", "0")
     job = job()
-    wait_until(lambda: bench.app.value("select waiting_why from defer_job") == "person", what="the job to wait")
+    wait_until(lambda: bench.app.value("select wait_reason from defer_job") == "person", what="the job to wait")
     assert len(bench.dead()) == 1
     assert renewals(bench) == ["", "invalid_grant"]
     time.sleep(3)  # three sweeps
@@ -136,17 +136,18 @@ def test_f51_a_journal_that_cannot_be_written_stops_nothing_and_is_complained_ab
 
 
 ASK_FOR_A_JOB = """
-from b24app import dates, deferrals
+from b24app import clock
+from b24app.engine import jobs
 from b24app.models import Person, SelectedTask, Selection
 person = Person.objects.get()
-selection = Selection.objects.create(person=person, state="ready", created_at=dates.now())
+selection = Selection.objects.create(person=person, state="ready", created_at=clock.now())
 SelectedTask.objects.create(selection=selection, task_id=1, status=3)
 print("ready", flush=True)
 input()
 try:
-    deferrals.start(person, selection, "", f"key-{selection.pk}")
+    jobs.start(person, selection, "", f"key-{selection.pk}")
     print("started")
-except deferrals.TooManyJobs:
+except jobs.TooManyJobs:
     print("too many")
 """
 

@@ -11,11 +11,11 @@ from tests.flows.page import Page, post_opening
 OWE = """
 import json
 from datetime import timedelta
-from b24app import dates
-from b24app.models import OwedReturn, Portal
-now = dates.now()
+from b24app import clock
+from b24app.models import OrphanedDeferral, Portal
+now = clock.now()
 kept = now + timedelta(days=1)
-OwedReturn.objects.create(portal=Portal.objects.get(), deferred_at=now, kept_until=kept, **json.loads({owed!r}))
+OrphanedDeferral.objects.create(portal=Portal.objects.get(), deferred_at=now, kept_until=kept, **json.loads({owed!r}))
 """
 
 
@@ -41,12 +41,12 @@ def test_an_admin_who_lost_the_rights_decides_nothing_more(sandbox, installed, a
     installed.python(OWE.format(owed=json.dumps(owed)))
     sandbox.user("acme", number=admin, is_admin=False)
     assert "Only an administrator" in page.call("POST", "/owed/take-over/")
-    assert "still sleep" not in Page(installed, sandbox.open("acme", admin)).text
+    assert "are still deferred" not in Page(installed, sandbox.open("acme", admin)).text
     assert people(installed) == [(admin, False)]
-    assert installed.value("select count(*) from defer_owedreturn") == 1
+    assert installed.value("select count(*) from defer_orphaneddeferral") == 1
     sandbox.user("acme", number=admin, is_admin=True)
     again = Page(installed, sandbox.open("acme", admin))
-    assert "1 task is in your care now" in again.call("POST", "/owed/take-over/")
+    assert "You have taken over 1 task." in again.call("POST", "/owed/take-over/")
 
 
 def test_a_person_of_another_portal_with_the_same_id_sees_and_touches_only_their_own(sandbox, installed, bob):

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from b24app.portals import PLACEMENTS
+from b24app.portals.installation import PLACEMENTS
 from tests.flows.page import Page, install, run_installer
 from tests.processes import wait_until
 

@@ -8,14 +8,14 @@ from tests.processes import wait_until
 
 OPEN = """
 import json, sys
-from b24app import portals
+from b24app.portals import openings
 from b24app.bitrix.client import Command
 from b24app.bitrix.payloads import read_opening
 opening = json.loads({opening!r})
-portals.open_page(read_opening(opening["query"], opening["fields"]), Command("a", "user.admin"), timeout=10)
+openings.open_page(read_opening(opening["query"], opening["fields"]), Command("a", "user.admin"), timeout=10)
 """
 ASK = """
-from b24app import credentials
+from b24app.portals import credentials
 from b24app.bitrix.errors import BitrixError
 from b24app.models import Person
 person = Person.objects.select_related("portal").get()
@@ -56,9 +56,9 @@ def results(processes):
 
 def expire(app):
     app.python("""
-from b24app import dates
+from b24app import clock
 from b24app.models import Credential
-Credential.objects.update(expires_at=dates.now())
+Credential.objects.update(expires_at=clock.now())
 """)
 
 

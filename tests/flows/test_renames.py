@@ -60,9 +60,9 @@ def test_a_redirect_to_a_stranger_is_not_followed_and_work_goes_on_when_it_is_ov
     asked = len(sandbox.requests("acme"))
     sandbox.fault("*", "respond", portal="acme", status=302, body="", headers=stranger, times=-1)
     job = page.defer(dialog)
-    wait_until(lambda: installed.value("select waiting_why from defer_job") == "portal", what="the job to wait")
-    assert "does not answer" in page.call("GET", "/tasks/")
-    assert "does not answer" in page.panel(job)
+    wait_until(lambda: installed.value("select wait_reason from defer_job") == "portal", what="the job to wait")
+    assert "not responding" in page.call("GET", "/tasks/")
+    assert "not responding" in page.panel(job)
     assert 'name="code"' in post_opening(installed, sandbox.open("acme", bob)).text
     assert {request["status"] for request in sandbox.requests("acme")[asked:]} == {302}
     sandbox.clear_faults()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent.parent / "docs" / "lifecycle.md"
-OF_THE_ENGINE = {"test_bucket.py", "test_canary.py", "test_main_job.py", "test_refresh.py", Path(__file__).name}
+OF_THE_ENGINE = {"test_bucket.py", "test_heartbeat.py", "test_main_job.py", "test_refresh.py", Path(__file__).name}
 
 
 def names_in(path):

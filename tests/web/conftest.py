@@ -5,8 +5,8 @@ import re
 import pytest
 from django.test import Client
 
-from b24app import jobs
 from b24app.models import Person
+from b24app.worker import messages
 
 
 class Visitor:
@@ -60,7 +60,7 @@ class Visitor:
 def hints(monkeypatch):
     """The portals that a worker was told to look at; nobody is told in truth."""
     told = []
-    monkeypatch.setattr(jobs, "hint", lambda job, subject_id, seconds=0.0: told.append(subject_id) or True)
+    monkeypatch.setattr(messages, "send", lambda job, subject_id, seconds=0.0: told.append(subject_id) or True)
     return told
 
 

@@ -5,9 +5,13 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.utils import translation
 
-from b24app import dates, slices
-from b24app.models import Job, JobItem, Lease, Portal, Selection
+from b24app import clock
+from b24app.engine import jobs, slices
+from b24app.models import Job, JobItem, Portal, Selection
+from b24app.portals.lease import Lease
+from b24app.web.texts import too_many_jobs
 from tests.web.conftest import Visitor
 
 pytestmark = pytest.mark.django_db
@@ -66,7 +70,7 @@ def test_what_our_page_never_sends_is_a_bad_request(at_list, tasks, wrong):
 
 def test_a_selection_that_is_too_old_is_to_be_made_again(at_list, tasks):
     selection = at_list.select(tasks(1))
-    Selection.objects.update(created_at=dates.now() - timedelta(hours=2))
+    Selection.objects.update(created_at=clock.now() - timedelta(hours=2))
     answer = at_list.post("/jobs/", {"selection": selection, "key": "k" * 32})
     assert "older than an hour" in answer.text
     assert answer["HX-Retarget"] == "#dialog-body"
@@ -97,36 +101,36 @@ def test_milestones_are_read_aloud_once(at_list, tasks):
 @pytest.mark.parametrize(
     "why, words",
     [
-        (Job.Why.PERSON, "close this app and open it anew"),
-        (Job.Why.PORTAL, "does not answer at the moment"),
-        (Job.Why.LIMIT, "asks us to slow down"),
-        (Job.Why.ERROR, "on our side"),
-        (Job.Why.DISMISSED, "no longer work here; looking again every hour"),
-        (Job.Why.RESTRICTED, "may not use the app at the moment; looking again every hour"),
+        (Job.WaitReason.PERSON, "session has expired. Close the app and open it again"),
+        (Job.WaitReason.PORTAL, "is not responding. The job will continue"),
+        (Job.WaitReason.LIMIT, "rate limit has been reached"),
+        (Job.WaitReason.ERROR, "on our side"),
+        (Job.WaitReason.DISMISSED, "no longer work here. We check once an hour"),
+        (Job.WaitReason.RESTRICTED, "do not have access to the app at the moment. We check once an hour"),
     ],
 )
 def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
     at_list.start(tasks(1))
-    Job.objects.update(state=Job.State.WAITING, waiting_why=why)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=why)
     assert words in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
 @pytest.mark.parametrize(
     "why, words",
     [
-        (Job.Why.PLAN, "plan has no apps; looking again every day"),
-        (Job.Why.PAYMENT, "not paid for; looking again every day"),
-        (Job.Why.SCOPE, "lacks a permission; looking again every day"),
-        (Job.Why.CONFIRM, "has to confirm the app in Bitrix24; looking again every hour"),
-        (Job.Why.OVERLOAD, "blocked the app for a while; looking again every hour"),
-        (Job.Why.DELETED, "said to be deleted; looking again every day"),
-        (Job.Why.ACCESS, "Ask your administrator"),
+        (Job.WaitReason.PLAN, "plan does not include apps. We check once a day"),
+        (Job.WaitReason.PAYMENT, "not paid for. We check once a day"),
+        (Job.WaitReason.SCOPE, "missing a permission. Ask an administrator to grant it"),
+        (Job.WaitReason.CONFIRM, "has to confirm the app in Bitrix24. We check once an hour"),
+        (Job.WaitReason.OVERLOAD, "temporarily blocked the app. We check once an hour"),
+        (Job.WaitReason.DELETED, "account has been deleted. We check once a day"),
+        (Job.WaitReason.ACCESS, "Ask your administrator"),
     ],
 )
 def test_a_job_of_a_parked_portal_says_what_everybody_waits_for(at_list, tasks, why, words):
     at_list.start(tasks(1))
-    Portal.objects.update(parked_until=dates.now() + timedelta(hours=1), parked_why=why)
-    Job.objects.update(created_at=dates.now() - timedelta(hours=1))
+    Portal.objects.update(parked_until=clock.now() + timedelta(hours=1), parked_reason=why)
+    Job.objects.update(created_at=clock.now() - timedelta(hours=1))
     text = html.unescape(at_list.get(f"/jobs/{Job.objects.get().pk}/").text)
     assert words in text
     assert "No worker" not in text
@@ -136,34 +140,34 @@ def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):
     at_list.start(tasks(1))
     watched = f"/jobs/{Job.objects.get().pk}/"
     assert "No worker" not in at_list.get(watched).text
-    Job.objects.update(created_at=dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    Job.objects.update(created_at=clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
     assert "No worker is running" in at_list.get(watched).text
-    Lease.take(at_list.person.portal_id)
+    Lease.acquire(at_list.person.portal_id)
     assert "No worker" not in at_list.get(watched).text
 
 
 def test_it_says_so_when_nobody_comes_back_to_a_job_that_has_waited(at_list, tasks, settings):
     at_list.start(tasks(1))
     watched = f"/jobs/{Job.objects.get().pk}/"
-    overdue = dates.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PORTAL, waiting_until=dates.now())
-    assert "does not answer" in at_list.get(watched).text
-    Job.objects.update(waiting_until=overdue)
+    overdue = clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PORTAL, wait_until=clock.now())
+    assert "not responding" in at_list.get(watched).text
+    Job.objects.update(wait_until=overdue)
     assert "No worker is running" in at_list.get(watched).text
-    Portal.objects.update(last_slice_at=dates.now())
-    assert "does not answer" in at_list.get(watched).text
+    Portal.objects.update(last_slice_at=clock.now())
+    assert "not responding" in at_list.get(watched).text
 
 
 def test_a_job_that_waits_for_its_person_misses_no_worker(at_list, tasks):
     at_list.start(tasks(1))
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON, waiting_until=None, created_at=LONG_AGO)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON, wait_until=None, created_at=LONG_AGO)
     assert "No worker" not in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
 def test_nobody_coming_to_a_parked_portal_whose_time_is_over_is_said_too(at_list, tasks):
     at_list.start(tasks(1))
     Job.objects.update(created_at=LONG_AGO)
-    Portal.objects.update(parked_until=LONG_AGO, parked_why=Job.Why.PLAN)
+    Portal.objects.update(parked_until=LONG_AGO, parked_reason=Job.WaitReason.PLAN)
     assert "No worker is running" in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
@@ -174,7 +178,7 @@ def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, t
     JobItem.objects.filter(pk__in=[first.pk, second.pk]).update(step=JobItem.Step.PAUSED)
     JobItem.objects.filter(pk=third.pk).update(step=JobItem.Step.PAUSED, state=JobItem.State.FAILED)
     assert "paused and will" not in at_list.get(watched).text
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.LIMIT)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.LIMIT)
     assert "2 tasks are paused and will be deferred or started again." in at_list.get(watched).text
     assert "2 задачи приостановлены" in at_list.open(language="ru").text
     JobItem.objects.filter(pk=first.pk).update(step=JobItem.Step.NONE)
@@ -184,7 +188,7 @@ def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, t
 
 def test_what_can_be_pressed_while_a_job_is_polled_keeps_its_id_and_so_the_focus(at_list, tasks):
     at_list.start(tasks(1))
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.PERSON)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)
     text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
     assert re.findall(r'<(?:button|a) id="(\w+)"', text) == ["stop", "reopen", "reconnect"]
     assert len(re.findall(r"<(?:button|a) ", text)) == 3
@@ -197,10 +201,10 @@ def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks
     work(at_list)
     text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
     assert "2 deferred · 1 failed · 4 skipped" in text
-    assert "You may not defer these tasks (1)" in text
+    assert "You do not have permission to defer these tasks (1)" in text
     assert "Already deferred (3)" in text
     assert "Completed (1)" in text
-    assert text.index("You may not") < text.index("Already deferred")
+    assert text.index("You do not have permission") < text.index("Already deferred")
     path = f"/company/personal/user/{bob.user}/tasks/task/view/{kept[0]}/"
     assert f'href="http://{sandbox.portals["acme"]}{path}" data-path="{path}"' in text
     assert ">Hers</a>" in text
@@ -221,11 +225,11 @@ def test_what_others_did_says_who_and_when_and_what_is_not_permitted_whom_to_ask
 
 def test_a_long_wait_says_until_when(at_list, tasks):
     at_list.start(tasks(1))
-    until = dates.now() + timedelta(minutes=5)
-    Job.objects.update(state=Job.State.WAITING, waiting_why=Job.Why.LIMIT, waiting_until=until)
-    assert f"going on by itself at {until:%H:%M}." in progress(at_list)
-    Job.objects.update(waiting_until=dates.now() + timedelta(seconds=20))
-    assert "going on by itself." in progress(at_list)
+    until = clock.now() + timedelta(minutes=5)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.LIMIT, wait_until=until)
+    assert f"The job continues at {until:%H:%M}." in progress(at_list)
+    Job.objects.update(wait_until=clock.now() + timedelta(seconds=20))
+    assert "The job will continue automatically." in progress(at_list)
 
 
 def progress(at_list):
@@ -258,8 +262,8 @@ def test_what_is_back_without_being_in_progress_is_named(at_list, tasks, sandbox
     work(at_list)
     text = at_list.get(f"/jobs/{Job.objects.latest('pk').pk}/").text
     assert "2 returned" in text
-    assert "Back, but not in progress (2)" in text
-    assert "Please start them" in text
+    assert "Returned, but could not be started (2)" in text
+    assert "Start them in Bitrix24" in text
 
 
 def latest(at_list, panel):
@@ -299,7 +303,7 @@ def test_a_task_left_paused_comes_first(at_list, tasks):
     JobItem.objects.filter(pk=second.pk).update(state="failed", code=JobItem.Code.LEFT_PAUSED)
     Job.objects.update(state=Job.State.FINISHED, failed=2)
     text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
-    assert text.index("Paused, but neither deferred") < text.index("You may not defer")
+    assert text.index("Left paused") < text.index("You do not have permission")
     assert "start it again" in text
 
 
@@ -317,7 +321,7 @@ def test_every_reason_has_words(at_list, tasks, code):
     at_list.start(tasks(1))
     JobItem.objects.update(state=JobItem.State.FAILED, code=code)
     Job.objects.update(state=Job.State.FINISHED, failed=1)
-    heading = re.search(r"</span> (.*) \(1\)</summary>", at_list.get(f"/jobs/{Job.objects.get().pk}/").text).group(1)
+    heading = re.search(r"</span>\s+(.*) \(1\)\s+</summary>", progress(at_list)).group(1)
     assert heading
     assert heading != code
 
@@ -392,7 +396,7 @@ def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
     """Starting clears what is ticked; whoever stops or goes on with a job may have ticked other tasks since."""
     assert at_list.start(tasks(2))["HX-Trigger-After-Swap"] == "job-started"
     job = Job.objects.get()
-    lease = Lease.take(job.portal_id)
+    lease = Lease.acquire(job.portal_id)
     assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-steered"
     lease.release()
     assert at_list.post(f"/jobs/{job.pk}/stop/")["HX-Trigger-After-Swap"] == "job-finished"
@@ -426,15 +430,30 @@ def test_going_on_with_a_fifth_job_says_that_there_are_too_many(at_list, tasks):
     at_list.post(f"/jobs/{job.pk}/stop/")
     for number in range(4):
         at_list.start(tasks(1), key=f"key-{number}" * 4)
-    assert "Four of your jobs" in at_list.post(f"/jobs/{job.pk}/again/cancelled/").text
+    assert "You already have 4 unfinished jobs." in at_list.post(f"/jobs/{job.pk}/again/cancelled/").text
+
+
+@pytest.mark.parametrize(
+    "limit, english, russian",
+    [
+        (1, "1 unfinished job. Stop it", "1 незавершённое задание"),
+        (4, "4 unfinished jobs. Stop one", "4 незавершённых задания"),
+        (5, "5 unfinished jobs. Stop one", "5 незавершённых заданий"),
+    ],
+)
+def test_the_screen_names_the_limit_of_jobs(monkeypatch, limit, english, russian):
+    monkeypatch.setattr(jobs, "MAX_UNFINISHED", limit)
+    assert english in too_many_jobs().sentence
+    with translation.override("ru"):
+        assert russian in too_many_jobs().sentence
 
 
 def test_going_on_with_a_job_that_left_nothing_says_so(at_list, tasks):
     at_list.start(tasks(1))
     work(at_list)
     answer = at_list.post(f"/jobs/{Job.objects.get().pk}/again/failed/").text
-    assert "Nothing of this job is left." in answer
-    assert "Four of your jobs" not in answer
+    assert "This job has no tasks left to process." in answer
+    assert "unfinished jobs" not in answer
 
 
 @pytest.mark.parametrize("act", ["stop/", "again/failed/", "again/cancelled/"])

@@ -12,8 +12,8 @@ from babel.messages.pofile import read_po
 from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).parent.parent.parent
-TEMPLATES = sorted((ROOT / "templates").glob("*.html"))
-SCRIPTS = [ROOT / "static" / "bridge.js", ROOT / "static" / "app.js"]
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
+SCRIPTS = sorted((ROOT / "static").glob("*.js"))
 CATALOGUE = ROOT / "locale" / "ru" / "LC_MESSAGES" / "django.po"
 FORBIDDEN = re.compile(
     r"\bstyle=|<style|\bon[a-z]+=|hx-on|\bjs:|hx-push-url|hx-boost|localStorage|sessionStorage|document\.cookie"
@@ -27,9 +27,14 @@ def compressed(*paths):
     return sum(len(gzip.compress(path.read_bytes())) for path in paths)
 
 
-@pytest.mark.parametrize("path", [*TEMPLATES, *SCRIPTS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*TEMPLATES, *SCRIPTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_page_needs_what_a_strict_policy_or_a_frame_forbids(path):
     assert FORBIDDEN.findall(path.read_text()) == []
+
+
+def test_template_lines_are_short_enough_to_diff():
+    long = [f"{path.name}: {line}" for path in TEMPLATES for line in path.read_text().splitlines() if len(line) > 160]
+    assert long == []
 
 
 def test_no_template_has_a_script_of_its_own():
@@ -51,7 +56,7 @@ def test_styles_know_no_left_and_right():
 
 def test_every_icon_that_is_used_exists():
     sprite = (ROOT / "static" / "icons.svg").read_text()
-    used = {name for path in TEMPLATES for name in re.findall(r"icons\.svg' %}#([a-z]+)", path.read_text())}
+    used = {name for path in TEMPLATES for name in re.findall(r'{% icon "([a-z]+)"', path.read_text())}
     assert used
     assert used <= set(re.findall(r'<symbol id="([a-z]+)"', sprite))
 
@@ -67,7 +72,7 @@ def russian():
 def our_words():
     """Every text that our pages may show, as the catalogue names it (the singular of a plural)."""
     sources = [path.read_text() for path in (ROOT / "b24app").glob("web/*.py")]
-    sources.append((ROOT / "b24app" / "portals.py").read_text())
+    sources.append((ROOT / "b24app" / "portals" / "installation.py").read_text())
     sources += [templatize(path.read_text()) for path in TEMPLATES]
     return {text for source in sources for text in texts_in(source)}
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from b24app import canary
+from b24app.worker import heartbeat
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("worker", nargs="?", default="", help="its name, where it was given one (--hostname)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        silent = canary.seconds_silent(options["worker"])
+        silent = heartbeat.seconds_silent(options["worker"])
         if silent is None:
             raise CommandError("This worker has not read any message yet.")
         if silent > settings.WORKER_SILENCE:

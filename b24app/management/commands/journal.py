@@ -74,7 +74,7 @@ def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
 
 ITEM_FIELDS = [
     *("job", "state", "step", "status_before", "status_seen", "seen_at", "sends", "sent_at"),
-    *("code", "vendor_code", "changed_at", "wakes"),
+    *("code", "vendor_code", "changed_at", "returns"),
 ]
 MASK = "***"
 TITLE_IN_COMMAND = re.compile(r"(?<=\[%25TITLE\]=)[^&]*")  # as Client.batch writes it

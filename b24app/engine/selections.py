@@ -1,0 +1,159 @@
+"""What a person selected, made definite: the tasks are read once and frozen, so that the count confirmed is the
+count processed."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
+
+from b24app import clock
+from b24app.bitrix import tasks
+from b24app.bitrix.client import Client
+from b24app.bitrix.errors import BitrixError, NotRun, Unknown
+from b24app.bitrix.tasks import Status, TaskFilter, TaskRow
+from b24app.engine import outcomes
+from b24app.models import JobItem, Person, Portal, SelectedTask, Selection
+from b24app.portals import clients
+from b24app.portals.lease import Lease, LeaseLost, is_neglected
+
+logger = logging.getLogger(__name__)
+MAX_TASKS = 5000  # of one selection, so of one job
+READ_AT_ONCE = 200  # ticked tasks that a page may wait for; more are left to a worker
+READ_PER_STEP = 500  # ticked tasks that a worker reads in one request
+LIFE = timedelta(hours=1)
+OURS = "internal"  # why a selection failed that we could not collect for a reason of our own
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What deferring a selection would do: how many will be sent, and why others will be skipped."""
+
+    total: int
+    to_send: int
+    skipped: list[tuple[JobItem.Code, int]]
+
+
+def select_ticked(person: Person, task_ids: Sequence[int]) -> Selection:
+    """A selection of tasks ticked one by one; a few are read at once, more by a worker.
+
+    Raises BitrixError when they cannot be read at once, and then keeps nothing.
+    """
+    wanted = list(dict.fromkeys(task_ids))[:MAX_TASKS]
+    selection = Selection(person=person, wanted_ids=wanted, created_at=clock.now())
+    rows = clients.ask(person, lambda client: tasks.read_listed(client, wanted)) if few(wanted) else []
+    with transaction.atomic():
+        selection.save()
+        if few(wanted):
+            _keep(selection, _every(wanted, rows), ended=True)
+    return selection
+
+
+def few(task_ids: Sequence[int]) -> bool:
+    return len(task_ids) <= READ_AT_ONCE
+
+
+def select_matching(person: Person, wanted: TaskFilter) -> Selection:
+    """A selection of everything that matches but `wanted.excluded`, up to MAX_TASKS; a worker collects it."""
+    return Selection.objects.create(person=person, filter=wanted.as_json(), created_at=clock.now())
+
+
+def forecast(selection: Selection) -> Forecast:
+    """Count a ready selection by what the portal showed while it was collected. One query."""
+    counts: Counter[JobItem.Code | None] = Counter()
+    for status, number in selection.tasks.values_list("status").annotate(Count("id")):
+        counts[_skip_code(status)] += number
+    skipped = sorted((code, number) for code, number in counts.items() if code)
+    return Forecast(counts.total(), counts[None], skipped)
+
+
+def _skip_code(status: int | None) -> JobItem.Code | None:
+    """Why a task of this status will be skipped; None when it will be sent."""
+    if status is None:
+        return JobItem.Code.GONE
+    if status == Status.DEFERRED:
+        return JobItem.Code.ALREADY_DEFERRED
+    return outcomes.ENDED.get(status)
+
+
+def collecting(now: datetime) -> QuerySet[Selection]:
+    """Selections that a slice could go on with."""
+    may_try = Q(try_at=None) | Q(try_at__lte=now)
+    return Selection.objects.filter(may_try, state=Selection.State.COLLECTING, created_at__gt=now - LIFE)
+
+
+def is_alive(selection: Selection) -> bool:
+    return clock.now() - selection.created_at < LIFE
+
+
+def is_stalled(selection: Selection) -> bool:
+    """Whether a selection that is being collected is left alone for longer than by any healthy worker."""
+    due = max(selection.created_at, selection.try_at or selection.created_at)
+    return is_neglected(selection.person.portal, due, clock.now())
+
+
+def advance(selection: Selection, lease: Lease) -> None:
+    """One request's worth of collecting; what stops it is written on the selection. Raises LeaseLost."""
+    try:
+        clients.act(selection.person, lease, None, lambda client: _collect_more(selection, client, lease))
+    except NotRun as error:
+        _save(selection, lease, try_at=_in(max(error.delay, 1.0)))
+    except Unknown:
+        _save(selection, lease, try_at=_in(5.0))
+    except BitrixError as error:
+        _save(selection, lease, state=Selection.State.FAILED, failure_code=error.code[:50])
+    except LeaseLost:
+        raise
+    except Exception:
+        # A selection that we cannot collect must not stop the jobs of its portal.
+        logger.exception("selection %s cannot be collected", selection.pk)
+        _save(selection, lease, state=Selection.State.FAILED, failure_code=OURS)
+
+
+def _save(selection: Selection, lease: Lease, **stopped_by: object) -> None:
+    """Write down what stops the collecting, unless another slice is at it by now. Raises LeaseLost."""
+    with transaction.atomic():
+        lease.renew()
+        Selection.objects.filter(pk=selection.pk).update(**stopped_by)
+
+
+def _in(seconds: float) -> datetime:
+    return clock.now() + timedelta(seconds=seconds)
+
+
+def _collect_more(selection: Selection, client: Client, lease: Lease) -> None:
+    if selection.wanted_ids:
+        wanted = selection.wanted_ids[selection.collected : selection.collected + READ_PER_STEP]
+        rows = _every(wanted, tasks.read_listed(client, wanted))
+        ended = selection.collected + len(rows) >= len(selection.wanted_ids)
+    else:
+        matching = TaskFilter.from_json(selection.filter)
+        rows, ended = tasks.collect_after(client, matching, selection.after_id)
+        selection.after_id = rows[-1].id if rows else selection.after_id
+        excluded = set(matching.excluded)
+        rows = [row for row in rows if row.id not in excluded][: MAX_TASKS - selection.collected]
+        ended = ended or selection.collected + len(rows) >= MAX_TASKS
+    with transaction.atomic():
+        lease.renew()
+        Portal.objects.filter(pk=lease.portal_id).update(last_slice_at=clock.now())
+        _keep(selection, rows, ended)
+
+
+def _every(wanted: Iterable[int], rows: Iterable[TaskRow]) -> list[TaskRow]:
+    """A row for every task that was ticked, in that order; what the portal does not show has no status."""
+    found = {row.id: row for row in rows}
+    return [found.get(id) or TaskRow(id, "", 0, None, "", "") for id in wanted]
+
+
+def _keep(selection: Selection, rows: Sequence[TaskRow], ended: bool) -> None:
+    SelectedTask.objects.bulk_create(
+        SelectedTask(selection=selection, task_id=row.id, title=row.title[:300], status=row.status or None)
+        for row in rows
+    )
+    selection.collected += len(rows)
+    if ended:
+        selection.state = Selection.State.READY
+    selection.save(update_fields=["state", "collected", "after_id"])

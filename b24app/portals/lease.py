@@ -1,0 +1,86 @@
+"""The lease of a portal: one worker at a time runs a portal's slice, and a late one writes nothing."""
+
+import time
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from b24app import clock
+from b24app.models.portal import Portal
+
+
+class Lease:
+    """The right to run one portal's slice, held for settings.LEASE seconds at a time."""
+
+    def __init__(self, portal_id: int, owner: uuid.UUID, fence: int) -> None:
+        self.portal_id, self.owner, self.fence = portal_id, owner, fence
+
+    @classmethod
+    def acquire(cls, portal_id: int) -> "Lease | None":
+        """Lease the portal, unless another slice holds it. Uses the database's clock."""
+        owner = uuid.uuid4()
+        taken = Portal.objects.filter(cls.free(), pk=portal_id, status=Portal.Status.ACTIVE).update(
+            lease_owner=owner, lease_until=_lease_end(), lease_fence=F("lease_fence") + 1
+        )
+        if not taken:
+            return None
+        fence = Portal.objects.values_list("lease_fence", flat=True).get(pk=portal_id, lease_owner=owner)
+        return cls(portal_id, owner, fence)
+
+    @staticmethod
+    def free() -> Q:
+        """Portals that no slice holds, as a condition on Portal."""
+        return Q(lease_until=None) | Q(lease_until__lte=clock.database_now())
+
+    def held(self) -> models.QuerySet[Portal]:
+        """The portal, in a query, for as long as the lease is held."""
+        return Portal.objects.filter(
+            pk=self.portal_id,
+            lease_owner=self.owner,
+            lease_fence=self.fence,
+            lease_until__gt=clock.database_now(),
+            status=Portal.Status.ACTIVE,
+        )
+
+    def renew(self, **saved: Any) -> None:
+        """Prolong the lease by its full length, and save these fields of the portal with it.
+
+        Raises LeaseLost, and then nothing more may be sent or saved.
+
+        Inside a transaction this also locks the portal's row until the end of it, so that what is saved with it
+        cannot interleave with another slice's work.
+        """
+        if not self.try_renew(Q(), **saved):
+            raise LeaseLost(f"portal {self.portal_id}")
+
+    def try_renew(self, condition: Q, **saved: Any) -> bool:
+        """The same where the portal meets a condition; says whether that was so, and the lease is still held.
+
+        It is not where the answer took as long as a lease lasts: who was frozen meanwhile may have been taken over.
+        """
+        asked_at = time.monotonic()
+        renewed = self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
+        return renewed and time.monotonic() - asked_at < settings.LEASE
+
+    def release(self) -> None:
+        Portal.objects.filter(pk=self.portal_id, lease_owner=self.owner).update(lease_until=None, lease_owner=None)
+
+
+def is_neglected(portal: Portal, due: datetime, now: datetime) -> bool:
+    """True if work has been due since `due` and no worker has picked it up for longer than SWEEP_EVERY. One query."""
+    silent_since = max(due, portal.last_slice_at or due)
+    if now - silent_since < timedelta(seconds=settings.SWEEP_EVERY):
+        return False
+    return Portal.objects.filter(Lease.free(), pk=portal.pk).exists()
+
+
+class LeaseLost(Exception):
+    """Another slice has taken this portal over, or its work was stopped."""
+
+
+def _lease_end() -> models.expressions.Combinable:
+    return clock.database_now() + timedelta(seconds=settings.LEASE)

@@ -1,0 +1,109 @@
+"""What every outgoing request passes: the address check, the portal's rate limit, and the journal."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import F, Q
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Greatest
+from django.db.models.lookups import LessThanOrEqual
+
+from b24app import clock
+from b24app.bitrix import http, oauth
+from b24app.bitrix.client import Exchange
+from b24app.bitrix.errors import BitrixError, TooManyRequests
+from b24app.bitrix.limits import Bucket
+from b24app.clock import UnixNow
+from b24app.models import Portal, RestCall
+from b24app.portals.lease import Lease, LeaseLost
+
+logger = logging.getLogger(__name__)
+
+
+FULL_SHARE, BACKGROUND_SHARE = 1.0, 2 / 3  # of the request bucket
+
+
+def egress() -> http.Egress:
+    return http.Egress.parse(settings.B24_PORTAL_NETWORKS, settings.B24_ALLOW_LOCAL_PORTALS)
+
+
+def registration() -> oauth.Registration:
+    return oauth.Registration(settings.B24_CLIENT_ID, settings.B24_CLIENT_SECRET)
+
+
+def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Exchange], None]:
+    """A hook that writes each exchange down. A journal that cannot be written never stops the work itself."""
+
+    def write(exchange: Exchange) -> None:
+        try:
+            RestCall.objects.create(
+                portal=portal,
+                job_id=job_id,
+                at=clock.now(),
+                method=exchange.method,
+                params=exchange.params,
+                outcome=exchange.outcome,
+                status=exchange.status,
+                code=exchange.code[:100],
+                milliseconds=exchange.milliseconds,
+                request_id=exchange.request_id,
+            )
+        except DatabaseError:
+            logger.exception("journal not written: %s (request %s)", exchange.method, exchange.request_id)
+        if portal and exchange.code.upper() == "QUERY_LIMIT_EXCEEDED":
+            fill_bucket(portal)
+
+    return write
+
+
+@contextmanager
+def journaled(method: str, portal: Portal | None) -> Iterator[http.Trace]:
+    """Write down an exchange with an authorization server; nothing of what it was sent or said."""
+    started, code, trace = time.monotonic(), "", http.Trace()
+    try:
+        yield trace
+    except BitrixError as error:
+        code, error.request_id = error.code, trace.request_id
+        raise
+    finally:
+        milliseconds = int((time.monotonic() - started) * 1000)
+        journal(portal)(Exchange(method, {}, trace.status, code, milliseconds, {}, trace.request_id))
+
+
+def reserve_request(portal: Portal, share: float, lease: Lease | None = None) -> None:
+    """Take one place in the portal's bucket of requests, and renew the `lease` under which the request is made.
+
+    A request without a lease is a page's: the portal is in use.
+    One query, so that nobody can come between looking and taking, and one clock, the database's: of two machines
+    whose clocks differ each would drain the same seconds again. Raises TooManyRequests with the seconds to wait, or
+    LeaseLost.
+    """
+    bucket = Bucket(0, portal.is_enterprise, settings.PORTAL_PACE)
+    now = _bucket_clock()
+    level = Greatest(F("bucket_level") - Greatest(now - F("bucket_at"), 0.0) * bucket.drain, 0.0)
+    fits = Q(LessThanOrEqual(level, bucket.capacity * share - 1))
+    used = {} if lease else {"used_at": clock.now().timestamp()}
+    taken = {"bucket_level": level + 1, "bucket_at": now, **used}
+    if lease.try_renew(fits, **taken) if lease else Portal.objects.filter(fits, pk=portal.pk).update(**taken):
+        return
+    rows = lease.held() if lease else Portal.objects.filter(pk=portal.pk)
+    left = rows.annotate(level=level).values_list("level", flat=True).first()
+    if left is None:
+        raise LeaseLost(f"portal {portal.pk}")
+    raise TooManyRequests("own_limit", delay=replace(bucket, level=left).wait(share))
+
+
+def fill_bucket(portal: Portal) -> None:
+    """The portal said that its bucket is full: believe it."""
+    capacity = Bucket(0, portal.is_enterprise).capacity
+    Portal.objects.filter(pk=portal.pk).update(bucket_level=capacity, bucket_at=_bucket_clock())
+
+
+def _bucket_clock() -> Combinable:
+    """Unix seconds, in a query; a demo moves this clock with all others."""
+    return UnixNow() + clock.offset().total_seconds()

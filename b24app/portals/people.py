@@ -1,0 +1,64 @@
+"""The people of a portal: their profiles, administrators, and the holder of a ticket."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from b24app.bitrix import oauth
+from b24app.bitrix.errors import (
+    Unknown,
+)
+from b24app.models import Person, Portal
+from b24app.portals import clients, credentials
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Who holds a token, by the portal's own word."""
+
+    user_id: int
+    name: str
+    zone: str
+    is_admin: bool
+
+
+def read_profile(result: Any) -> Profile:
+    """What `profile` answered. Raises Unknown when it is not a profile."""
+    if not isinstance(result, dict) or not str(result.get("ID", "")).isdigit():
+        raise Unknown("garbled_profile")
+    name = f"{result.get('NAME') or ''} {result.get('LAST_NAME') or ''}".strip()
+    zone = result.get("TIME_ZONE")
+    return Profile(int(result["ID"]), name[:200], str(zone or "")[:50], result.get("ADMIN") is True)
+
+
+def save_person(portal: Portal, profile: Profile, pair: oauth.TokenPair, received_at: datetime, **more: str) -> Person:
+    """The proven person as the portal shows them now, with the pair that they brought at that moment."""
+    shown = {"name": profile.name, "zone": profile.zone, "is_admin": profile.is_admin, **more}
+    person = portal.people.filter(user_id=profile.user_id, **shown).first()
+    if person is None:  # new here, or something has changed
+        person, _ = portal.people.update_or_create(user_id=profile.user_id, defaults=shown)
+    credentials.store_pair(person, pair, received_at)
+    return person
+
+
+def is_admin_now(person: Person) -> bool:
+    """Ask the portal whether this person is an admin at this moment, and remember it. Raises BitrixError."""
+    profile = read_profile(clients.ask(person, lambda client: client.call("profile")).result)
+    Person.objects.filter(pk=person.pk).update(is_admin=profile.is_admin)
+    person.is_admin = profile.is_admin
+    return profile.is_admin
+
+
+def admin(person_id: int) -> Person | None:
+    """This person, if their portal has the app and they last opened it as an admin."""
+    admins = Person.objects.filter(is_admin=True, portal__status=Portal.Status.ACTIVE)
+    return admins.select_related("portal").filter(pk=person_id).first()
+
+
+def person_of(portal_id: int, person_id: int, epoch: int) -> Person | None:
+    """The person of a ticket, while the portal's access has not been lost since it was issued."""
+    return (
+        Person.objects.select_related("portal")
+        .filter(pk=person_id, portal_id=portal_id, portal__epoch=epoch, portal__status=Portal.Status.ACTIVE)
+        .first()
+    )

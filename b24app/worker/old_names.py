@@ -1,0 +1,32 @@
+"""Messages of version 0.1, whose tasks had other names: understood for one release, then this module goes.
+
+A message lives for MESSAGE_LIFE at most. A beat of version 0.1 that still runs sends the sweep by its old name.
+"""
+
+from b24app.celery import app
+from b24app.worker import heartbeat, messages
+
+
+@app.task(name="b24app.jobs.run_slice")
+def run_slice(portal_id: int) -> None:
+    messages.run_slice(portal_id)
+
+
+@app.task(name="b24app.jobs.sweep")
+def sweep() -> None:
+    messages.sweep()
+
+
+@app.task(name="b24app.jobs.confirm_removal")
+def confirm_removal(portal_id: int) -> None:
+    messages.confirm_uninstall(portal_id)
+
+
+@app.task(name="b24app.jobs.check_bindings")
+def check_bindings(person_id: int) -> None:
+    messages.check_bindings(person_id)
+
+
+@app.task(name="b24app.canary.canary")
+def canary() -> None:
+    heartbeat.heartbeat()

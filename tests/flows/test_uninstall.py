@@ -1,0 +1,225 @@
+"""Uninstalling, with real processes: what stops, who is believed, what is erased, and what comes back."""
+
+import pytest
+import requests
+
+from tests.flows.page import Page, install, post_opening
+from tests.processes import wait_until
+
+PERSONAL = ("Bob", "Ann", "Prepare the budget", "waiting for parts")
+PEOPLE = ("defer_person", "defer_credential", "defer_job", "defer_jobitem", "defer_deferral", "defer_selection")
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def status(app):
+    return [row[0] for row in app.rows("select status from defer_portal")]
+
+
+def left_of(app, *tables):
+    return {table: app.value(f"select count(*) from {table}") for table in tables}
+
+
+def wait_for_removal(app):
+    wait_until(lambda: status(app) == ["uninstalled"], what="the removal")
+
+
+def owed(app):
+    return app.rows("select task_id, previous_status from defer_orphaneddeferral order by task_id")
+
+
+@pytest.fixture
+def asleep(sandbox, installed, admin, bob):
+    """Three tasks of Bob's that sleep because of us, with a reason; Ann has opened the app too."""
+    Page(installed, sandbox.open("acme", admin))
+    ids = sandbox.tasks("acme", count=3, status=3, creator=bob, title="Prepare the budget")
+    page = Page.of_list(installed, sandbox, bob)
+    page.wait_for(page.defer(page.select(ids), "waiting for parts"))
+    return ids
+
+
+def test_removing_the_app_keeps_what_we_owe_for_90_days_and_nobodys_name(sandbox, installed, admin, asleep):
+    opening = sandbox.open("acme", admin)
+    sandbox.uninstall("acme", clean=False)
+    wait_for_removal(installed)
+    assert left_of(installed, *PEOPLE) == dict.fromkeys(PEOPLE, 0)
+    assert owed(installed) == [(id, 3) for id in asleep]
+    assert set(sandbox.states("acme", asleep).values()) == {6}
+    kept = str([installed.rows(f"select * from defer_{table}") for table in ("portal", "owedreturn", "restcall")])
+    assert not any(word in kept for word in PERSONAL)
+    assert post_opening(installed, opening, AUTH_ID="f" * 70).status_code == 403
+    sandbox.move_clock(89 * DAY)
+    failed_proofs = "defer_failedopening"  # the last thing that the sweep looks at
+    wait_until(lambda: left_of(installed, failed_proofs) == {failed_proofs: 0}, what="a sweep")
+    assert len(owed(installed)) == 3
+    sandbox.move_clock(91 * DAY)
+    wait_until(lambda: not owed(installed) and not status(installed), what="the end of what we kept")
+
+
+def test_a_clean_removal_leaves_nothing_but_a_stripped_journal(sandbox, installed, asleep):
+    sandbox.uninstall("acme", clean=True)
+    wait_until(lambda: status(installed) == [], what="the removal")
+    assert left_of(installed, *PEOPLE, "defer_orphaneddeferral") == dict.fromkeys(
+        (*PEOPLE, "defer_orphaneddeferral"), 0
+    )
+    journal = str(installed.rows("select params, outcome from defer_restcall"))
+    assert not any(word in journal for word in (*PERSONAL, "taskId"))
+
+
+def test_a_removal_that_no_event_reported_is_found_by_the_first_call(sandbox, installed, bob, asleep):
+    page = Page.of_list(installed, sandbox, bob)
+    sandbox.turn({"events.never": True})
+    sandbox.uninstall("acme")
+    page.call("GET", "/tasks/")
+    wait_for_removal(installed)
+    assert left_of(installed, *PEOPLE) == dict.fromkeys(PEOPLE, 0)
+
+
+def test_a_removal_that_nobody_confirms_stops_all_and_after_a_day_we_keep_no_key(
+    sandbox, installed, admin, bob, asleep
+):
+    page = Page.of_list(installed, sandbox, bob)
+    sandbox.fault("oauth/token", "cut", times=-1)
+    sandbox.uninstall("acme", clean=False)
+    wait_until(lambda: questions(sandbox), what="the question")
+    with pytest.raises(requests.HTTPError, match="401"):
+        page.call("GET", "/tasks/")
+    for hours in (2, 23):
+        asked = questions(sandbox)
+        sandbox.move_clock(hours * HOUR)
+        wait_until(lambda asked=asked: questions(sandbox) > asked, what="another question")
+    assert (status(installed), left_of(installed, "defer_credential")) == (["suspended"], {"defer_credential": 2})
+    sandbox.move_clock(25 * HOUR)
+    wait_until(lambda: left_of(installed, "defer_credential") == {"defer_credential": 0}, what="the tokens' end")
+    assert (status(installed), left_of(installed, "defer_deferral")) == (["suspended"], {"defer_deferral": 3})
+    sandbox.clear_faults()
+    sandbox.install("acme")
+    Page(installed, sandbox.open("acme", admin))
+    assert (status(installed), left_of(installed, "defer_deferral")) == (["active"], {"defer_deferral": 3})
+
+
+def test_a_removal_that_nobody_confirms_for_a_week_is_taken_for_real(sandbox, installed, bob, asleep):
+    sandbox.fault("oauth/token", "cut", times=-1)
+    sandbox.uninstall("acme", clean=False)
+    wait_until(lambda: questions(sandbox), what="the question")
+    sandbox.move_clock(167 * HOUR)
+    wait_until(lambda: left_of(installed, "defer_credential") == {"defer_credential": 0}, what="the tokens' end")
+    assert (status(installed), left_of(installed, "defer_deferral")) == (["suspended"], {"defer_deferral": 3})
+    sandbox.move_clock(169 * HOUR)
+    wait_until(lambda: status(installed) == ["uninstalled"], what="the erasure")
+    assert left_of(installed, "defer_person", "defer_jobitem") == {"defer_person": 0, "defer_jobitem": 0}
+    assert [id for id, _ in owed(installed)] == asleep
+
+
+def questions(sandbox):
+    """How often the authorization server was asked for a new pair."""
+    return sum(request["method"] == "oauth/token" for request in sandbox.requests(None))
+
+
+# -- Forgeries
+
+
+def report(app, opening, **changes):
+    """An uninstall event as a forger sends it: everything right, the token read from a browser."""
+    fields = {
+        "event": "ONAPPUNINSTALL",
+        "data[CLEAN]": "1",
+        "auth[member_id]": opening["fields"]["member_id"],
+        "auth[application_token]": opening["fields"]["APPLICATION_TOKEN"],
+    }
+    answer = requests.post(f"{app.url}/events/", data=fields | changes, timeout=30)
+    assert (answer.status_code, answer.text) == (200, "ok")
+
+
+def refuted(app):
+    return app.value("select uninstall_refuted_at from defer_portal")
+
+
+def complaints(app, words):
+    """How often the app's logs say so."""
+    return sum(app.log(name).read_text().count(words) for name in ("web", "worker"))
+
+
+def test_a_forged_removal_is_refuted_and_work_goes_on_by_itself(sandbox, installed, admin, bob):
+    opening = sandbox.open("acme", admin)
+    Page(installed, opening)
+    sandbox.turn({"cost.tasks.task.defer": 0.02, "cost.tasks.task.pause": 0.02})
+    ids = sandbox.tasks("acme", count=40, status=3, creator=bob)
+    page = Page.of_list(installed, sandbox, bob)
+    page.defer(page.select(ids))
+    wait_until(lambda: sandbox.truth("acme"), what="the first change")
+    report(installed, opening)
+    wait_until(lambda: refuted(installed), what="the refutation")
+    wait_until(lambda: installed.value("select state from defer_job") == "finished", 60, "the job")
+    assert status(installed) == ["active"]
+    assert set(sandbox.states("acme", ids).values()) == {6}
+
+
+def test_after_a_forged_removal_others_are_ignored_for_ten_minutes_and_logged(sandbox, installed, admin):
+    opening = sandbox.open("acme", admin)
+    Page(installed, opening)
+    forged, ignored = "the reported uninstall was forged", "another uninstall reported right after a forged one"
+    before = complaints(installed, forged), complaints(installed, ignored)
+    report(installed, opening)
+    first = wait_until(lambda: refuted(installed), what="the refutation")
+    sandbox.move_clock(9 * MINUTE)
+    asked = questions(sandbox)
+    report(installed, opening)
+    assert status(installed) == ["active"]
+    sandbox.move_clock(11 * MINUTE)
+    assert questions(sandbox) == asked
+    report(installed, opening)
+    wait_until(lambda: refuted(installed) != first, what="another refutation")
+    assert questions(sandbox) == asked + 1
+    wait_until(lambda: complaints(installed, forged) == before[0] + 2, what="the log")
+    assert complaints(installed, ignored) == before[1] + 1
+
+
+def test_an_event_with_a_wrong_token_gets_the_same_answer_and_changes_nothing(sandbox, installed, admin):
+    opening = sandbox.open("acme", admin)
+    report(installed, opening, **{"auth[application_token]": "f" * 32})
+    report(installed, opening, **{"auth[application_token]": "f" * 32, "auth[member_id]": "f" * 32})
+    assert status(installed) == ["active"]
+
+
+# -- After a reinstall
+
+
+def removed_and_installed_anew(app, sandbox, admin):
+    """The page as Ann sees it then."""
+    sandbox.uninstall("acme", clean=False)
+    wait_for_removal(app)
+    install(app, sandbox, admin)
+    return Page(app, sandbox.open("acme", admin))
+
+
+def asleep_for(app):
+    """Who has to care for which task, and what it was before."""
+    query = "select task_id, user_id, previous_status from defer_deferral d join defer_person p on p.id = d.person_id"
+    return app.rows(f"{query} order by task_id")
+
+
+def test_what_we_owed_is_handed_to_an_admin_after_a_reinstall_or_forgotten(sandbox, installed, admin, bob, asleep):
+    page = removed_and_installed_anew(installed, sandbox, admin)
+    assert "are still deferred" not in Page.of_list(installed, sandbox, bob).text
+    assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
+    assert "You have taken over 3 tasks." in page.call("POST", "/owed/take-over/")
+    assert asleep_for(installed) == [(id, admin, 3) for id in asleep]
+    assert owed(installed) == []
+
+    page = removed_and_installed_anew(installed, sandbox, admin)
+    assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
+    assert "Dismissed" in page.call("POST", "/owed/forget/")
+    assert (owed(installed), asleep_for(installed)) == ([], [])
+    assert "are still deferred" not in Page(installed, sandbox.open("acme", admin)).text
+    assert set(sandbox.states("acme", asleep).values()) == {6}
+
+
+def test_an_admin_returns_what_was_taken_over(sandbox, installed, admin, asleep):
+    page = removed_and_installed_anew(installed, sandbox, admin)
+    page.call("POST", "/owed/take-over/")
+    page.call("POST", "/owed/return/")
+    wait_until(lambda: set(sandbox.states("acme", asleep).values()) == {3}, what="the return")
+    assert {change["person"] for change in sandbox.truth("acme")[-6:]} == {admin}
+    sleeping = "select count(*) from defer_deferral where state = 'sleeping'"
+    wait_until(lambda: not installed.value(sleeping), what="the records")
+    assert "You have taken over" not in Page(installed, sandbox.open("acme", admin)).text

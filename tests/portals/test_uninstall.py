@@ -1,0 +1,399 @@
+"""Uninstalling: stopped at once, believed only when the authorization server says so, then erased."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from b24app import clock
+from b24app.bitrix import tasks
+from b24app.bitrix.client import Command
+from b24app.bitrix.errors import NotInstalled
+from b24app.bitrix.payloads import Event, read_opening
+from b24app.engine import deferrals, jobs, queue, selections, slices
+from b24app.models import Credential, Deferral, Job, JobItem, OrphanedDeferral, Person, Portal, RestCall
+from b24app.portals import clients, credentials, openings, people, uninstall
+
+Status = Portal.Status
+PERSONAL = ("waiting for parts", "Bob", "Prepare the budget")
+
+
+@pytest.fixture
+def admin(sandbox, open_as, person):
+    return open_as("acme", sandbox.user("acme", name="Ann", is_admin=True))
+
+
+@pytest.fixture
+def asleep(sandbox, person):
+    """Two tasks that sleep because of us, one of them in progress before."""
+    ids = [
+        *sandbox.tasks("acme", count=1, status=3, creator=person.user_id, title="Prepare the budget"),
+        *sandbox.tasks("acme", count=1, status=2, creator=person.user_id),
+    ]
+    jobs.start(person, selections.select_ticked(person, ids), "waiting for parts", "k1")
+    slices.run(person.portal_id)
+    assert Deferral.objects.live().count() == 2
+    return ids
+
+
+@pytest.fixture
+def event(sandbox, admin):
+    """The uninstall event of acme with its right token: `event(clean=True)`."""
+    token = sandbox.open("acme", admin.user_id)["fields"]["APPLICATION_TOKEN"]
+
+    def make(clean=False, token=token):
+        return Event("ONAPPUNINSTALL", admin.portal.member_id, token, {"CLEAN": "1" if clean else "0"})
+
+    return make
+
+
+def status():
+    return Portal.objects.get().status
+
+
+def removed(sandbox, event, **options):
+    sandbox.uninstall("acme")
+    portal = uninstall.report(event(**options))
+    uninstall.confirm(portal.pk)
+
+
+def test_a_report_stops_the_work_and_voids_the_tickets_at_once(person, event):
+    assert people.person_of(person.portal_id, person.pk, person.portal.epoch) == person
+    assert uninstall.report(event())
+    assert status() == Status.SUSPENDED
+    assert people.person_of(person.portal_id, person.pk, person.portal.epoch) is None
+    assert slices.run(person.portal_id) is None
+
+
+@pytest.mark.parametrize("token", ["", "f" * 32])
+def test_a_report_with_a_wrong_token_changes_nothing(event, token):
+    assert uninstall.report(event(token=token)) is None
+    assert status() == Status.ACTIVE
+
+
+def test_a_report_for_nobody_changes_nothing(db):
+    assert uninstall.report(Event("ONAPPUNINSTALL", "f" * 32, "t", {})) is None
+
+
+def test_a_confirmed_removal_erases_people_tokens_titles_and_reasons(sandbox, asleep, event):
+    removed(sandbox, event)
+    assert status() == Status.UNINSTALLED
+    assert not any(model.objects.exists() for model in (Person, Credential, Job, Deferral))
+    owed = {owed.task_id: owed.previous_status for owed in OrphanedDeferral.objects.all()}
+    assert owed == {asleep[0]: 3, asleep[1]: 2}
+    kept = str([list(model.objects.values()) for model in (Portal, OrphanedDeferral, RestCall)])
+    assert not any(word in kept for word in PERSONAL)
+    assert RestCall.objects.filter(method="batch").exists()
+
+
+def test_a_clean_removal_leaves_nothing(sandbox, asleep, event):
+    removed(sandbox, event, clean=True)
+    models = (Portal, Person, Credential, Job, Deferral, OrphanedDeferral)
+    assert not any(model.objects.exists() for model in models)
+    assert set(RestCall.objects.values_list("portal", "job")) == {(None, None)}
+    assert all(call.params == call.outcome == {} for call in RestCall.objects.all())
+
+
+def test_a_forged_report_is_refuted_and_nothing_is_lost(asleep, event):
+    uninstall.confirm(uninstall.report(event()).pk)
+    assert status() == Status.ACTIVE
+    assert Deferral.objects.live().count() == 2
+    assert Credential.objects.filter(state=Credential.State.USABLE).exists()
+
+
+def test_after_a_forged_report_others_are_ignored_for_ten_minutes(event):
+    uninstall.confirm(uninstall.report(event()).pk)
+    assert uninstall.report(event()) is None
+    assert status() == Status.ACTIVE
+    with time_machine.travel(clock.now() + timedelta(minutes=11)):
+        assert uninstall.report(event())
+
+
+def test_without_an_answer_the_portal_stays_suspended_and_its_tokens_go_after_a_day(sandbox, asleep, event):
+    sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
+    portal = uninstall.report(event())
+    uninstall.confirm(portal.pk)
+    assert status() == Status.SUSPENDED
+    assert Credential.objects.exists()
+    with time_machine.travel(clock.now() + timedelta(hours=25)):
+        uninstall.confirm(portal.pk)
+    assert status() == Status.SUSPENDED
+    assert not Credential.objects.exists()
+    assert Deferral.objects.live().count() == 2
+
+
+@pytest.fixture
+def nobody_answers(sandbox, asleep, event):
+    """Suspended by a report, and the authorization server has no answer: `nobody_answers(clean)` is the portal."""
+
+    def report(clean=False):
+        sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
+        portal = uninstall.report(event(clean=clean))
+        for hours in (1, 25):
+            with time_machine.travel(clock.now() + timedelta(hours=hours)):
+                uninstall.confirm(portal.pk)
+        return portal
+
+    return report
+
+
+def sweep_after(days):
+    with time_machine.travel(clock.now() + timedelta(days=days)):
+        found = uninstall.unconfirmed()
+        for portal_id in found:
+            uninstall.confirm(portal_id)
+    return found
+
+
+def test_a_removal_that_nobody_confirms_is_taken_for_real_after_a_week(sandbox, nobody_answers, asleep, admin):
+    nobody_answers()
+    assert sweep_after(6.9) == []
+    assert Person.objects.exists()
+    assert sweep_after(7.1)
+    assert status() == Status.UNINSTALLED
+    assert not any(model.objects.exists() for model in (Person, Job, Deferral))
+    assert set(OrphanedDeferral.objects.values_list("task_id", flat=True)) == set(asleep)
+    assert deferrals.count_orphans(reinstall(sandbox, admin.user_id)) == 2
+
+
+def test_a_removal_that_nobody_confirms_leaves_nothing_after_a_week_when_that_was_asked_for(nobody_answers):
+    nobody_answers(clean=True)
+    assert sweep_after(7.1)
+    assert not any(model.objects.exists() for model in (Portal, Person, OrphanedDeferral))
+
+
+def test_without_any_event_the_first_dead_token_leads_to_the_same_place(sandbox, asleep, person):
+    sandbox.turn({"events.never": True})
+    sandbox.uninstall("acme")
+    with pytest.raises(NotInstalled):
+        clients.ask(person, lambda client: client.call("profile"))
+    assert status() == Status.SUSPENDED
+    for portal_id in uninstall.unconfirmed():
+        uninstall.confirm(portal_id)
+    assert status() == Status.UNINSTALLED
+    assert OrphanedDeferral.objects.count() == 2
+
+
+def test_an_erased_portal_gets_no_calls(sandbox, asleep, event):
+    removed(sandbox, event)
+    asked = len(sandbox.requests("acme")) + len(sandbox.requests(None))
+    for portal_id in [*uninstall.unconfirmed(), *queue.portals_with_work()]:
+        pytest.fail(f"portal {portal_id} still has work")
+    assert len(sandbox.requests("acme")) + len(sandbox.requests(None)) == asked
+
+
+def reinstall(sandbox, admin_number):
+    sandbox.install("acme")
+    opening = sandbox.open("acme", admin_number)
+    read = read_opening(opening["query"], opening["fields"])
+    return openings.open_page(read, Command("admin", "user.admin"), timeout=10).person
+
+
+def test_after_a_reinstall_the_admin_takes_over_what_was_owed(sandbox, asleep, event, admin):
+    removed(sandbox, event)
+    again = reinstall(sandbox, admin.user_id)
+    assert (again.portal.status, Portal.objects.count()) == (Status.ACTIVE, 1)
+    assert deferrals.count_orphans(again) == 2
+    assert deferrals.adopt(again) == 2
+    assert deferrals.count_orphans(again) == 0
+    assert set(Deferral.objects.live().values_list("task_id", "person")) == {(id, again.pk) for id in asleep}
+
+
+def test_after_a_reinstall_the_admin_may_let_go_of_what_was_owed(sandbox, asleep, event, admin):
+    removed(sandbox, event)
+    again = reinstall(sandbox, admin.user_id)
+    deferrals.discard(again)
+    assert deferrals.count_orphans(again) == 0
+    assert not Deferral.objects.exists()
+
+
+def test_an_ordinary_person_is_not_told_what_was_owed(sandbox, asleep, event, person):
+    removed(sandbox, event)
+    again = reinstall(sandbox, person.user_id)
+    assert deferrals.count_orphans(again) == 0
+
+
+def test_what_a_removed_portal_left_is_deleted_after_ninety_days(sandbox, asleep, event):
+    removed(sandbox, event)
+    with time_machine.travel(clock.now() + timedelta(days=89)):
+        uninstall.delete_expired()
+        assert OrphanedDeferral.objects.count() == 2
+    with time_machine.travel(clock.now() + timedelta(days=91)):
+        uninstall.delete_expired()
+    assert not OrphanedDeferral.objects.exists()
+    assert not Portal.objects.exists()
+
+
+def test_a_person_with_the_same_id_at_another_portal_is_untouched(sandbox, open_as, asleep, event):
+    twin_number = sandbox.user("umbrella", name="Bob")
+    sandbox.install("umbrella")
+    twin = open_as("umbrella", twin_number)
+    removed(sandbox, event)
+    assert list(Person.objects.all()) == [twin]
+    assert credentials.usable_credential(twin, 0)
+
+
+# -- What a removal meets
+
+
+def test_a_portal_installed_again_while_we_asked_is_not_erased(sandbox, asleep, event, admin, monkeypatch):
+    sandbox.uninstall("acme")
+    portal = uninstall.report(event())
+    renew = credentials.renew_now
+
+    def slowly(credential):
+        reinstall(sandbox, admin.user_id)
+        monkeypatch.setattr(credentials, "renew_now", renew)
+        raise NotInstalled("NOT_INSTALLED")
+
+    monkeypatch.setattr(credentials, "renew_now", slowly)
+    uninstall.confirm(portal.pk)
+    assert status() == Status.ACTIVE
+    assert Deferral.objects.live().count() == 2
+
+
+def test_a_clean_removal_is_clean_also_when_a_dead_token_was_faster(sandbox, asleep, event, person):
+    sandbox.uninstall("acme", clean=True)
+    with pytest.raises(NotInstalled):
+        clients.ask(person, lambda client: client.call("profile"))
+    uninstall.confirm(uninstall.report(event(clean=True)).pk)
+    assert not Portal.objects.exists()
+
+
+@pytest.fixture
+def erased(sandbox, asleep, event, person):
+    """Erased because of a dead token, before any event came; the event that comes then: `erased(clean=True)`."""
+    late = event
+    sandbox.uninstall("acme")
+    with pytest.raises(NotInstalled):
+        clients.ask(person, lambda client: client.call("profile"))
+    uninstall.confirm(person.portal_id)
+    assert status() == Status.UNINSTALLED
+    assert OrphanedDeferral.objects.count() == 2
+    return late
+
+
+def test_a_clean_removal_is_clean_also_when_everything_was_erased_before_its_event_came(erased):
+    assert uninstall.report(erased(clean=True)) is None
+    assert not any(model.objects.exists() for model in (Portal, OrphanedDeferral))
+
+
+@pytest.mark.parametrize("late", [{"clean": False}, {"clean": True, "token": "f" * 32}, {"clean": True, "token": ""}])
+def test_other_events_after_the_erasure_change_nothing(erased, late):
+    assert uninstall.report(erased(**late)) is None
+    assert (status(), OrphanedDeferral.objects.count()) == (Status.UNINSTALLED, 2)
+
+
+def test_an_erased_portal_keeps_no_token_and_one_installed_again_no_digest(sandbox, erased, admin):
+    token = erased().application_token
+    portal = Portal.objects.get()
+    assert portal.uninstalled_token_digest
+    assert token not in str(Portal.objects.values())
+    assert not portal.sealed_application_token
+    reinstall(sandbox, admin.user_id)
+    assert Portal.objects.get().uninstalled_token_digest == ""
+
+
+def test_tasks_that_we_had_paused_are_owed_too(sandbox, person, admin, event):
+    (task,) = sandbox.tasks("acme", count=1, status=3, creator=person.user_id)
+    sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=9)
+    jobs.start(person, selections.select_ticked(person, [task]), "", "k")
+    slices.run(person.portal_id)
+    assert sandbox.states("acme", [task]) == {task: 2}
+    removed(sandbox, event)
+    assert list(OrphanedDeferral.objects.values_list("task_id", "previous_status")) == [(task, 3)]
+
+
+def test_a_portal_that_denies_us_right_after_a_refutation_stays_active(sandbox, person, event):
+    uninstall.confirm(uninstall.report(event()).pk)
+    sandbox.fault("profile", "error", code="APPLICATION_NOT_FOUND", status=401)
+    with pytest.raises(NotInstalled):
+        clients.ask(person, lambda client: client.call("profile"))
+    assert status() == Status.ACTIVE
+
+
+def test_a_suspended_portal_is_asked_about_each_minute_and_later_each_hour(sandbox, asleep, event):
+    sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
+    portal = uninstall.report(event())
+    assert uninstall.unconfirmed() == [portal.pk]
+    uninstall.confirm(portal.pk)
+    now = clock.now()
+    due = {}
+    for seconds in (30, 61, 3601 + 30, 3601 + 61):
+        with time_machine.travel(now + timedelta(seconds=seconds), tick=False):
+            due[seconds] = uninstall.unconfirmed() == [portal.pk]
+            if due[seconds]:
+                uninstall.confirm(portal.pk)
+    assert due == {30: False, 61: True, 3631: False, 3662: True}
+
+
+def test_a_suspended_portal_without_a_key_is_left_alone_until_its_tokens_are_to_be_erased(event, admin):
+    portal = uninstall.report(event())
+    Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
+    assert uninstall.unconfirmed() == []
+    with time_machine.travel(clock.now() + timedelta(hours=25)):
+        assert uninstall.unconfirmed() == [portal.pk]
+        uninstall.confirm(portal.pk)
+        Credential.objects.all().delete()
+    with time_machine.travel(clock.now() + timedelta(hours=27)):
+        assert uninstall.unconfirmed() == []
+
+
+def test_erasing_a_big_portal_goes_portion_by_portion(sandbox, asleep, event, monkeypatch):
+    monkeypatch.setattr(uninstall, "PORTION", 1)
+    sandbox.uninstall("acme")
+    portal = uninstall.report(event())
+    with CaptureQueriesContext(connection) as queries:
+        uninstall.erase(portal)
+    read = [query["sql"] for query in queries if query["sql"].startswith("SELECT") and "jobitem" in query["sql"]]
+    assert read
+    of_paused_tasks = "status_before"  # few, ever
+    assert all("LIMIT 1" in sql or " IN (" in sql or of_paused_tasks in sql for sql in read)
+    assert OrphanedDeferral.objects.count() == 2
+    assert not any(model.objects.exists() for model in (Person, Credential, Job, JobItem, Deferral))
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_an_erasure_that_was_cut_short_is_completed_by_the_next_attempt(sandbox, asleep, event, monkeypatch, clean):
+    def cut(portal):
+        raise SystemExit
+
+    sandbox.uninstall("acme")
+    portal = uninstall.report(event(clean=clean))
+    with monkeypatch.context() as cutting:
+        cutting.setattr(uninstall, "_erase_people", cut)
+        with pytest.raises(SystemExit):
+            uninstall.confirm(portal.pk)
+    assert status() == Status.SUSPENDED
+    with time_machine.travel(clock.now() + timedelta(minutes=2)):
+        for portal_id in uninstall.unconfirmed():
+            uninstall.confirm(portal_id)
+    assert list(Portal.objects.values_list("status", flat=True)) == ([] if clean else [Status.UNINSTALLED])
+    assert OrphanedDeferral.objects.count() == (0 if clean else 2)
+    assert not Person.objects.exists()
+
+
+def test_a_task_whose_answer_was_lost_in_the_uninstall_is_owed_though_nobody_knows_whether_it_sleeps(
+    sandbox, person, event, monkeypatch
+):
+    asleep, returning = sandbox.tasks("acme", count=2, status=2, creator=person.user_id)
+    job = jobs.start(person, selections.select_ticked(person, [asleep]), "", "k")
+    send = tasks.send
+
+    def uninstalled_meanwhile(client, acts):
+        replies = send(client, acts)
+        uninstall.report(event())
+        return replies
+
+    monkeypatch.setattr(tasks, "send", uninstalled_meanwhile)
+    slices.run(person.portal_id)
+    assert job.items.values_list("state", "step").get() == ("sent", "none")
+    back = Job.objects.create(
+        portal=person.portal, person=person, kind=Job.Kind.RETURN, key="r", digest="", total=1, created_at=clock.now()
+    )
+    JobItem.objects.create(job=back, task_id=returning, state="sent", status_before=2)
+    sandbox.uninstall("acme")
+    uninstall.confirm(person.portal_id)
+    assert list(OrphanedDeferral.objects.values_list("task_id", "previous_status")) == [(asleep, 2)]

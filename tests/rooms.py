@@ -1,0 +1,91 @@
+"""The rooms of b24app/, measured from its imports: `python -m tests.rooms` (or `make rooms`) prints them.
+
+A room is a package or a module directly below b24app/. A room stands one floor above the highest room that it imports.
+Imports inside functions count too.
+"""
+
+import ast
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "b24app"
+APART = {"sandbox", "migrations"}  # the sandbox is a project of its own; migrations are history
+MOST_FLOORS = 7
+
+
+def imports_of(source, module, is_package=False):
+    """Absolute names of everything that `source` imports."""
+    package = module if is_package else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__"):
+            found |= {word.value for word in node.args if isinstance(word, ast.Constant)}
+    return found
+
+
+def _called(node):
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def modules():
+    """The name, the source, and whether it is a package, of each module of b24app/."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        words = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        is_package = words[-1] == "__init__"
+        yield ".".join(words[:-1] if is_package else words), path.read_text(), is_package
+
+
+def room_of(name):
+    """The room of a module: "engine" for "b24app.engine.jobs", "" for the package itself or a foreign name."""
+    words = name.split(".")
+    return words[1] if words[0] == "b24app" and len(words) > 1 else ""
+
+
+def arrows():
+    """For each room, the rooms that it imports."""
+    found = defaultdict(set)
+    for module, source, is_package in modules():
+        room = room_of(module)
+        if room and room not in APART:
+            found[room] |= {room_of(name) for name in imports_of(source, module, is_package)} - {room, "", *APART}
+    return dict(found)
+
+
+def floors(found):
+    """For each room, its floor from 1. Raises ValueError that names a circle."""
+    floor = {}
+
+    def climb(room, path):
+        if room in path:
+            raise ValueError(" -> ".join([*path[path.index(room) :], room]))
+        if room not in floor:
+            floor[room] = 1 + max((climb(below, [*path, room]) for below in found.get(room, ())), default=0)
+        return floor[room]
+
+    for room in found:
+        climb(room, [])
+    return floor
+
+
+def main():
+    found = arrows()
+    try:
+        floor = floors(found)
+    except ValueError as circle:
+        sys.exit(f"Rooms import each other in a circle: {circle}")
+    for room in sorted(found, key=lambda room: (-floor[room], room)):
+        print(f"floor {floor[room]}  {room:12} -> {', '.join(sorted(found[room])) or '-'}")
+    print(f"{len(found)} rooms, {max(floor.values())} floors, {sum(map(len, found.values()))} arrows, no circle")
+    if max(floor.values()) > MOST_FLOORS:
+        sys.exit(f"More than {MOST_FLOORS} floors.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""The list of tasks, and selections made from it."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from b24app import clock
+from b24app.engine import slices
+from b24app.models import Person, Selection
+from b24app.portals.lease import Lease
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def at_list(bob):
+    bob.open()
+    return bob
+
+
+def titles(answer):
+    return re.findall(r'aria-label="Select: ([^"]*)"', answer.text)
+
+
+def link(answer, id):
+    """Where the button with this id leads, "" when it leads nowhere."""
+    found = re.search(rf'<button id="{id}"[^>]*? hx-get="([^"]*)"', answer.text)
+    return found.group(1).replace("&amp;", "&") if found else ""
+
+
+# -- The list
+
+
+def test_the_list_is_paged_by_fifty(at_list, tasks):
+    tasks(120)
+    first = at_list.get("/tasks/")
+    assert len(titles(first)) == 50
+    assert "Tasks, page 1 of 3" in first.text
+    assert link(first, "page-previous") == ""
+    second = at_list.get(link(first, "page-next"))
+    third = at_list.get(link(second, "page-next"))
+    assert link(third, "page-next") == ""
+    assert len({*titles(first), *titles(second), *titles(third)}) == 120
+
+
+@pytest.mark.parametrize(
+    "shown, expected",
+    [("progress", {"Running"}), ("pending", {"Pending", "Unseen"}), ("both", {"Running", "Pending", "Unseen"})],
+)
+def test_the_switch_decides_which_statuses_are_shown(at_list, tasks, shown, expected):
+    for status, title in [(3, "Running"), (2, "Pending"), (1, "Unseen"), (5, "Completed"), (6, "Asleep")]:
+        tasks(title=title, status=status)
+    assert set(titles(at_list.get("/tasks/", {"shown": shown}))) == expected
+
+
+def test_a_search_finds_words_in_titles(at_list, tasks):
+    for title in ("Call the supplier", "Call Ann", "Paint the wall"):
+        tasks(title=title)
+    assert set(titles(at_list.get("/tasks/", {"title": "call"}))) == {"Call the supplier", "Call Ann"}
+
+
+def test_the_columns_sort_both_ways_and_say_how(at_list, tasks):
+    for title, deadline in [("B", 3000), ("A", 9000), ("C", 6000)]:
+        tasks(title=title, deadline=deadline)
+    page = at_list.get("/tasks/")
+    assert 'class="activity" aria-sort="descending"' in page.text
+    ascending = at_list.get(link(page, "sort-title"))
+    assert titles(ascending) == ["A", "B", "C"]
+    assert 'class="title" aria-sort="ascending"' in ascending.text
+    assert titles(at_list.get(link(ascending, "sort-title"))) == ["C", "B", "A"]
+    assert titles(at_list.get(link(page, "sort-deadline"))) == ["B", "C", "A"]
+
+
+def test_a_table_says_what_its_parts_are_however_they_are_laid_out(at_list, tasks):
+    tasks(1)
+    table = re.search(r"<table.*</table>", at_list.get("/tasks/").text, re.DOTALL).group()
+    parts = re.findall(r'<(table|thead|tbody|tr|th|td)\b(?: role="(\w+)")?', table)
+    roles = {"table": {"table"}, "thead": {"rowgroup"}, "tbody": {"rowgroup"}, "tr": {"row"}, "td": {"cell"}}
+    assert {tag: {role for other, role in parts if other == tag} for tag, _ in parts} == {
+        **roles,
+        "th": {"columnheader", "rowheader"},
+    }
+
+
+def test_an_overdue_task_says_by_how_much_in_words(at_list, tasks):
+    tasks(deadline=-3 * 86400 - 60)
+    assert "− 3\xa0days" in at_list.get("/tasks/").text
+
+
+def test_a_deadline_is_shown_in_the_persons_zone(visit, sandbox):
+    ann = visit(name="Ann", zone="Asia/Tokyo")
+    sandbox.tasks("acme", count=1, creator=ann.user, status=3, deadline="2030-01-01T20:00:00+00:00")
+    assert "Jan 2, 2030, 05:00" in ann.open().text
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "../UTC"])
+def test_a_zone_that_does_not_exist_is_no_obstacle(at_list, tasks, zone):
+    Person.objects.update(zone=zone)
+    tasks(title="Dig", deadline="2030-01-01T20:00:00+00:00")
+    assert "Jan 1, 2030, 20:00" in at_list.get("/tasks/").text
+
+
+def test_a_hostile_title_is_only_text(at_list, tasks):
+    tasks(title='"><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 }}')
+    text = at_list.get("/tasks/").text
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_the_list_carries_what_its_filter_does_not_show(at_list, bob):
+    text = at_list.get("/tasks/", {"sort": "TITLE", "descending": "1"}).text
+    assert f'name="owner" value="{bob.user}" form="filter"' in text
+    assert 'name="sort" value="TITLE" form="filter"' in text
+
+
+def test_a_browser_that_restores_forms_ticks_nothing_by_itself(at_list, tasks):
+    tasks(count=2)
+    boxes = re.findall(r'<input[^>]* type="checkbox"[^>]*>', at_list.get("/tasks/").text)
+    assert len(boxes) == 3
+    assert all('autocomplete="off"' in box for box in boxes)
+
+
+def test_an_empty_list_says_whether_the_filter_is_the_reason(at_list):
+    assert "No tasks in progress here" in at_list.get("/tasks/").text
+    filtered = at_list.get("/tasks/", {"title": "nothing"}).text
+    assert "No tasks match" in filtered
+    assert "Clear filter" in filtered
+
+
+def test_a_page_that_is_no_longer_there_is_the_last_one_instead(at_list, tasks):
+    tasks(60)
+    shown = at_list.get("/tasks/", {"page": "4"})
+    assert "Tasks, page 2 of 2" in shown.text
+    assert len(titles(shown)) == 10
+    assert 'data-page="2"' in shown.text
+
+
+def test_a_far_page_of_an_empty_list_is_empty(at_list):
+    assert "No tasks in progress here" in at_list.get("/tasks/", {"page": "2"}).text
+
+
+@pytest.mark.parametrize("wrong", [{"page": "0"}, {"page": "x"}, {"sort": "ID"}, {"shown": "all"}, {"owner": "-1"}])
+def test_what_our_page_never_asks_is_a_bad_request(at_list, wrong):
+    assert at_list.get("/tasks/", wrong).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        ({"kind": "respond", "status": 503, "body": "busy", "type": "text/html"}, "Bitrix24 is not responding"),
+        ({"kind": "error", "code": "QUERY_LIMIT_EXCEEDED", "description": "", "status": 503}, "Bitrix24 is busy"),
+        ({"kind": "error", "code": "ACCESS_DENIED", "description": "", "status": 403}, "plan does not include apps"),
+        ({"kind": "error", "code": "1048582", "description": "", "status": 400}, "No access"),
+        ({"kind": "error", "code": "NO_AUTH_FOUND", "description": "", "status": 401}, "Your session has expired"),
+    ],
+)
+def test_what_is_the_matter_is_said_in_plain_words(at_list, sandbox, fault, words):
+    sandbox.fault("tasks.task.list", **fault)
+    answer = at_list.get("/tasks/")
+    assert answer.status_code == 200
+    assert words in answer.text
+
+
+# -- Selections
+
+
+def test_a_selection_tells_how_many_will_be_deferred_and_why_others_not(at_list, tasks, sandbox):
+    ids = tasks(3) + tasks(2, status=2) + tasks(1, status=5) + tasks(2, status=6)
+    dialog = at_list.post("/selections/", {"ids": ",".join(map(str, [*ids, 999999]))})
+    assert "Defer 9 tasks" in dialog.text
+    assert "5 can be deferred · 4 will be skipped" in dialog.text
+    assert "Already deferred: 2" in dialog.text
+    assert "Completed: 1" in dialog.text
+    assert "Deleted, or not visible to you: 1" in dialog.text
+    assert re.search(r'type="submit"[^>]*>Defer 5 tasks<', dialog.text)
+
+
+def test_one_task_is_spoken_of_in_the_singular(at_list, tasks):
+    dialog = at_list.post("/selections/", {"ids": str(tasks(1)[0])})
+    assert "Defer 1 task<" in dialog.text
+
+
+def test_where_nothing_can_be_deferred_there_is_nothing_to_press(at_list, tasks):
+    dialog = at_list.post("/selections/", {"ids": str(tasks(1, status=6)[0])})
+    assert "None of these tasks can be deferred." in dialog.text
+    assert 'type="submit"' not in dialog.text
+
+
+def test_everything_that_matches_is_collected_by_a_worker(
+    at_list, bob, tasks, hints, django_capture_on_commit_callbacks
+):
+    tasks(120, title="Call")
+    tasks(5, title="Paint")
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = at_list.post("/selections/", {"everything": "1", "title": "call", "total": "120"})
+    assert "Collecting… 0 of 120" in answer.text
+    assert hints == [bob.person.portal_id]
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "Defer 120 tasks" in at_list.get(poll).text
+
+
+def test_a_selection_that_nobody_collects_says_so(at_list, bob, tasks, settings):
+    tasks(3)
+    answer = at_list.post("/selections/", {"everything": "1", "total": "3"})
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "No worker" not in at_list.get(poll).text
+    Selection.objects.update(created_at=clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    assert "No worker is running" in at_list.get(poll).text
+    Lease.acquire(bob.person.portal_id)
+    assert "No worker" not in at_list.get(poll).text
+
+
+def test_what_was_unticked_is_left_out_of_everything(at_list, bob, tasks):
+    ids = tasks(60)
+    left_out = ids[:50]
+    fields = {"everything": "1", "excluded": ",".join(map(str, left_out)), "total": "60"}
+    answer = at_list.post("/selections/", fields)
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "Defer 10 tasks" in at_list.get(poll).text
+    assert set(Selection.objects.get().tasks.values_list("task_id", flat=True)) == set(ids[50:])
+
+
+def test_no_more_can_be_left_out_than_can_be_selected(at_list):
+    def leave_out(count):
+        return at_list.post("/selections/", {"everything": "1", "excluded": ",".join(map(str, range(1, count + 1)))})
+
+    assert leave_out(5000).status_code == 200
+    assert leave_out(5001).status_code == 400
+    assert Selection.objects.count() == 1
+
+
+@pytest.mark.parametrize("search", ["$result[c0]", "Pay $$total[c0] now", "$result["])
+def test_a_search_that_looks_like_a_reference_means_the_same_in_list_and_selection(at_list, bob, tasks, search):
+    tasks(2, title=f"{search}!")
+    tasks(3, title="Paint")
+    assert len(titles(at_list.get("/tasks/", {"title": search}))) == 2
+    answer = at_list.post("/selections/", {"everything": "1", "title": search, "total": "2"})
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "Defer 2 tasks" in at_list.get(poll).text
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"ids": ""}, {"ids": "1,x"}, {"ids": "-1"}, {"everything": "1", "excluded": "'"}]
+)
+def test_a_selection_of_nonsense_is_a_bad_request(at_list, fields):
+    assert at_list.post("/selections/", fields).status_code == 400
+    assert not Selection.objects.exists()
+
+
+def test_a_portal_that_does_not_answer_keeps_no_selection(at_list, tasks, sandbox):
+    (task,) = tasks()
+    sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
+    dialog = at_list.post("/selections/", {"ids": str(task)})
+    assert "Bitrix24 is not responding" in dialog.text
+    assert "Try again" in dialog.text
+    assert not Selection.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "why, words, press",
+    [
+        ("ERROR_CORE", "You do not have access to this list", "Cancel"),
+        ("PAYMENT_REQUIRED", "not paid for", "Try again"),
+        ("invalid_grant", "Open the app again to continue", "Open again"),
+        ("needs_reopen", "Open the app again to continue", "Open again"),
+        ("internal", "Something went wrong on our side.", "Try again"),
+    ],
+)
+def test_a_selection_that_could_not_be_collected_says_why_and_what_to_do(at_list, why, words, press):
+    answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
+    Selection.objects.update(state=Selection.State.FAILED, failure_code=why)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    dialog = at_list.get(poll).text
+    assert words in dialog
+    assert f">{press}</button>" in dialog
+    assert 'class="code">invalid' not in dialog
+    assert "needs_reopen" not in dialog
+
+
+def test_a_selection_that_the_portal_refuses_to_list_keeps_its_word_for_that(at_list, bob, sandbox):
+    answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
+    sandbox.fault("batch/*", "error", code="ERROR_CORE", description="", status=400)
+    slices.run(bob.person.portal_id)
+    poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
+    assert "ERROR_CORE" in at_list.get(poll).text
+
+
+def test_a_foreign_selection_is_not_found(at_list, tasks, visit):
+    selection = at_list.select(tasks(1))
+    for stranger in (visit(name="Eve"), visit("umbrella", name="Ann")):
+        stranger.open()
+        assert stranger.get(f"/selections/{selection}/").status_code == 404
+        assert stranger.post("/jobs/", {"selection": selection, "key": "k" * 32}).status_code == 404
+
+
+def test_a_selection_that_the_portal_refuses_with_the_app_says_why(at_list, bob, tasks, sandbox):
+    tasks(3)
+    started = at_list.post("/selections/", {"everything": "1"}).text
+    url = re.search(r'hx-get="(/selections/[^"?]+)', started).group(1)
+    sandbox.fault("*", "error", portal="acme", code="PAYMENT_REQUIRED")
+    slices.run(bob.person.portal_id)
+    assert "not paid for" in at_list.get(url).text

@@ -1,0 +1,171 @@
+"""Connecting from outside a frame: to the portal and back, bound to one browser, for exactly who came back."""
+
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import time_machine
+from django.test import Client
+
+from b24app import clock
+from b24app.models import Credential, Job, Person
+
+pytestmark = pytest.mark.django_db
+
+COOKIE = "oauth"
+
+
+@pytest.fixture
+def browser():
+    return Client()
+
+
+@pytest.fixture
+def at_home(bob):
+    """Bob, who has opened the app before, and whose token has been refused since."""
+    bob.open()
+    Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
+    return bob
+
+
+def leave(browser, sandbox, portal="acme"):
+    """Set out for a portal; where to, and the state that it is given."""
+    answer = browser.get("/oauth/start/", {"domain": sandbox.portals[portal]})
+    assert answer.status_code == 302
+    return answer["Location"], parse_qs(urlsplit(answer["Location"]).query)["state"][0]
+
+
+def come_back(browser, sandbox, state, user, portal="acme", language="en"):
+    code = sandbox.control("code", portal=portal, user=user)
+    query = {"code": code, "state": state, "domain": sandbox.portals[portal], "scope": "task"}
+    return browser.get("/", query, headers={"Accept-Language": language})
+
+
+def test_it_sends_the_browser_to_its_portal_with_a_state_of_its_own(browser, sandbox, at_home):
+    location, state = leave(browser, sandbox)
+    assert location.startswith(f"http://{sandbox.portals['acme']}/oauth/authorize/?client_id={sandbox.client_id}&")
+    assert leave(Client(), sandbox)[1] != state
+
+
+@pytest.mark.parametrize("domain", ["", "evil.example", "localhost", "http://localhost:1", "umbrella"])
+def test_only_portals_that_we_know_are_gone_to(browser, sandbox, at_home, domain):
+    domain = sandbox.portals.get(domain, domain)
+    answer = browser.get("/oauth/start/", {"domain": domain})
+    assert answer.status_code == 404
+    assert not answer.cookies
+
+
+def test_the_cookie_belongs_to_this_host_alone_where_there_is_https(browser, sandbox, at_home, settings):
+    leave(browser, sandbox)
+    assert browser.cookies[COOKIE]["httponly"]
+    assert int(browser.cookies[COOKIE]["max-age"]) == 600
+    settings.PUBLIC_URL = "https://defer.example"
+    answer = browser.get("/oauth/start/", {"domain": sandbox.portals["acme"]})
+    cookie = answer.cookies["__Host-oauth"]
+    assert (cookie["secure"], cookie["path"], cookie["domain"], cookie["samesite"]) == (True, "/", "", "Lax")
+
+
+def test_a_person_who_comes_back_is_connected_and_their_jobs_go_on(
+    browser, sandbox, at_home, tasks, hints, django_capture_on_commit_callbacks
+):
+    at_home.open()
+    at_home.start(tasks(2))
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)
+    Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
+    _, state = leave(browser, sandbox)
+    hints.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        page = come_back(browser, sandbox, state, at_home.user)
+    assert page.status_code == 200
+    assert "You can go back to Bitrix24" in page.text
+    assert "Bob Worker" in page.text
+    assert Credential.objects.get().state == Credential.State.USABLE
+    assert Job.objects.get().state == Job.State.QUEUED
+    assert hints == [at_home.person.portal_id]
+    assert browser.cookies[COOKIE].value == ""
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_the_pair_is_kept_for_exactly_who_came_back(browser, sandbox, at_home, short):
+    sandbox.turn({"oauth.short_code_answer": short})
+    eve = sandbox.user("acme", name="Eve")
+    _, state = leave(browser, sandbox)
+    assert "Connected as Eve" in come_back(browser, sandbox, state, eve).text
+    states = dict(Credential.objects.values_list("person__user_id", "state"))
+    assert states == {at_home.user: Credential.State.NEEDS_REOPEN, eve: Credential.State.USABLE}
+
+
+def test_a_state_of_another_browser_connects_nobody(sandbox, at_home):
+    _, state = leave(Client(), sandbox)
+    spent = len(sandbox.requests(None))
+    page = come_back(Client(), sandbox, state, at_home.user)
+    assert page.status_code == 400
+    assert "sign-in did not start in this browser" in page.text
+    assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN
+    assert len(sandbox.requests(None)) == spent
+
+
+def test_a_state_that_was_not_given_connects_nobody(browser, sandbox, at_home):
+    leave(browser, sandbox)
+    assert come_back(browser, sandbox, "forged", at_home.user).status_code == 400
+    assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN
+
+
+def test_a_state_ends_after_ten_minutes(browser, sandbox, at_home):
+    _, state = leave(browser, sandbox)
+    with time_machine.travel(clock.now() + timedelta(minutes=11)):
+        assert come_back(browser, sandbox, state, at_home.user).status_code == 400
+
+
+def test_a_way_back_works_once(browser, sandbox, at_home):
+    _, state = leave(browser, sandbox)
+    assert come_back(browser, sandbox, state, at_home.user).status_code == 200
+    assert come_back(browser, sandbox, state, at_home.user).status_code == 400
+
+
+def test_a_code_that_is_too_old_is_told_with_a_way_to_try_again(browser, sandbox, at_home):
+    _, state = leave(browser, sandbox)
+    code = sandbox.control("code", portal="acme", user=at_home.user)
+    sandbox.move_clock(31)
+    page = browser.get("/", {"code": code, "state": state})
+    assert page.status_code == 400
+    assert "That took too long" in page.text
+    assert f"/oauth/start/?domain={sandbox.portals['acme'].replace(':', '%3A')}" in page.text
+
+
+def test_a_code_of_another_portal_connects_nobody(browser, sandbox, at_home):
+    stranger = sandbox.user("umbrella", name="Zed")
+    sandbox.install("umbrella")
+    _, state = leave(browser, sandbox)
+    page = come_back(browser, sandbox, state, stranger, portal="umbrella")
+    assert page.status_code == 403
+    assert "a different Bitrix24 account" in page.text
+    assert list(Person.objects.values_list("user_id", flat=True)) == [at_home.user]
+
+
+def test_a_refusal_on_the_way_back_has_its_own_words(browser, sandbox, at_home):
+    _, state = leave(browser, sandbox)
+    sandbox.fault("oauth/token", "error", code="PAYMENT_REQUIRED", status=401)
+    page = come_back(browser, sandbox, state, at_home.user)
+    assert page.status_code == 403
+    assert "not paid for" in page.text
+
+
+def test_it_speaks_the_browsers_language_and_then_the_persons(browser, sandbox, at_home):
+    Person.objects.update(language="ru")
+    assert "Страница устарела" in come_back(browser, sandbox, "x", at_home.user, language="ru").text
+    _, state = leave(browser, sandbox)
+    assert "Можно вернуться в Битрикс24" in come_back(browser, sandbox, state, at_home.user).text
+
+
+def test_the_public_page_needs_no_code(browser):
+    assert "Defer is an app" in browser.get("/").text
+    assert "Defer is an app" in browser.get("/", {"code": "x"}).text
+
+
+def test_a_job_that_waits_for_its_person_leads_there(at_home, tasks, sandbox):
+    at_home.open()
+    at_home.start(tasks(1))
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)
+    text = at_home.get(f"/jobs/{Job.objects.get().pk}/").text
+    assert f'href="/oauth/start/?domain={sandbox.portals["acme"].replace(":", "%3A")}" target="_blank"' in text

@@ -1,0 +1,437 @@
+"""Openings, the installer, fresh proofs and events."""
+
+import html
+import re
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from b24app import clock
+from b24app.models import Credential, FailedOpening, Job, PendingOpening, Person, Portal, WorkerHeartbeat
+
+pytestmark = pytest.mark.django_db
+
+
+def nothing_is_stored():
+    return not any(model.objects.exists() for model in (Portal, Person, Credential, PendingOpening))
+
+
+# -- Openings
+
+
+def test_an_opening_shows_the_tasks_in_progress_of_the_list_it_came_from(bob, tasks, sandbox):
+    eve = sandbox.user("acme", name="Eve")
+    tasks(title="Mine")
+    tasks(status=2, title="Pending")
+    sandbox.tasks("acme", count=1, creator=eve, status=3, title="Hers")
+    text = bob.open().text
+    assert "Select: Mine" in text
+    assert "Select: Pending" not in text
+    assert "Select: Hers" not in text
+
+
+def test_an_opening_from_the_left_menu_shows_ones_own_tasks(bob, tasks, sandbox):
+    admin = sandbox.user("acme", name="Ada", is_admin=True)
+    tasks(title="Bobs")
+    sandbox.tasks("acme", count=1, creator=admin, status=3, title="Adas")
+    bob.user = admin
+    text = bob.open("DEFAULT", **{"unused": "x"}).text
+    assert "Select: Adas" in text
+    assert "Select: Bobs" not in text
+
+
+def test_an_opening_from_a_project_shows_the_project(bob, sandbox, tasks):
+    project = sandbox.project("acme", name="Warehouse", members=[bob.user])
+    tasks(title="Inside", project=project)
+    tasks(title="Outside")
+    text = bob.open("TASK_GROUP_LIST_TOOLBAR", GROUP_ID=str(project)).text
+    assert "Select: Inside" in text
+    assert "Select: Outside" not in text
+    assert "Project" in text
+    assert "Warehouse" in text
+
+
+@pytest.mark.parametrize("placement, name", [("TASK_LIST_CONTEXT_MENU", "ID"), ("TASK_VIEW_TAB", "taskId")])
+def test_an_opening_from_one_task_shows_it_ticked_whatever_its_status(bob, tasks, placement, name):
+    (task,) = tasks(status=2)
+    tasks()
+    text = bob.open(placement, **{name: str(task)}).text
+    assert f'data-ticked="{task}"' in text
+    assert text.count('aria-label="Select: ') == 1
+
+
+def test_a_forged_opening_is_refused_and_leaves_nothing(bob):
+    opening = bob.opening()
+    opening["fields"]["AUTH_ID"] = "f" * 70
+    answer = bob.post_opening("/placement/", opening)
+    assert answer.status_code == 403
+    assert "not installed" in answer.text
+    assert nothing_is_stored()
+
+
+def test_a_token_of_another_portal_is_refused_and_leaves_nothing(bob, visit):
+    opening, other = bob.opening(), visit("umbrella", name="Ann").opening()
+    opening["fields"]["AUTH_ID"] = other["fields"]["AUTH_ID"]
+    assert bob.post_opening("/placement/", opening).status_code == 403
+    assert nothing_is_stored()
+
+
+@pytest.mark.parametrize("missing", ["AUTH_ID", "REFRESH_ID", "member_id"])
+def test_what_no_portal_posts_is_refused(bob, missing):
+    opening = bob.opening()
+    del opening["fields"][missing]
+    assert bob.post_opening("/", opening).status_code == 400
+
+
+def test_the_main_address_opens_the_app_as_well(bob, tasks):
+    tasks(title="Mine")
+    assert "Select: Mine" in bob.post_opening("/", bob.opening()).text
+
+
+@pytest.fixture
+def open_slowly(bob, sandbox, monkeypatch):
+    """The answer to an opening that the portal takes longer to confirm than we let anybody wait."""
+
+    def post(opening):
+        sandbox.fault("batch", "late", seconds=1, times=1)
+        with monkeypatch.context() as impatient:
+            impatient.setattr("b24app.portals.openings.OPENING_TIMEOUT", 0.3)
+            return bob.post_opening("/placement/", opening)
+
+    return post
+
+
+def test_a_slow_portal_gets_a_skeleton_first_and_the_rest_once(bob, tasks, open_slowly):
+    tasks(title="Mine")
+    bob.open()
+    page = open_slowly(bob.opening())
+    assert "Select: Mine" not in page.text
+    code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    assert page.text.count(code) == 1
+    rest = Client().post("/opening/", {"code": code})
+    assert "Select: Mine" in rest.text
+    bob.ticket = rest["X-Ticket"]
+    assert bob.get("/tasks/").status_code == 200
+    assert Client().post("/opening/", {"code": code}).status_code == 401
+
+
+def test_a_slow_opening_does_not_replace_the_pair_of_one_that_came_after_it(bob, tasks, open_slowly):
+    tasks(title="Mine")
+    bob.open()
+    page = open_slowly(bob.opening())
+    newer = bob.opening()
+    bob.post_opening("/placement/", newer)
+    code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    assert "Select: Mine" in Client().post("/opening/", {"code": code}).text
+    assert Credential.objects.get().access_token == newer["fields"]["AUTH_ID"]
+
+
+def test_a_slow_opening_brings_back_who_has_nothing_better(bob, tasks, open_slowly):
+    tasks(title="Mine")
+    bob.open()
+    slow = bob.opening()
+    page = open_slowly(slow)
+    bob.open()
+    Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
+    code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    Client().post("/opening/", {"code": code})
+    credential = Credential.objects.get()
+    assert (credential.state, credential.access_token) == (Credential.State.USABLE, slow["fields"]["AUTH_ID"])
+
+
+def test_the_code_of_a_slow_opening_ends_after_a_minute(bob, sandbox):
+    sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
+    page = bob.post_opening("/placement/", bob.opening())
+    code = re.search(r'name="code" value="([^"]+)"', page.text).group(1)
+    with time_machine.travel(clock.now() + timedelta(seconds=61)):
+        assert Client().post("/opening/", {"code": code}).status_code == 401
+
+
+def test_no_token_stands_in_any_page(bob, tasks):
+    tasks()
+    opening = bob.opening()
+    text = bob.post_opening("/placement/", opening).text
+    for name in ("AUTH_ID", "REFRESH_ID", "APPLICATION_TOKEN"):
+        assert opening["fields"][name] not in text
+
+
+REFUSALS = [
+    ("ACCESS_DENIED", "plan does not include apps", "не включает приложения"),
+    ("PAYMENT_REQUIRED", "not paid for", "не оплачено"),
+    ("insufficient_scope", "A permission is missing", "Не хватает прав"),
+    ("METHOD_CONFIRM_WAITING", "has to confirm the app", "должен подтвердить"),
+    ("OVERLOAD_LIMIT", "temporarily blocked the app", "временно заблокировал"),
+    ("PORTAL_DELETED", "This Bitrix24 account has been deleted", "Этот Битрикс24 удалён"),
+    ("authorization_error", "denies you access", "закрыл вам доступ"),
+    ("user_access_error", "You do not have access to the app", "нет доступа к приложению"),
+    ("wrong_client", "on our side", "на нашей стороне"),
+]
+
+
+@pytest.mark.parametrize("code, english, russian", REFUSALS)
+def test_every_refusal_of_the_app_has_its_own_words_at_the_opening(bob, sandbox, code, english, russian):
+    for language, words in (("en", english), ("ru", russian)):
+        sandbox.fault("*", "error", code=code, portal="acme")
+        page = bob.post_opening("/placement/", bob.opening(), language)
+        assert page.status_code == 200
+        assert words in html.unescape(page.text)
+        assert code in page.text
+        assert "data-reopen" in page.text
+
+
+@pytest.mark.parametrize("code, english, russian", REFUSALS)
+def test_every_refusal_of_the_app_has_its_own_words_on_the_list(bob, sandbox, code, english, russian):
+    for language, words in (("en", english), ("ru", russian)):
+        bob.open(language=language)
+        sandbox.fault("tasks.task.list", "error", code=code, portal="acme")
+        assert words in html.unescape(bob.get("/tasks/").text)
+
+
+def test_jobs_that_waited_for_the_person_go_on_when_they_return(bob, tasks, hints, django_capture_on_commit_callbacks):
+    ids = tasks(2)
+    bob.open()
+    bob.start(ids)
+    Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)
+    with django_capture_on_commit_callbacks(execute=True):
+        page = bob.open()
+    assert Job.objects.get().state == Job.State.QUEUED
+    assert hints == [bob.person.portal_id]
+    assert "Deferring 2 tasks" in page.text
+
+
+def test_the_page_speaks_the_language_that_the_portal_names(bob, tasks):
+    tasks()
+    page = bob.open(language="ru")
+    assert '<html lang="ru"' in page.text
+    assert "Отложить задачи" in page.text
+    assert "Крайний срок" in bob.get("/tasks/").text
+
+
+@pytest.mark.parametrize("language", ["la", "xx", "", "RU"])
+def test_a_language_that_we_do_not_speak_is_english(bob, language):
+    page = bob.post_opening("/placement/", bob.opening(), language)
+    assert ('<html lang="ru"' in page.text) == (language == "RU")
+
+
+# -- Fresh proofs
+
+
+def test_fresh_tokens_of_the_portal_buy_a_fresh_ticket(bob):
+    bob.open()
+    answer = bob.post_opening("/ticket/", bob.opening())
+    assert answer.status_code == 204
+    bob.ticket = answer["X-Ticket"]
+    assert bob.get("/tasks/").status_code == 200
+
+
+def test_forged_tokens_buy_nothing(bob):
+    opening = bob.opening()
+    opening["fields"]["AUTH_ID"] = "f" * 70
+    answer = bob.post_opening("/ticket/", opening)
+    assert answer.status_code == 401
+    assert "X-Ticket" not in answer
+
+
+def test_another_site_cannot_ask_for_a_ticket(bob):
+    assert bob.post_opening("/ticket/", bob.opening(), **{"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+# -- The installer
+
+
+@pytest.fixture
+def admin(visit):
+    return visit(finished=False, name="Ada", is_admin=True)
+
+
+def install(visitor):
+    page = visitor.post_opening("/install/", visitor.opening("DEFAULT", unused="x"))
+    found = re.search(r'data-ticket="([^"]*)"', page.text)
+    visitor.ticket = found.group(1) if found else ""
+    return page
+
+
+def test_an_admin_installs_in_three_visible_steps(admin, sandbox, settings):
+    page = install(admin)
+    assert 'hx-post="/install/scope/" hx-trigger="load"' in page.text
+    second = admin.post("/install/scope/")
+    assert 'hx-post="/install/bind/" hx-trigger="load"' in second.text
+    third = admin.post("/install/bind/")
+    assert third["HX-Trigger-After-Swap"] == "installed"
+    assert third.text.count('class="done"') == 3
+    bound = sandbox.control("installation", portal="acme")
+    handlers = {row["handler"] for row in bound["placements"]}
+    assert len(bound["placements"]) == 5
+    assert handlers == {f"{settings.PUBLIC_URL}/placement/"}
+    assert [row["event"] for row in bound["events"]] == ["ONAPPUNINSTALL"]
+
+
+def test_installing_again_binds_nothing_twice(admin, sandbox):
+    for _ in range(2):
+        install(admin)
+        admin.post("/install/scope/")
+        admin.post("/install/bind/")
+    bound = sandbox.control("installation", portal="acme")
+    assert (len(bound["placements"]), len(bound["events"])) == (5, 1)
+
+
+def test_who_is_no_admin_is_told_so_and_nothing_is_stored(visit):
+    page = install(visit(finished=False))
+    assert "Only an administrator can set up the app" in page.text
+    assert "hx-trigger" not in page.text
+    assert nothing_is_stored()
+
+
+def test_a_missing_scope_stops_with_its_name_and_can_be_tried_again(admin, sandbox):
+    sandbox.install("acme", finished=False, scope="task,placement")
+    install(admin)
+    stopped = admin.post("/install/scope/")
+    assert "im, user_brief" in stopped.text
+    assert "Try again" in stopped.text
+    assert "HX-Trigger-After-Swap" not in stopped
+    assert 'hx-trigger="load"' not in stopped.text
+
+
+def test_a_bind_that_fails_stops_and_can_be_tried_again(admin, sandbox):
+    install(admin)
+    sandbox.fault("placement.bind", "error", code="ERROR_CORE", description="no", status=400)
+    stopped = admin.post("/install/bind/")
+    assert "Try again" in stopped.text
+    assert "HX-Trigger-After-Swap" not in stopped
+    sandbox.clear_faults()
+    assert admin.post("/install/bind/")["HX-Trigger-After-Swap"] == "installed"
+
+
+def test_an_authorization_server_that_is_down_lets_the_admin_try_again(admin, sandbox):
+    sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
+    page = install(admin)
+    assert "data-reopen" in page.text
+    assert nothing_is_stored()
+
+
+def test_a_forged_installation_is_refused(admin):
+    opening = admin.opening("DEFAULT", unused="x")
+    opening["fields"]["AUTH_ID"] = "f" * 70
+    assert admin.post_opening("/install/", opening).status_code == 403
+    assert nothing_is_stored()
+
+
+# -- Events, the public page, signs of life
+
+
+def event(visitor, token, name="ONAPPUNINSTALL"):
+    portal = visitor.person.portal
+    fields = {"event": name, "auth[member_id]": portal.member_id, "auth[application_token]": token}
+    return Client().post("/events/", fields)
+
+
+@pytest.fixture
+def opened_admin(visit):
+    admin = visit(name="Ada", is_admin=True)
+    admin.open()
+    return admin
+
+
+def test_uninstalling_stops_everything_for_the_portal_at_once(opened_admin, sandbox):
+    token = sandbox.control("installation", portal="acme")["application_token"]
+    assert event(opened_admin, token).text == "ok"
+    assert Portal.objects.get().status == Portal.Status.SUSPENDED
+    assert opened_admin.get("/tasks/").status_code == 401
+
+
+def test_an_event_with_a_wrong_token_changes_nothing_and_hears_the_same(opened_admin):
+    assert event(opened_admin, "0" * 32).text == "ok"
+    assert Portal.objects.get().status == Portal.Status.ACTIVE
+
+
+def test_an_event_that_nobody_asked_for_is_ignored(opened_admin, sandbox):
+    token = sandbox.control("installation", portal="acme")["application_token"]
+    assert event(opened_admin, token, "ONTASKADD").text == "ok"
+    assert Portal.objects.get().status == Portal.Status.ACTIVE
+
+
+def test_an_event_of_nobody_is_a_bad_request():
+    assert Client().post("/events/", {"event": "ONAPPUNINSTALL"}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/", "/install/"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_registered_addresses_answer_by_hand_too(path, method):
+    answer = Client().generic(method, path)
+    assert answer.status_code == 200
+    assert method == "HEAD" or "Defer is an app for Bitrix24" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_signs_of_life(path):
+    WorkerHeartbeat.objects.create(at=timezone.now())
+    assert Client().get(path).text == "ok"
+
+
+@pytest.mark.parametrize("sweeps", [[], [timedelta(seconds=121)]])
+def test_it_is_not_ready_when_no_worker_has_read_a_sweep_for_two_minutes(sweeps):
+    for ago in sweeps:
+        WorkerHeartbeat.objects.create(at=timezone.now() - ago)
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "no worker has read a message lately")
+
+
+def test_it_is_not_ready_while_migrations_are_missing(monkeypatch):
+    WorkerHeartbeat.objects.create(at=timezone.now())
+    monkeypatch.setattr("django.db.migrations.executor.MigrationExecutor.migration_plan", lambda *args: ["one"])
+    assert Client().get("/readyz").status_code == 503
+
+
+# -- Forged openings in numbers
+
+
+def forged(bob):
+    opening = bob.opening()
+    opening["fields"]["AUTH_ID"] = "f" * 70
+    return opening
+
+
+def test_forged_openings_are_turned_away_before_the_portal_is_asked(bob, sandbox):
+    bob.open()
+    answers = [bob.post_opening("/placement/", forged(bob)).status_code for _ in range(5)]
+    asked = len(sandbox.requests("acme")) + len(sandbox.requests(None))
+    turned_away = bob.post_opening("/placement/", forged(bob))
+    assert answers == [403] * 5
+    assert (turned_away.status_code, turned_away["Retry-After"]) == (429, "60")
+    assert "Too many attempts" in turned_away.text
+    assert bob.post_opening("/install/", forged(bob)).status_code == 429
+    assert bob.post_opening("/ticket/", forged(bob)).status_code == 401
+    assert len(sandbox.requests("acme")) + len(sandbox.requests(None)) == asked
+
+
+def test_forgeries_shut_nobody_out_who_comes_from_elsewhere_or_a_minute_later(bob, settings):
+    settings.PROXY_COUNT = 1
+    for _ in range(6):
+        bob.post_opening("/placement/", forged(bob), **{"X-Forwarded-For": "192.0.2.1"})
+    mine = {"X-Forwarded-For": "192.0.2.1, 198.51.100.7"}
+    assert bob.post_opening("/placement/", bob.opening(), **mine).status_code == 200
+    theirs = {"X-Forwarded-For": "198.51.100.7, 192.0.2.1"}
+    assert bob.post_opening("/placement/", bob.opening(), **theirs).status_code == 429
+    FailedOpening.objects.update(at=clock.now() - timedelta(seconds=61))
+    assert bob.post_opening("/placement/", bob.opening(), **theirs).status_code == 200
+
+
+def test_an_invented_address_does_not_help_where_no_proxy_is_ours(bob):
+    answers = [
+        bob.post_opening("/placement/", forged(bob), **{"X-Forwarded-For": f"192.0.2.{n}"}).status_code
+        for n in range(6)
+    ]
+    assert answers == [403] * 5 + [429]
+
+
+def test_naming_one_portal_after_the_other_ends_too(bob, monkeypatch):
+    monkeypatch.setattr("b24app.portals.throttle.FAILURES_IN_ALL", 3)
+    answers = []
+    for n in range(4):
+        opening = forged(bob)
+        opening["fields"]["member_id"] = f"{n}" * 32
+        answers.append(bob.post_opening("/placement/", opening).status_code)
+    assert answers == [403, 403, 403, 429]

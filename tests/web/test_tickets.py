@@ -1,0 +1,157 @@
+"""Tickets, and the headers of every answer."""
+
+import time
+
+import pytest
+import time_machine
+from django.db import OperationalError
+from django.test import Client
+
+from b24app.models import Portal
+from b24app.portals import people
+from b24app.web.tickets import TICKET_LIFE, Ticket
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_ticket_opens_what_its_person_may_see(bob):
+    bob.open()
+    assert bob.get("/tasks/").status_code == 200
+
+
+def test_without_a_ticket_there_is_nothing(bob):
+    bob.open()
+    bob.ticket = ""
+    assert bob.get("/tasks/").status_code == 401
+
+
+def test_a_ticket_that_was_tampered_with_is_none(bob):
+    bob.open()
+    bob.ticket = "A" + bob.ticket[1:]
+    assert bob.get("/tasks/").status_code == 401
+
+
+def test_a_ticket_ends_after_a_quarter_of_an_hour(bob):
+    bob.open()
+    with time_machine.travel(time.time() + TICKET_LIFE + 1):
+        assert bob.get("/tasks/").status_code == 401
+
+
+def test_a_ticket_ends_with_the_portals_access(bob):
+    bob.open()
+    Portal.objects.update(epoch=2)
+    assert bob.get("/tasks/").status_code == 401
+
+
+def test_a_ticket_names_a_person_of_its_own_portal(bob, visit):
+    bob.open()
+    ann = visit("umbrella", name="Ann")
+    ann.open()
+    mixed = Ticket(ann.person.portal_id, bob.person.pk, 1, "en", time.time(), time.time())
+    bob.ticket = mixed.signed()
+    assert bob.get("/tasks/").status_code == 401
+
+
+def test_a_fresh_ticket_is_not_replaced(bob):
+    bob.open()
+    assert "X-Ticket" not in bob.get("/tasks/").headers
+
+
+def test_a_half_spent_ticket_is_replaced_on_the_way(bob):
+    bob.open()
+    before = bob.ticket
+    with time_machine.travel(time.time() + TICKET_LIFE * 0.6):
+        bob.get("/tasks/")
+    assert bob.ticket != before
+    with time_machine.travel(time.time() + TICKET_LIFE * 1.2):
+        assert bob.get("/tasks/").status_code == 200
+
+
+def test_eight_hours_after_the_opening_the_portal_has_to_confirm_the_person(bob):
+    bob.open()
+    now = time.time()
+    bob.ticket = Ticket(bob.person.portal_id, bob.person.pk, 1, "en", now - 8 * 3600 - 1, now - 600).signed()
+    answer = bob.get("/tasks/")
+    assert answer.status_code == 200
+    assert "X-Ticket" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_another_sites_page_can_do_nothing_even_with_a_ticket(bob, tasks, headers):
+    (task,) = tasks()
+    bob.open()
+    assert bob.post("/selections/", {"ids": task}, **headers).status_code == 403
+
+
+def test_our_own_page_may_say_who_it_is(bob, tasks, settings):
+    (task,) = tasks()
+    bob.open()
+    headers = {"Origin": settings.PUBLIC_URL, "Sec-Fetch-Site": "same-origin"}
+    assert bob.post("/selections/", {"ids": task}, **headers).status_code == 200
+
+
+ROUTES = [
+    *[("GET", path) for path in ("/", "/install/", "/tasks/", "/healthz", "/readyz", "/nowhere/")],
+    *[("POST", path) for path in ("/", "/placement/", "/install/", "/install/scope/", "/install/bind/")],
+    *[("POST", path) for path in ("/opening/", "/ticket/", "/events/", "/selections/", "/jobs/", "/jobs/1/dismiss/")],
+    ("GET", "/jobs/1/"),
+    ("GET", "/selections/00000000-0000-0000-0000-000000000000/"),
+]
+
+
+@pytest.mark.parametrize("method, path", ROUTES)
+def test_every_answer_carries_the_headers_and_no_cookie(method, path):
+    answer = Client(raise_request_exception=False).generic(method, path)
+    policy = answer["Content-Security-Policy"]
+    for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
+        assert part in policy
+    assert "unsafe" not in policy
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert answer["Cache-Control"] == "no-store"
+    assert "camera=()" in answer["Permissions-Policy"]
+    assert not answer.cookies
+
+
+def test_only_the_proven_portal_may_frame_the_page(bob, sandbox):
+    page = bob.open()
+    assert page["Content-Security-Policy"].endswith(f"frame-ancestors http://{sandbox.portals['acme']}")
+    assert "X-Frame-Options" not in page
+    assert not page.cookies
+
+
+def test_a_portal_that_we_know_is_not_framed_by_whoever_uses_its_name(bob, sandbox):
+    bob.open()
+    opening = bob.opening()
+    opening["fields"]["AUTH_ID"] = "f" * 70
+    opening["query"]["DOMAIN"] = "evil.example"
+    sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
+    answer = bob.post_opening("/placement/", opening)
+    assert "evil.example" not in answer["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("seconds, header", [(0, None), (31536000, "max-age=31536000")])
+def test_browsers_are_told_to_stay_with_tls_also_behind_a_proxy_that_ends_it(client, settings, seconds, header):
+    settings.SECURE_HSTS_SECONDS = seconds
+    assert client.get("/healthz").headers.get("Strict-Transport-Security") == header
+
+
+def test_while_our_database_is_away_a_page_is_asked_to_come_back(bob, monkeypatch):
+    bob.open()
+
+    def fail(*args, **kwargs):
+        raise OperationalError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr(people, "person_of", fail)
+    answer = bob.get("/tasks/")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "lock timeout" not in answer.text
