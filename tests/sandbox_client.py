@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -33,9 +33,9 @@ Answer = requests.Response
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at, none of them twice; they may be used later.
+    """Different free ports, which the caller may use later.
 
-    Below those that the system gives to whoever asks for any, and of another range in each process of a parallel run.
+    They are below the range from which the system assigns ports. Each process of a parallel run has a separate range.
     """
     return [next(port for port in _ports if _is_free(port)) for _ in range(count)]
 
@@ -52,9 +52,23 @@ _process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) 
 _ports = iter(random.sample(range(20_000 + 1_000 * _process, 21_000 + 1_000 * _process), 1_000))
 
 
+def launch(package: str, directory: Path, options: dict[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
+    """Start the sandbox `package` with its database, log and clock file in `directory`."""
+    files = {"database": directory / "sandbox.sqlite3", "clock-file": directory / "clock"}
+    words = [f"--{name}={value}" for name, value in (options | files).items()]
+    with (directory / "sandbox.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", package, *words],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=cwd or Path(__file__).parent.parent,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+
+
 @dataclass
-class Sandbox:
-    """One running sandbox: `portals` maps keys to hosts (`localhost:port`), `oauth` is the other host."""
+class SandboxProcess:
+    """A running sandbox, as an app sees it: `portals` maps keys to hosts (`localhost:port`), `oauth` is a host."""
 
     process: subprocess.Popen[bytes]
     portals: dict[str, str]
@@ -70,38 +84,27 @@ class Sandbox:
         cls,
         directory: Path,
         portals: Sequence[str] = ("acme",),
-        seed: str | None = None,
+        seed: str = "none",
         app_origin: str = "http://127.0.0.1:8000",
         client_id: str = "app.sandbox",
         client_secret: str = "sandbox-secret",
         package: str = "b24app.sandbox",
         cwd: Path | None = None,
-    ) -> Sandbox:
-        """Start a process on free ports, its database and log in `directory`, and wait until it answers."""
+    ) -> Self:
+        """Start a process on free ports, with database and log in `directory`, and wait until it answers."""
         *ports, oauth_port = free_ports(len(portals) + 1)
         hosts = {key: f"localhost:{port}" for key, port in zip(portals, ports, strict=True)}
-        oauth = f"localhost:{oauth_port}"
         options = {
             "portals": ",".join(f"{key}={host}" for key, host in hosts.items()),
-            "oauth": oauth,
-            "database": str(directory / "sandbox.sqlite3"),
+            "oauth": f"localhost:{oauth_port}",
             "app-origin": app_origin,
             "client-id": client_id,
             "client-secret": client_secret,
-            "clock-file": str(directory / "clock"),
-            "seed": seed or "none",
+            "seed": seed,
         }
-        words = [f"--{name}={value}" for name, value in options.items()]
-        log = directory / "sandbox.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", package, *words],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                cwd=cwd or Path(__file__).parent.parent,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-        sandbox = cls(process, hosts, oauth, log, client_id, client_secret, directory / "clock")
+        process = launch(package, directory, options, cwd)
+        files = {"log": directory / "sandbox.log", "clock_file": directory / "clock"}
+        sandbox = cls(process, hosts, options["oauth"], client_id=client_id, client_secret=client_secret, **files)
         sandbox.wait_until_ready()
         return sandbox
 
@@ -122,8 +125,6 @@ class Sandbox:
             self.process.kill()
             self.process.wait()
 
-    # -- What an app does ----------------------------------------------------------------------------------
-
     def url(self, portal: str, path: str = "") -> str:
         return f"http://{self.portals[portal]}/{path}"
 
@@ -135,7 +136,7 @@ class Sandbox:
         token: str | None = None,
         **kwargs: Any,
     ) -> Answer:
-        """POST a REST call with a JSON body, the token in `auth`; the raw answer, redirects not followed."""
+        """POST a REST call with a JSON body and the token in `auth`. Returns the raw answer; follows no redirect."""
         body = dict(params or {})
         if token is not None:
             body["auth"] = token
@@ -148,7 +149,7 @@ class Sandbox:
         return self.session.post(url, allow_redirects=False, timeout=ANSWER_TIMEOUT, **kwargs)
 
     def refresh(self, refresh_token: str, **changes: Any) -> Answer:
-        """Exchange a refresh token at the authorization server; a change of None leaves a parameter out."""
+        """Exchange a refresh token at the authorization server. A parameter changed to None is left out."""
         fields = {
             "grant_type": "refresh_token",
             "client_id": self.client_id,
@@ -158,10 +159,12 @@ class Sandbox:
         fields = {name: value for name, value in fields.items() if value is not None}
         return self.post(f"http://{self.oauth}/oauth/token/", data=fields)
 
-    # -- Control: see b24app/sandbox/control.py for what each verb takes -----------------------------------
+
+class Sandbox(SandboxProcess):
+    """A running sandbox with its control interface. b24app/sandbox/control/ documents the verbs."""
 
     def control(self, verb: str, /, **body: Any) -> Any:
-        """Run one control verb; its result. Raises RuntimeError with the reason when it is refused."""
+        """Run one control verb and return its result. Raises RuntimeError with the reason of a refusal."""
         answer = self.post(f"http://{self.oauth}/control/{verb}", json=body)
         content = answer.json()
         if "error" in content:
@@ -169,11 +172,11 @@ class Sandbox:
         return content["result"]
 
     def many(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
-        """Run several verbs in one request; their results."""
+        """Run several verbs in one request and return their results."""
         return self.control("many", calls=calls)
 
     def reset(self) -> None:
-        """Forget everything but the bare portals and the app."""
+        """Delete everything except the empty portals and the app."""
         self.control("reset")
 
     def user(self, portal: str, **fields: Any) -> int:
@@ -183,7 +186,7 @@ class Sandbox:
         return self.control("project", portal=portal, **fields)
 
     def tasks(self, portal: str, tasks: list[dict[str, Any]] | None = None, **common: Any) -> list[int]:
-        """Make tasks in bulk, a list of them or `count` alike, what they share as keywords; their numbers."""
+        """Create tasks from a list, or `count` equal ones; keywords apply to all. Returns their numbers."""
         given = {} if tasks is None else {"tasks": tasks}
         return self.control("tasks", portal=portal, **given, **common)
 
@@ -191,17 +194,17 @@ class Sandbox:
         return self.tasks(portal, [fields])[0]
 
     def change_task(self, portal: str, task: int, **changes: Any) -> None:
-        """Behind the app's back: status=, responsible=, deadline=, delete=True."""
+        """Change a task without the app: status=, responsible=, deadline=, delete=True."""
         self.control("change_task", portal=portal, task=task, **changes)
 
     def states(self, portal: str, tasks: list[int] | None = None) -> dict[int, int]:
-        """Real status by task number."""
+        """The real statuses by task number."""
         given = {} if tasks is None else {"tasks": tasks}
         found = self.control("task_states", portal=portal, **given)
         return {int(number): status for number, status in found.items()}
 
     def look(self, portal: str, task: int) -> dict[str, Any]:
-        """One task's truth: {status, changes: [{before, after, method, person, token, request}]}."""
+        """One task and its log: {status, changes: [{before, after, method, person, token, request}]}."""
         return self.control("task", portal=portal, task=task)
 
     def install(self, portal: str, **fields: Any) -> dict[str, Any]:
@@ -232,32 +235,32 @@ class Sandbox:
         return self.control("tokens", portal=portal, **which)
 
     def settings(self, **knobs: Any) -> dict[str, Any]:
-        """Turn knobs given as keywords with `__` for the dot: limits__operating=480. None is the default."""
+        """Turn knobs. Keywords have `__` for the dot: limits__operating=480. None restores the default."""
         return self.turn({name.replace("__", "."): value for name, value in knobs.items()})
 
     def turn(self, knobs: dict[str, Any]) -> dict[str, Any]:
-        """Turn knobs by their plain names, e.g. {"acme/cost.tasks.task.defer": 0.33}."""
+        """Turn knobs by their names, for example {"acme/cost.tasks.task.defer": 0.33}."""
         return self.control("settings", **knobs)
 
     def keep_pace(self, scale: float) -> None:
-        """Let the buckets of requests drain so many times faster than life, as an app with this TIME_SCALE expects."""
+        """Drain the request buckets `scale` times faster, as an app with this TIME_SCALE expects."""
         self.turn({"limits.bucket_drain": 2 * scale})
 
     def move_clock(self, to: float | str) -> None:
-        """Let it be an ISO instant from now on, or so many seconds later than it is; for all who read CLOCK_FILE."""
+        """Move the clock to an ISO instant, or ahead by seconds, for all processes that read CLOCK_FILE."""
         self.control("time", to=to)
 
     def fault(self, method: str, kind: str, **fields: Any) -> int:
-        """Let something go wrong: see b24app/sandbox/faults.py."""
+        """Add a fault: see b24app/sandbox/weather/faults.py."""
         return self.control("fault", method=method, kind=kind, **fields)
 
     def clear_faults(self) -> None:
         self.control("clear_faults")
 
     def truth(self, portal: str, since: int = 0) -> list[dict[str, Any]]:
-        """Every change of a real status, oldest first."""
+        """All changes of real statuses, oldest first."""
         return self.control("truth", portal=portal, since=since)
 
     def requests(self, portal: str | None, since: int = 0) -> list[dict[str, Any]]:
-        """Every request to the portal, or to the authorization server (None), oldest first."""
+        """All requests to the portal, or to the authorization server (None), oldest first."""
         return self.control("requests", portal=portal, since=since)

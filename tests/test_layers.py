@@ -132,8 +132,8 @@ def test_a_circle_of_rooms_is_seen():
         ("b24app.web.active", "from b24app.sandbox import models"),
         ("b24app.web.active", "from b24app import settings"),
         ("b24app.web.active", "from b24app import unheard_of"),
-        ("b24app.sandbox.rest", "from b24app.bitrix import tasks"),
-        ("b24app.sandbox.rest", "from ..models import Portal"),
+        ("b24app.sandbox.wire.rest", "from b24app.bitrix import tasks"),
+        ("b24app.sandbox.wire.rest", "from ...models import Portal"),
     ],
 )
 def test_a_planted_offence_is_seen(module, line):
@@ -148,8 +148,8 @@ def test_a_planted_offence_is_seen(module, line):
         ("b24app.engine.deferring", "from b24app.bitrix.tasks import Act\nfrom b24app.models import JobItem"),
         ("b24app.engine.slices", "from b24app.engine import batches\nfrom b24app.portals.lease import Lease"),
         ("b24app.worker.messages", "from celery import shared_task"),
-        ("b24app.sandbox.rest", "from .models import Portal\nfrom . import php"),
-        ("b24app.sandbox.wire.rest", "from ..portal.models import Portal"),
+        ("b24app.sandbox.wire.rest", "from ..portal.models import Portal\nfrom . import php"),
+        ("b24app.sandbox.methods.tasks", "from ..portal.models import Portal"),
     ],
 )
 def test_what_is_allowed_passes(module, line):

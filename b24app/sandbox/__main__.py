@@ -1,4 +1,4 @@
-"""Start the sandbox: `python -m b24app.sandbox --seed demo`. Every option can come from the environment."""
+"""Start the sandbox: `python -m b24app.sandbox --seed demo`. Every option can also be set in the environment."""
 
 import argparse
 import os
@@ -27,13 +27,13 @@ def read_arguments() -> argparse.Namespace:
     )
     option(parser, "oauth", "localhost:8801", "host:port of the authorization server")
     option(parser, "database", "sandbox.sqlite3", "path of the SQLite file")
-    option(parser, "app-origin", "http://127.0.0.1:8000", "where the app answers")
+    option(parser, "app-origin", "http://127.0.0.1:8000", "where the app listens")
     option(parser, "client-id", "app.sandbox", "the app's OAuth client")
     option(parser, "client-secret", "sandbox-secret", "… and its secret")
     option(parser, "app-code", "example.defer", "the app's code in the Market")
     option(parser, "modes", "", f"key=mode, …: cloud, box or old_box; the demo has {DEMO_MODES}")
-    option(parser, "clock-file", os.environ.get("CLOCK_FILE", ""), "a file that moves the clock: see clock.py")
-    option(parser, "seed", "none", "demo: three believable portals; none: bare ones")
+    option(parser, "clock-file", os.environ.get("CLOCK_FILE", ""), "a file that moves the clock: see portal/clock.py")
+    option(parser, "seed", "none", "demo: three portals with people and tasks; none: empty portals")
     return parser.parse_args()
 
 
@@ -43,7 +43,7 @@ def option(parser: argparse.ArgumentParser, name: str, default: str, text: str) 
 
 
 def find_busy(ports: list[int]) -> list[int]:
-    """The ports that somebody else listens at."""
+    """The ports at which another process listens."""
     busy = []
     for port in ports:
         try:
@@ -54,12 +54,12 @@ def find_busy(ports: list[int]) -> list[int]:
 
 
 def forget_other_tables(database: Path) -> None:
-    """Remove a database that another version of models.py made: tables are never migrated here."""
-    version = crc32((Path(__file__).parent / "models.py").read_bytes()) & 0x7FFFFFFF
+    """Delete a database that another version of models.py created, because the sandbox has no migrations."""
+    version = crc32((Path(__file__).parent / "portal" / "models.py").read_bytes()) & 0x7FFFFFFF
     with closing(sqlite3.connect(database)) as connection:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found not in (0, version):
-            print("The sandbox has new tables: what was done at its portals is forgotten.")
+            print("The sandbox has new tables. The data of its portals is deleted.")
             connection.close()
             for path in database.parent.glob(f"{database.name}*"):
                 path.unlink()
@@ -68,7 +68,7 @@ def forget_other_tables(database: Path) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    """Create the tables, the portals and the app, as far as they are not there yet."""
+    """Create the tables, the portals and the app, if they do not exist yet."""
     import django
     from django.core.management import call_command
     from django.db import connections
@@ -76,13 +76,24 @@ def prepare(arguments: argparse.Namespace) -> None:
     forget_other_tables(Path(os.environ["SANDBOX_DATABASE"]))
     django.setup()
     call_command("migrate", run_syncdb=True, verbosity=0)
-    from . import modes
-    from .models import App, Portal
+    create_portals(arguments)
+    register_app(arguments)
+    furnish(arguments)
+    connections.close_all()
+
+
+def create_portals(arguments: argparse.Namespace) -> None:
+    from .portal.models import Portal
 
     for entry in arguments.portals.split(","):
         key, _, host = entry.partition("=")
         place = {"host": host.lower(), "first_host": host.lower()}
         Portal.objects.update_or_create(key=key, defaults=place, create_defaults={**place, "name": key.capitalize()})
+
+
+def register_app(arguments: argparse.Namespace) -> None:
+    from .portal.models import App
+
     App.objects.update_or_create(
         client_id=arguments.client_id,
         defaults={
@@ -92,20 +103,25 @@ def prepare(arguments: argparse.Namespace) -> None:
             "origin": arguments.app_origin,
         },
     )
+
+
+def furnish(arguments: argparse.Namespace) -> None:
+    """Set the modes of the portals, and fill them with demo data if that was asked for."""
+    from .portal import seed
+    from .portal.models import Portal
+    from .weather import modes
+
     if arguments.seed == "demo":
         arguments.modes = arguments.modes or DEMO_MODES
     for entry in filter(None, arguments.modes.split(",")):
         key, _, mode = entry.partition("=")
         modes.make(key, mode)
     if arguments.seed == "demo" and not Portal.objects.filter(users__isnull=False).exists():
-        from . import seed
-
         seed.demo(Portal.objects.order_by("pk"))
-    connections.close_all()
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn with one worker process: budgets and knobs are held in its memory."""
+    """Gunicorn with one worker process, whose memory holds limits and knobs."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
@@ -116,7 +132,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from . import knobs, wsgi
+        from . import wsgi
+        from .portal import knobs
 
         knobs.load()
         return wsgi.application
@@ -127,7 +144,7 @@ def main() -> None:
     hosts = [entry.partition("=")[2] for entry in arguments.portals.split(",")]
     ports = [int(host.rpartition(":")[2]) for host in [*hosts, arguments.oauth]]
     for port in find_busy(ports):
-        sys.exit(f"Port {port} is busy: something listens there already. Stop it, or give the sandbox another.")
+        sys.exit(f"Port {port} is busy: another process listens there. Stop it, or give the sandbox another port.")
     os.environ["SANDBOX_DATABASE"] = os.path.abspath(arguments.database)
     os.environ["SANDBOX_OAUTH"] = arguments.oauth
     os.environ["CLOCK_FILE"] = arguments.clock_file
@@ -145,9 +162,9 @@ def main() -> None:
             "workers": 1,
             "threads": THREADS,
             "keepalive": 75,
-            "timeout": 0,  # a slow answer is often meant
+            "timeout": 0,  # slow answers are often intended
             "graceful_timeout": 1,
-            "control_socket_disable": True,  # several sandboxes of one person would share it
+            "control_socket_disable": True,  # several sandboxes of one user would share it
             "loglevel": "warning",
             "when_ready": announce,
         }

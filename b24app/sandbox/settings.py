@@ -1,4 +1,4 @@
-"""Settings of the sandbox's own process; `__main__` puts what was asked for into the environment."""
+"""Settings of the sandbox's process. `__main__` passes its options on in the environment."""
 
 import os
 import secrets
@@ -9,12 +9,12 @@ PACKAGE = __name__.rpartition(".")[0]  # a copy of this folder runs under any na
 
 SECRET_KEY = os.environ.setdefault("SANDBOX_SECRET_KEY", secrets.token_hex(25))
 DEBUG = False
-ALLOWED_HOSTS = ["*"]  # portals are told apart by the Host header; it listens on loopback only
-INSTALLED_APPS = [f"{PACKAGE}.apps.SandboxConfig"]
-MIDDLEWARE = [f"{PACKAGE}.hosts.find_host"]
+ALLOWED_HOSTS = ["*"]  # the Host header tells which portal is called; the sandbox listens on loopback only
+INSTALLED_APPS = [f"{PACKAGE}.portal.apps.PortalConfig"]
+MIDDLEWARE = [f"{PACKAGE}.wire.hosts.find_host"]
 ROOT_URLCONF = f"{PACKAGE}.urls"
 APPEND_SLASH = False
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [HERE]}]  # each room has its own
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
@@ -37,7 +37,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"django.request": {"level": "ERROR"}},  # a 400 of ours is not news
+    "loggers": {"django.request": {"level": "ERROR"}},  # an intended 400 is no news
 }
 
 OAUTH_HOST = os.environ.get("SANDBOX_OAUTH", "localhost:8801")

@@ -1,11 +1,13 @@
-"""The addresses of a portal; the authorization server's are in oauth_urls."""
+"""The addresses of a portal. Those of the authorization server are in oauth/urls.py."""
 
-from importlib.util import find_spec
+from pathlib import Path
 
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.static import serve
 
-from . import control, methods, rest, watch
+from . import methods
+from .control import interface, watch
+from .wire import rest
 
 PACKAGE = __name__.rpartition(".")[0]
 
@@ -15,8 +17,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("control/", watch.page),
     path("control/news/", watch.news),
     path("control/static/<str:path>", serve, {"document_root": watch.STATIC}),
-    path("control/<str:verb>", control.control),
+    path("control/<str:verb>", interface.control),
     path("rest/<path:path>", rest.rest),
 ]
-if find_spec(f"{PACKAGE}.desktop_urls") is not None:  # the desktop can be left out
-    urlpatterns.append(path("", include(f"{PACKAGE}.desktop_urls")))
+if (Path(__file__).parent / "desktop" / "urls.py").exists():  # the desktop's folder may be deleted
+    urlpatterns.append(path("", include(f"{PACKAGE}.desktop.urls")))

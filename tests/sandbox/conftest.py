@@ -8,7 +8,7 @@ from werkzeug import Response
 
 @pytest.fixture
 def acme(sandbox):
-    """Acme with the app installed: Ann administers it, Bob works, Zoe has nothing to do with his tasks."""
+    """Acme with the app installed. Ann is the administrator, Bob a worker; Zoe does not take part in his tasks."""
     acme, ann, bob, zoe = {"portal": "acme"}, 1, 2, 3
     *_, installation, bobs, anns = sandbox.many(
         ("user", acme | {"number": ann, "name": "Ann", "last_name": "Admin", "is_admin": True, "position": "CEO"}),
@@ -30,7 +30,7 @@ def acme(sandbox):
 
 
 class Mailbox:
-    """An app's event handler: `url` is where letters arrive, as form fields."""
+    """An event handler of an app: form fields posted to `url` become letters."""
 
     def __init__(self, httpserver):
         self.url = httpserver.url_for("/events/")

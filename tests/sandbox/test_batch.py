@@ -1,4 +1,4 @@
-"""The batch method: fifty commands, one PHP process, PHP's idea of maps."""
+"""The batch method: fifty commands, one PHP process, PHP's maps."""
 
 import pytest
 import requests
@@ -15,7 +15,7 @@ def result_of(answer):
     return answer.json()["result"]
 
 
-def test_commands_run_in_order_and_each_has_its_own_end(acme):
+def test_commands_run_in_order_each_alone(acme):
     busy, pending = make(acme, [3, 2])
 
     result = result_of(
@@ -47,7 +47,7 @@ def test_commands_run_in_order_and_each_has_its_own_end(acme):
     assert [code for _, _, _, code in commands] == ["1048582", "", "", "", "1048582"]
 
 
-def test_paging_of_a_command_stands_under_its_key(acme):
+def test_paging_is_under_the_commands_key(acme):
     make(acme, [3] * 60)
 
     result = result_of(
@@ -78,7 +78,7 @@ def test_php_false_does_not_halt(acme, halt):
     assert set(result["result"]) == {"c"}
 
 
-def test_the_fifty_first_command_is_refused_and_the_rest_run(acme):
+def test_the_51st_command_is_refused(acme):
     result = result_of(acme.sandbox.batch("acme", {f"k{n}": "user.admin" for n in range(52)}, acme.token))
 
     assert len(result["result"]) == 50
@@ -89,20 +89,20 @@ def test_the_fifty_first_command_is_refused_and_the_rest_run(acme):
 
 
 @pytest.mark.parametrize("method", ["batch", "download", "upload"])
-def test_some_methods_are_not_for_a_batch(acme, method):
+def test_some_methods_refuse_a_batch(acme, method):
     result = result_of(acme.sandbox.batch("acme", {"k": f"{method}?x=1"}, acme.token))
 
     assert result["result_error"]["k"]["error"] == "ERROR_BATCH_METHOD_NOT_ALLOWED"
 
 
-def test_what_is_not_a_string_is_skipped_without_a_word(acme):
+def test_other_types_are_silently_skipped(acme):
     result = result_of(acme.sandbox.batch("acme", {"a": {"method": "profile"}, "b": "user.admin"}, acme.token))
 
     assert result["result"] == {"b": False}
     assert result["result_error"] == []
 
 
-def test_numeric_keys_become_a_list_unless_one_is_missing(acme):
+def test_numeric_keys_become_a_list(acme):
     all_well = result_of(acme.sandbox.batch("acme", ["user.admin", "user.admin"], acme.token))
     one_failed = result_of(acme.sandbox.batch("acme", ["user.admin", "no.such", "user.admin"], acme.token))
 
@@ -111,7 +111,7 @@ def test_numeric_keys_become_a_list_unless_one_is_missing(acme):
     assert set(one_failed["result_error"]) == {"1"}
 
 
-def test_a_form_encodes_the_commands_twice(acme):
+def test_a_form_encodes_commands_twice(acme):
     [task] = acme.sandbox.tasks("acme", [{"title": "Fish & chips"}], creator=acme.bob)
     data = {"auth": acme.token, "cmd[k]": "tasks.task.list?filter[%25TITLE]=Fish%20%26%20chips&select[]=ID"}
 
@@ -120,7 +120,7 @@ def test_a_form_encodes_the_commands_twice(acme):
     assert answer.json()["result"]["result"]["k"]["tasks"][0]["id"] == str(task)
 
 
-def test_later_commands_can_use_earlier_results(acme):
+def test_commands_can_use_earlier_results(acme):
     [task] = make(acme, [2])
     result = result_of(
         acme.sandbox.batch(
@@ -139,7 +139,7 @@ def test_later_commands_can_use_earlier_results(acme):
     assert [row["id"] for row in result["result"]["found"]["tasks"]] == [str(task)]
 
 
-def test_one_batch_counts_as_one_request(acme):
+def test_a_batch_counts_as_one_request(acme):
     acme.sandbox.turn({"limits.bucket_size": 2, "limits.bucket_drain": 0.001})
 
     answer = acme.sandbox.batch("acme", {f"k{n}": "user.admin" for n in range(30)}, acme.token)
@@ -147,7 +147,7 @@ def test_one_batch_counts_as_one_request(acme):
     assert len(result_of(answer)["result"]) == 30
 
 
-def test_a_cut_in_the_middle_leaves_what_was_done(acme):
+def test_a_cut_keeps_finished_commands(acme):
     tasks = make(acme, [2] * 6)
     acme.sandbox.fault("batch/*", "cut", skip=4)
 
@@ -155,11 +155,11 @@ def test_a_cut_in_the_middle_leaves_what_was_done(acme):
         acme.sandbox.batch("acme", {f"d{task}": f"tasks.task.defer?taskId={task}" for task in tasks}, acme.token)
 
     assert list(acme.sandbox.states("acme").values()) == [6, 6, 6, 6, 2, 2]
-    # The connection is cut first, and the request logged then.
+    # The sandbox cuts the connection before it logs the request.
     assert wait_until(lambda: len(acme.sandbox.requests("acme")[-1]["commands"]), what="the log") == 5
 
 
-def test_somebody_can_be_faster_in_the_middle_of_a_batch(acme):
+def test_another_user_can_act_mid_batch(acme):
     first, second = make(acme, [2, 2])
     acme.sandbox.fault("tasks.task.defer", "change_task", skip=1, task=second, status=5)
 
@@ -170,7 +170,7 @@ def test_somebody_can_be_faster_in_the_middle_of_a_batch(acme):
     assert acme.sandbox.look("acme", second)["changes"][0]["method"] == "control"
 
 
-def test_a_method_can_fail_inside(acme):
+def test_a_command_can_fail(acme):
     tasks = make(acme, [2, 2])
     acme.sandbox.fault("tasks.task.defer", "error", code="INTERNAL_SERVER_ERROR", description="Oops", status=500)
 
@@ -180,7 +180,7 @@ def test_a_method_can_fail_inside(acme):
     assert result["result_error"] == {f"d{tasks[0]}": {"error": "INTERNAL_SERVER_ERROR", "error_description": "Oops"}}
 
 
-def test_one_process_may_remember_a_status_it_read_before(acme):
+def test_a_stale_status_can_be_remembered(acme):
     acme.sandbox.settings(stale_task_cache=True)
     [task] = make(acme, [3])
 

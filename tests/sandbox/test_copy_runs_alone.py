@@ -1,4 +1,4 @@
-"""The sandbox is a project of its own: a copy of its folder runs without the rest, under another name."""
+"""The sandbox is a separate project: a copy of its folder runs without the app, under another name."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.sandbox_client import Sandbox
 FOLDER = Path(__file__).parents[2] / "b24app" / "sandbox"
 
 
-def test_a_copy_of_the_folder_serves_a_portal(tmp_path):
+def test_a_copied_folder_serves_a_portal(tmp_path):
     shutil.copytree(FOLDER, tmp_path / "pretend", ignore=shutil.ignore_patterns("__pycache__"))
 
     sandbox = Sandbox.start(tmp_path, package="pretend", cwd=tmp_path)

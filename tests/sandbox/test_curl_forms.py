@@ -1,6 +1,6 @@
 """The two curl examples on the manual's page of task.item.defer, and what a portal really does with them.
 
-The page says that the task must be in progress. It is the other way round: from in progress it is refused.
+The page says that the task must be in progress. In fact a portal refuses to defer a task in progress.
 """
 
 import json
@@ -36,7 +36,7 @@ def test_a_task_in_progress_is_refused(acme, defer):
     assert acme.sandbox.states("acme") == {TASK: 3}
 
 
-def test_a_pending_task_is_deferred_and_the_result_is_null(acme, defer):
+def test_a_pending_task_is_deferred(acme, defer):
     acme.sandbox.task("acme", number=TASK, creator=acme.bob, status=2)
 
     answer = defer()
@@ -46,13 +46,13 @@ def test_a_pending_task_is_deferred_and_the_result_is_null(acme, defer):
     assert acme.sandbox.states("acme") == {TASK: 6}
 
 
-def test_a_task_that_is_not_there_is_refused_alike(acme, defer):
+def test_a_missing_task_is_refused_alike(acme, defer):
     answer = defer()
 
     assert (answer.status_code, answer.json()) == (400, REFUSED)
 
 
-def test_a_parameter_before_the_task_breaks_the_call(acme, defer):
+def test_an_extra_parameter_breaks_the_call(acme, defer):
     acme.sandbox.task("acme", number=TASK, creator=acme.bob, status=2)
 
     answer = defer(bx24_request_id="x")

@@ -1,4 +1,4 @@
-"""docs/sandbox.md says what is true: each of its control examples works, and every verb has one."""
+"""The control examples in docs/sandbox.md work, and every verb has one."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def examples():
     return [(verb, json.loads(body)) for verb, body in found]
 
 
-def test_the_examples_work_in_their_order(box):
+def test_the_examples_work_in_order(box):
     for verb, body in examples():
         box.control(verb, **body)
 

@@ -1,4 +1,4 @@
-"""Every key, prefix and order of tasks.task.list that the manual or the portal's code knows."""
+"""Every key, prefix and order of tasks.task.list in the manual or the portal's code."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def test_filters(tasks, condition, expected):
     assert set(tasks(filter=condition)) == expected
 
 
-def test_deadlines_between_two_moments_and_in_the_persons_zone(acme, tasks):
+def test_deadlines_use_the_persons_zone(acme, tasks):
     acme.sandbox.task("acme", creator=acme.bob, number=27, deadline="2031-05-01T00:30:00+02:00")
     names = {"><DEADLINE": ["2031-05-01", "2031-05-02"]}
 
@@ -98,7 +98,7 @@ def test_orders(tasks, order, expected):
     assert tasks(order=order) == expected
 
 
-def test_own_fields_come_only_when_asked_for(acme, tasks):
+def test_custom_fields_must_be_selected(acme, tasks):
     def row(*select):
         params = {"filter": {"ID": 23}, "select": list(select)}
         return acme.sandbox.rest("acme", "tasks.task.list", params, acme.token).json()["result"]["tasks"][0]

@@ -1,8 +1,8 @@
-"""What a portal's desktop answers to an app in its frame, seen in a real browser.
+"""The answers of the desktop to an app in a frame, in a real browser.
 
-The stand-in app lives on 127.0.0.1, the portal on localhost: other sites, as in real life. In the stand-in's
-page `ask(command, params)` sends a message as the vendor's library does and gives the answer's text, or null
-when the portal kept silent.
+The stand-in app runs on 127.0.0.1 and the portal on localhost, so they are different sites, as in real life. In the
+stand-in's page, `ask(command, params)` sends a message as the vendor's library does. It returns the text of the
+answer, or null if the portal did not answer.
 """
 
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 ADMIN, WORKER = 1, 5
 CODE = "example.defer"
-SILENCE = 300  # milliseconds without an answer that count as none
+SILENCE = 300  # milliseconds; no answer within this time counts as none
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",
@@ -50,7 +50,7 @@ const ask = ([command, params, wait]) => heard(say(command, params), wait);
 
 
 class StandIn(BaseHTTPRequestHandler):
-    """An app that shows the same page everywhere and remembers what was posted into it."""
+    """An app that shows the same page at every address and remembers the posted forms."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -83,14 +83,14 @@ def stand_in():
 def box(stand_in, tmp_path_factory):
     origin = f"http://127.0.0.1:{stand_in.server_address[1]}"
     sandbox = Sandbox.start(tmp_path_factory.mktemp("frames"), ("acme",), seed="demo", app_origin=origin)
-    sandbox.settings(limits__bucket=False)  # its own tests are elsewhere
+    sandbox.settings(limits__bucket=False)  # other tests cover it
     yield sandbox
     sandbox.stop()
 
 
 @pytest.fixture
 def installed(stand_in, box):
-    """The app set up, with one entry in the menu above a person's task list and a tab in the card."""
+    """The finished app, with an entry in the menu above a person's task list and a tab in the card."""
     box.install("acme")
     token = box.access("acme", ADMIN)
     handler = f"http://127.0.0.1:{stand_in.server_address[1]}/placement/"
@@ -122,7 +122,7 @@ class Seat:
         return self.app_frame()
 
     def app_frame(self, count: int = 1) -> Frame:
-        """The newest of `count` app frames, once it has loaded."""
+        """The newest of `count` app frames, after it has loaded."""
         return self.until(lambda: self._loaded(count))
 
     def _loaded(self, count: int):
@@ -131,7 +131,7 @@ class Seat:
         return frames[-1] if ready else None
 
     def until(self, condition):
-        """What the condition gives once it gives anything; ten seconds at most."""
+        """Wait until the condition is true, ten seconds at most; return its value."""
         deadline = time.monotonic() + 10
         while not (found := condition()):
             assert time.monotonic() < deadline, "It did not come about."
@@ -144,7 +144,7 @@ class Seat:
 
 @pytest.fixture(scope="module")
 def browsers(playwright, box):
-    """A browser per person, kept for all tests."""
+    """One browser per person for all tests."""
     chromium = playwright.chromium.launch(executable_path=machine.chromium(), args=FLAGS)
     root = f"http://{box.portals['acme']}"
     contexts = {}
@@ -170,12 +170,12 @@ def sit(browsers, box):
 
 
 def ask(frame: Frame, command: str, params=None, wait: int = 3000):
-    """The portal's answer as data; "" when it answered with nothing, None when it kept silent."""
+    """The portal's answer as data; "" if the answer is empty, None if there is no answer."""
     text = frame.evaluate("ask", [command, params, wait] if params is not None else [command, None, wait])
     return json.loads(text) if text else text
 
 
-def test_the_frame_is_opened_by_a_cross_site_post(stand_in, box, sit, installed):
+def test_a_cross_site_post_opens_the_frame(stand_in, box, sit, installed):
     frame = sit(WORKER).open_slider()
     path, query, fields, headers = stand_in.posts[-1]
     assert path == "/placement/"
@@ -186,7 +186,7 @@ def test_the_frame_is_opened_by_a_cross_site_post(stand_in, box, sit, installed)
     assert fields["PLACEMENT_OPTIONS"] == r'{"USER_ID":"5","URI":"\/company\/personal\/user\/5\/tasks\/"}'
 
 
-def test_get_init_data_tells_what_was_posted(stand_in, sit, installed):
+def test_get_init_data_repeats_the_form(stand_in, sit, installed):
     data = ask(sit(WORKER).open_slider(), "getInitData")
     fields = stand_in.posts[-1][2]
     assert list(data) == [
@@ -201,7 +201,7 @@ def test_get_init_data_tells_what_was_posted(stand_in, sit, installed):
     assert data["PLACEMENT_OPTIONS"] == {"USER_ID": "5", "URI": "/company/personal/user/5/tasks/"}
 
 
-def test_the_first_run_of_a_person_ends_with_set_install(sit, installed):
+def test_set_install_ends_the_first_run(sit, installed):
     seat = sit(WORKER)
     frame = seat.open_page()
     assert ask(frame, "getInitData")["FIRST_RUN"] is True
@@ -209,7 +209,7 @@ def test_the_first_run_of_a_person_ends_with_set_install(sit, installed):
     assert ask(seat.open_page(), "getInitData")["FIRST_RUN"] is False
 
 
-def test_refresh_auth_gives_a_pair_that_works(box, sit, installed):
+def test_refresh_auth_gives_a_valid_pair(box, sit, installed):
     frame = sit(WORKER).open_slider()
     pair = ask(frame, "refreshAuth")
     assert set(pair) == {"AUTH_ID", "AUTH_EXPIRES", "REFRESH_ID"}
@@ -217,7 +217,7 @@ def test_refresh_auth_gives_a_pair_that_works(box, sit, installed):
     assert box.rest("acme", "profile", token=pair["AUTH_ID"]).json()["result"]["ID"] == str(WORKER)
 
 
-def test_a_refresh_that_fails_is_an_alert_and_no_answer(sit, installed):
+def test_a_failed_refresh_shows_an_alert(sit, installed):
     seat = sit(WORKER)
     alerts = []
     seat.page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
@@ -225,7 +225,7 @@ def test_a_refresh_that_fails_is_an_alert_and_no_answer(sit, installed):
     assert len(alerts) == 1
 
 
-def test_a_page_grows_and_a_slider_does_not(sit, installed):
+def test_only_a_page_can_be_resized(sit, installed):
     seat = sit(WORKER)
     answer = ask(seat.open_page(), "resizeWindow", {"width": "100%", "height": 1234})
     assert answer["height"] == 1234
@@ -234,7 +234,7 @@ def test_a_page_grows_and_a_slider_does_not(sit, installed):
     assert seat.page.locator(".app-frame").evaluate("frame => frame.offsetHeight") == 720 - 4
 
 
-def test_a_title_is_set_on_the_apps_own_page_and_denied_in_a_placement(sit, installed):
+def test_a_placement_may_not_set_the_title(sit, installed):
     seat = sit(WORKER)
     assert ask(seat.open_page(), "setTitle", {"title": "Sleeping: 3"}) == {"title": "Sleeping: 3"}
     assert seat.page.locator("#pagetitle").inner_text() == "Sleeping: 3"
@@ -242,11 +242,11 @@ def test_a_title_is_set_on_the_apps_own_page_and_denied_in_a_placement(sit, inst
     assert seat.page.locator("#pagetitle").inner_text() != "Sleeping"
 
 
-def test_open_path_shows_the_card_and_answers_when_it_is_closed(sit, installed):
+def test_open_path_answers_when_it_is_closed(sit, installed):
     seat = sit(WORKER)
     frame = seat.open_slider()
     task = seat.page.locator("tr[data-task]").first.get_attribute("data-task")
-    # The vendor's library puts a decoy in front to choose a width.
+    # The vendor's library first sends another message, to choose a width.
     decoy = "/company/personal/user/0/groups/create/../../../../../.."
     path = f"{decoy}/company/personal/user/5/tasks/task/view/{task}/"
     key = frame.evaluate("path => say('openPath', {path: path + '?IFRAME=Y'})", path)
@@ -273,13 +273,13 @@ def test_open_path_refuses_other_places(sit, installed):
     assert seat.page.locator(".slider").count() == 0
 
 
-def test_open_path_on_a_phone_is_not_supported(sit, installed):
+def test_open_path_fails_on_a_phone(sit, installed):
     path = "/company/personal/user/5/tasks/task/view/1/"
     answer = ask(sit(WORKER).open_page("?mobile=1"), "openPath", {"path": path})
     assert answer == {"result": "error", "errorCode": "METHOD_NOT_SUPPORTED_ON_DEVICE"}
 
 
-def test_the_app_opens_itself_in_a_second_slider(sit, installed):
+def test_an_app_opens_a_second_slider(sit, installed):
     seat = sit(WORKER)
     first = seat.open_slider()
     key = first.evaluate("say('openApplication', {place: 'history', ids: [1, 2], bx24_width: 650})")
@@ -292,7 +292,7 @@ def test_the_app_opens_itself_in_a_second_slider(sit, installed):
     assert seat.page.locator(".slider").count() == 1
 
 
-def test_the_card_holds_the_app_in_a_tab(stand_in, sit, installed):
+def test_a_card_shows_the_app_in_a_tab(stand_in, sit, installed):
     seat = sit(WORKER)
     seat.page.goto(f"{seat.root}/company/personal/user/{WORKER}/tasks/")
     seat.page.locator(".grid .name a").first.click()
@@ -302,7 +302,7 @@ def test_the_card_holds_the_app_in_a_tab(stand_in, sit, installed):
     assert list(data["PLACEMENT_OPTIONS"]) == ["taskId", "URI"]
 
 
-def test_one_or_several_people_can_be_chosen(sit, installed):
+def test_people_can_be_selected(sit, installed):
     seat = sit(WORKER)
     frame = seat.open_page()
     key = frame.evaluate("say('selectUser', {mult: false})")
@@ -317,7 +317,7 @@ def test_one_or_several_people_can_be_chosen(sit, installed):
     assert [person["id"] for person in people] == ["1", "12"]
 
 
-def test_an_app_option_of_an_ordinary_person_gets_no_answer(sit, installed):
+def test_an_employees_app_option_is_ignored(sit, installed):
     option = {"name": "mode", "value": "fast"}
     worker = sit(WORKER).open_page()
     assert ask(worker, "setAppOption", option, SILENCE) is None
@@ -327,7 +327,7 @@ def test_an_app_option_of_an_ordinary_person_gets_no_answer(sit, installed):
     assert ask(seat.open_page(), "getInitData")["APP_OPTIONS"] == {"mode": "fast"}
 
 
-def test_install_finish_is_not_answered_but_opens_the_app(stand_in, box, sit):
+def test_install_finish_opens_the_app(stand_in, box, sit):
     box.install("acme", finished=False)
     stand_in.posts.clear()
     seat = sit(ADMIN)
@@ -343,7 +343,7 @@ def test_install_finish_is_not_answered_but_opens_the_app(stand_in, box, sit):
     box.uninstall("acme")
 
 
-def test_junk_and_strangers_get_no_answer(sit, installed):
+def test_junk_messages_get_no_answer(sit, installed):
     seat = sit(WORKER)
     frame = seat.open_page()
     frame.evaluate("""() => {
@@ -358,7 +358,7 @@ def test_junk_and_strangers_get_no_answer(sit, installed):
     assert [note["answered"] for note in seat.log()].count(True) == 1
 
 
-def test_an_app_that_moved_to_another_host_is_not_heard(sit, installed):
+def test_a_foreign_origin_gets_no_answer(sit, installed):
     seat = sit(WORKER)
     frame = seat.open_page()
     frame.evaluate("""() => {
@@ -374,20 +374,20 @@ def test_an_app_that_moved_to_another_host_is_not_heard(sit, installed):
     assert [note["why"].partition(" ")[0] for note in seat.log()] == ["origin"]
 
 
-def test_commands_can_be_muted_to_play_a_silent_portal(sit, installed):
+def test_commands_can_be_muted(sit, installed):
     frame = sit(WORKER).open_page("?mute=getInitData,setScroll")
     assert ask(frame, "getInitData", wait=SILENCE) is None
     assert ask(frame, "setScroll", {"scroll": 0}, SILENCE) is None
     assert ask(frame, "getInterface") == {"command": [], "event": []}
 
 
-def test_a_command_whose_name_holds_a_colon_comes_as_an_object(sit, installed):
+def test_a_command_may_be_an_object(sit, installed):
     frame = sit(WORKER).open_page()
     frame.evaluate("() => parent.postMessage({method: 'getInterface', params: {}, callback: 'obj', appSid: sid}, '*')")
     assert frame.evaluate("heard('obj', 3000)") == '{"command":[],"event":[]}'
 
 
-def test_an_open_list_shows_what_changed_meanwhile(box, sit, installed):
+def test_an_open_list_shows_new_changes(box, sit, installed):
     seat = sit(WORKER)
     seat.page.goto(f"{seat.root}/company/personal/user/{WORKER}/tasks/?preset=all")
     row = seat.page.locator("tr[data-task]:has(.status-2)").first

@@ -1,4 +1,4 @@
-"""The life of an installation as a portal plays it: events, updates, payment, uninstall, a new address, the modes."""
+"""The life of an installation at a portal: events, updates, payment, uninstall, a new address, the modes."""
 
 import re
 import time
@@ -31,7 +31,7 @@ def installation(acme):
 # -- Events -----------------------------------------------------------------------------------------------
 
 
-def test_each_turn_of_a_task_is_told_by_its_number_alone(acme, mailbox):
+def test_task_events_carry_only_the_number(acme, mailbox):
     for event in ("ONTASKADD", "ONTASKUPDATE", "ONTASKDELETE"):
         bind(acme, event, mailbox.url)
 
@@ -48,23 +48,23 @@ def test_each_turn_of_a_task_is_told_by_its_number_alone(acme, mailbox):
     assert (deleted["event"], deleted[f"{before}[ID]"], deleted[after]) == ("ONTASKDELETE", str(task), "undefined")
 
 
-def test_an_event_brings_tokens_of_who_did_it_and_none_for_what_nobody_did(acme, mailbox):
+def test_an_event_carries_the_actors_tokens(acme, mailbox):
     bind(acme, "ONTASKUPDATE", mailbox.url)
     task = acme.sandbox.task("acme", creator=acme.bob)
 
     call(acme, "tasks.task.defer", {"taskId": task})
     by_bob = mailbox.read()
     acme.sandbox.change_task("acme", task, status=5)
-    by_nobody = mailbox.read()
+    by_hand = mailbox.read()
 
     assert by_bob["auth[user_id]"] == str(acme.bob)
     assert call(acme, "profile", token=by_bob["auth[access_token]"]).json()["result"]["ID"] == str(acme.bob)
     assert "auth[refresh_token]" not in by_bob
-    assert by_nobody["auth[application_token]"] == acme.application_token
-    assert "auth[access_token]" not in by_nobody
+    assert by_hand["auth[application_token]"] == acme.application_token
+    assert "auth[access_token]" not in by_hand
 
 
-def test_a_handler_bound_for_one_person_gets_that_persons_tokens(acme, mailbox):
+def test_auth_type_selects_the_tokens(acme, mailbox):
     bind(acme, "ONTASKUPDATE", mailbox.url, auth_type=acme.ann)
     task = acme.sandbox.task("acme", creator=acme.bob)
 
@@ -73,7 +73,7 @@ def test_a_handler_bound_for_one_person_gets_that_persons_tokens(acme, mailbox):
     assert mailbox.read()["auth[user_id]"] == str(acme.ann)
 
 
-def test_nothing_is_told_until_the_installation_is_finished(acme, mailbox):
+def test_an_unfinished_app_gets_no_events(acme, mailbox):
     acme.sandbox.install("acme", finished=False)
     bind(acme, "ONTASKUPDATE", mailbox.url)
     bind(acme, "ONAPPINSTALL", mailbox.url)
@@ -85,7 +85,7 @@ def test_nothing_is_told_until_the_installation_is_finished(acme, mailbox):
     assert mailbox.read()["event"] == "ONAPPINSTALL"
 
 
-def test_events_can_be_late_double_or_never(acme, mailbox):
+def test_events_can_be_late_or_lost(acme, mailbox):
     bind(acme, "ONTASKUPDATE", mailbox.url)
     task = acme.sandbox.task("acme", creator=acme.bob)
 
@@ -99,7 +99,7 @@ def test_events_can_be_late_double_or_never(acme, mailbox):
     assert mailbox.is_empty()
 
 
-def test_a_handler_that_fails_is_not_tried_again(acme, httpserver):
+def test_a_failed_event_is_not_retried(acme, httpserver):
     httpserver.expect_request("/broken/").respond_with_data("no", status=500)
     bind(acme, "ONTASKUPDATE", httpserver.url_for("/broken/"))
     task = acme.sandbox.task("acme", creator=acme.bob)
@@ -111,7 +111,7 @@ def test_a_handler_that_fails_is_not_tried_again(acme, httpserver):
     assert len(httpserver.log) == 1
 
 
-def test_a_payment_is_told_and_its_end_locks_the_app_out(acme, mailbox):
+def test_an_expired_payment_locks_the_app(acme, mailbox):
     bind(acme, "ONAPPPAYMENT", mailbox.url)
 
     acme.sandbox.control("pay", portal="acme", status="S", expired=True)
@@ -124,7 +124,7 @@ def test_a_payment_is_told_and_its_end_locks_the_app_out(acme, mailbox):
 
 
 @pytest.mark.parametrize("status", [403, 401])
-def test_a_portal_without_a_commercial_plan_has_no_rest(acme, status):
+def test_a_free_plan_has_no_rest(acme, status):
     acme.sandbox.control("portal", portal="acme", rest_allowed=False)
     acme.sandbox.turn({"status.plan": status})
 
@@ -135,7 +135,7 @@ def test_a_portal_without_a_commercial_plan_has_no_rest(acme, status):
 
 
 @pytest.mark.parametrize("survive", [True, False])
-def test_an_update_opens_the_installer_again_and_may_forget_bindings(acme, survive):
+def test_an_update_opens_the_installer(acme, survive):
     call(acme, "placement.bind", {"PLACEMENT": "TASK_VIEW_TAB", "HANDLER": HANDLER}, acme.admin_token)
     bind(acme, "ONAPPUNINSTALL", HANDLER)
     acme.sandbox.turn({"update.keeps_bindings": survive})
@@ -154,7 +154,7 @@ def test_an_update_opens_the_installer_again_and_may_forget_bindings(acme, survi
 
 
 @pytest.mark.parametrize("clean", [True, False])
-def test_an_uninstall_tells_first_and_then_forgets_everything(acme, mailbox, clean):
+def test_an_uninstall_tells_then_forgets(acme, mailbox, clean):
     call(acme, "placement.bind", {"PLACEMENT": "TASK_VIEW_TAB", "HANDLER": HANDLER}, acme.admin_token)
     bind(acme, "ONAPPUNINSTALL", mailbox.url)
 
@@ -168,7 +168,7 @@ def test_an_uninstall_tells_first_and_then_forgets_everything(acme, mailbox, cle
     assert (now["active"], now["installed"], now["placements"], now["events"]) == (False, False, [], [])
 
 
-def test_a_token_in_use_and_a_fresh_one_are_refused_differently(acme):
+def test_a_used_token_gets_another_error(acme):
     call(acme, "profile")
     acme.sandbox.uninstall("acme")
 
@@ -178,7 +178,7 @@ def test_a_token_in_use_and_a_fresh_one_are_refused_differently(acme):
     assert error_of(call(acme, "profile")) == (401, "ERROR_OAUTH")
 
 
-def test_old_chains_stay_dead_after_a_new_installation(acme):
+def test_a_reinstall_revives_no_chain(acme):
     refresh = acme.sandbox.open("acme", acme.bob)["refresh"]
     acme.sandbox.uninstall("acme")
     assert error_of(acme.sandbox.refresh(refresh)) == (401, "NOT_INSTALLED")
@@ -191,7 +191,7 @@ def test_old_chains_stay_dead_after_a_new_installation(acme):
 # -- A new address ------------------------------------------------------------------------------------------
 
 
-def test_a_renamed_portal_is_the_same_at_its_new_address(acme):
+def test_a_renamed_portal_keeps_its_data(acme):
     old = acme.sandbox.portals["acme"]
     new = old.replace("localhost", "127.0.0.1")
     opening = acme.sandbox.open("acme", acme.bob)
@@ -213,7 +213,7 @@ def test_a_renamed_portal_is_the_same_at_its_new_address(acme):
     assert [row["status"] for row in acme.sandbox.requests("acme")] == [302, 200]
 
 
-def test_a_reset_brings_it_home(acme):
+def test_a_reset_undoes_a_rename(acme):
     acme.sandbox.control("rename", portal="acme", host=acme.sandbox.portals["acme"].replace("localhost", "127.0.0.1"))
 
     acme.sandbox.reset()
@@ -224,7 +224,7 @@ def test_a_reset_brings_it_home(acme):
 # -- The modes --------------------------------------------------------------------------------------------
 
 
-def test_a_box_counts_and_cuts_nothing(acme):
+def test_a_box_has_no_limits(acme):
     acme.sandbox.control("mode", portal="acme", mode="box")
     acme.sandbox.turn({"cost.profile": 1000, "cost.sleep": 0})
 
@@ -235,7 +235,7 @@ def test_a_box_counts_and_cuts_nothing(acme):
     assert "APPLICATION_TOKEN" in acme.sandbox.open("acme", acme.bob)["fields"]
 
 
-def test_an_old_box_has_only_the_old_ways(acme):
+def test_an_old_box_has_old_methods_only(acme):
     acme.sandbox.control("mode", portal="acme", mode="old_box")
     task = acme.sandbox.task("acme", creator=acme.ann, responsible=acme.bob, status=3)
 
@@ -248,7 +248,7 @@ def test_an_old_box_has_only_the_old_ways(acme):
     assert inside["result_error"]["a"]["error"] == "ERROR_METHOD_NOT_FOUND"
 
 
-def test_a_mode_can_be_taken_back(acme):
+def test_a_mode_can_be_undone(acme):
     acme.sandbox.control("mode", portal="acme", mode="old_box")
     acme.sandbox.control("mode", portal="acme", mode="cloud")
 
@@ -271,7 +271,7 @@ def redeem(acme, code):
     return acme.sandbox.refresh(None, grant_type="authorization_code", code=code)
 
 
-def test_a_person_at_the_desk_is_sent_back_with_a_code(acme, app_port):
+def test_authorize_redirects_with_a_code(acme, app_port):
     answer = authorize(acme, acme.bob)
 
     place = urlsplit(answer.headers["Location"])
@@ -287,7 +287,7 @@ def test_a_person_at_the_desk_is_sent_back_with_a_code(acme, app_port):
     assert call(acme, "profile", token=pair["access_token"]).json()["result"]["ID"] == str(acme.bob)
 
 
-def test_an_answer_to_a_code_can_be_as_long_as_any(acme):
+def test_a_code_can_have_a_long_answer(acme):
     acme.sandbox.turn({"oauth.short_code_answer": False})
     code = dict(parse_qsl(urlsplit(authorize(acme, acme.bob).headers["Location"]).query))["code"]
 
@@ -301,7 +301,7 @@ def test_a_code_lives_for_thirty_seconds(acme):
     assert error_of(redeem(acme, code)) == (400, "invalid_grant")
 
 
-def test_a_refusal_is_shown_at_the_portal_and_leads_nowhere(acme):
+def test_authorize_shows_its_refusals(acme):
     assert authorize(acme, acme.bob, client_id="app.other").status_code == 404
     acme.sandbox.user("acme", number=acme.bob, may_use_app=False)
     assert authorize(acme, acme.bob).status_code == 403

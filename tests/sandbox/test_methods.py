@@ -1,4 +1,4 @@
-"""Methods beside the main job's: people, projects, notifications, updates, history, timers, the legacy reading."""
+"""Methods for people, projects, notifications, updates, history and timers, and the legacy methods."""
 
 import pytest
 
@@ -19,15 +19,15 @@ def refusal(acme, method, params=None, token=None):
 
 @pytest.fixture
 def wide(acme):
-    """Acme whose administrator gave the app more scopes than it asks for."""
+    """Acme, where the app has more scopes than it asks for."""
     acme.sandbox.install("acme", scope="task,placement,user_brief,im,sonet_group,calendar")
     return acme
 
 
-# -- What there is ----------------------------------------------------------------------------------------
+# -- Lists of methods --------------------------------------------------------------------------------------
 
 
-def test_scopes_and_methods_are_those_of_the_token_or_all(acme):
+def test_scopes_and_methods_can_be_listed(acme):
     acme.sandbox.install("acme", scope="im,task")
 
     assert ask(acme, "scope") == ["im", "task"]
@@ -49,7 +49,7 @@ def test_a_method_can_be_asked_about(acme, name, expected):
     assert (said["isExisting"], said["isAvailable"]) == expected
 
 
-def test_an_old_box_does_not_claim_the_new_methods(acme):
+def test_an_old_box_lists_no_new_methods(acme):
     acme.sandbox.turn({"acme/no_new_tasks": True})
 
     assert ask(acme, "method.get", {"name": "tasks.task.defer"})["isExisting"] is False
@@ -60,7 +60,7 @@ def test_placements_can_be_listed(acme):
     assert "TASK_USER_LIST_TOOLBAR" in ask(acme, "placement.list", token=acme.admin_token)
 
 
-def test_every_method_of_the_list_is_there(wide):
+def test_every_listed_method_exists(wide):
     names = """app.info batch calendar.settings.get event.bind event.get event.unbind im.notify.personal.add
         im.notify.system.add method.get methods placement.bind placement.get placement.list placement.unbind profile
         scope server.time sonet_group.get task.commentitem.add task.item.defer task.item.getdata task.item.list
@@ -74,7 +74,7 @@ def test_every_method_of_the_list_is_there(wide):
 # -- People and projects ----------------------------------------------------------------------------------
 
 
-def test_people_are_found_by_number_name_and_state(acme):
+def test_people_can_be_filtered(acme):
     acme.sandbox.user("acme", number=acme.zoe, active=False)
 
     def found(**wanted):
@@ -87,7 +87,7 @@ def test_people_are_found_by_number_name_and_state(acme):
     assert found(order="desc")[0] == acme.zoe
 
 
-def test_people_come_fifty_a_page_with_strange_dates(acme):
+def test_people_come_fifty_per_page(acme):
     for _ in range(50):
         acme.sandbox.user("acme")
 
@@ -98,7 +98,7 @@ def test_people_come_fifty_a_page_with_strange_dates(acme):
     assert "EMAIL" not in answer["result"][0]
 
 
-def test_people_see_their_own_projects_and_an_administrator_all(wide):
+def test_people_see_their_own_projects(wide):
     wide.sandbox.project("acme", number=11, name="Purchasing", members=[wide.bob])
     wide.sandbox.project("acme", number=12, name="Secret", members=[])
 
@@ -109,11 +109,11 @@ def test_people_see_their_own_projects_and_an_administrator_all(wide):
     ] == ("1")
 
 
-def test_the_companys_week_is_known(wide):
+def test_the_working_week_can_be_read(wide):
     assert ask(wide, "calendar.settings.get")["week_holidays"] == ["SA", "SU"]
 
 
-def test_a_notification_lies_under_the_bell_until_the_next_of_its_tag(acme):
+def test_a_tag_replaces_a_notification(acme):
     ask(acme, "im.notify.personal.add", {"USER_ID": acme.zoe, "MESSAGE": "one", "TAG": "job"})
     ask(acme, "im.notify.system.add", {"USER_ID": acme.zoe, "MESSAGE": "two", "TAG": "job"})
     ask(acme, "im.notify.personal.add", {"USER_ID": acme.zoe, "MESSAGE": "three"})
@@ -128,7 +128,7 @@ def test_a_notification_lies_under_the_bell_until_the_next_of_its_tag(acme):
 # -- Updates and history ----------------------------------------------------------------------------------
 
 
-def test_an_update_goes_past_the_state_machine(acme):
+def test_an_update_skips_the_transitions(acme):
     task = acme.sandbox.task("acme", creator=acme.ann, responsible=acme.bob, status=3)
 
     assert ask(acme, "tasks.task.update", {"taskId": task, "fields": {"STATUS": 6}})["task"]["status"] == "6"
@@ -136,13 +136,13 @@ def test_an_update_goes_past_the_state_machine(acme):
 
 
 @pytest.mark.parametrize("status", [1, 7, "six", None])
-def test_an_update_knows_statuses_two_to_six_only(acme, status):
+def test_an_update_takes_statuses_2_to_6(acme, status):
     task = acme.sandbox.task("acme", creator=acme.bob)
 
     assert refusal(acme, "tasks.task.update", {"taskId": task, "fields": {"STATUS": status}}) == (400, "ERROR_CORE")
 
 
-def test_an_update_writes_what_it_knows_and_drops_the_rest(acme):
+def test_an_update_drops_unknown_fields(acme):
     task = acme.sandbox.task("acme", creator=acme.bob, deadline=DAY)
     acme.sandbox.project("acme", number=11, members=[acme.bob])
     fields = {
@@ -163,7 +163,7 @@ def test_an_update_writes_what_it_knows_and_drops_the_rest(acme):
     assert ask(acme, "tasks.task.update", {"taskId": task, "fields": {"DEADLINE": ""}})["task"]["deadline"] is None
 
 
-def test_who_may_change_the_status_may_not_change_the_deadline(acme):
+def test_status_right_is_no_deadline_right(acme):
     task = acme.sandbox.task("acme", creator=acme.ann, responsible=acme.bob, status=3)
     update = {"taskId": task, "fields": {"DEADLINE": "2031-05-01", "STATUS": 6}}
 
@@ -176,7 +176,7 @@ def test_who_may_change_the_status_may_not_change_the_deadline(acme):
     assert acme.sandbox.states("acme") == {task: 3}
 
 
-def test_history_tells_each_changed_field_and_who_changed_it(acme):
+def test_history_lists_changed_fields(acme):
     task = acme.sandbox.task("acme", creator=acme.bob, title="Old", status=3)
     ask(acme, "tasks.task.pause", {"taskId": task})
     ask(acme, "tasks.task.defer", {"taskId": task})
@@ -197,7 +197,7 @@ def test_history_tells_each_changed_field_and_who_changed_it(acme):
     assert refusal(acme, "tasks.task.history.list", {"taskId": task}, stranger) == (400, "1048582")
 
 
-def test_the_fields_of_a_task_are_described(acme):
+def test_task_fields_are_described(acme):
     fields = ask(acme, "tasks.task.getfields")["fields"]
 
     assert fields["ID"]["primary"] is True
@@ -205,7 +205,7 @@ def test_the_fields_of_a_task_are_described(acme):
     assert fields["DEADLINE"]["type"] == "datetime"
 
 
-def test_who_gives_a_task_away_may_get_nothing_back(acme):
+def test_losing_a_task_answers_a_list(acme):
     moderator = acme.sandbox.user("acme")
     group = acme.sandbox.project("acme", editors=[moderator])
     task = acme.sandbox.task("acme", creator=acme.bob, project=group)
@@ -220,7 +220,7 @@ def test_who_gives_a_task_away_may_get_nothing_back(acme):
 
 @pytest.fixture
 def timed(acme):
-    """A task in progress of Bob's, with Zoe's help; both let their timers run for an hour."""
+    """A task of Bob in progress, with Zoe as a participant. The timers of both have run for an hour."""
     fields = {"allow_time_tracking": True, "status": 3}
     task = acme.sandbox.task("acme", creator=acme.ann, responsible=acme.bob, accomplices=[acme.zoe], **fields)
     for user in (acme.bob, acme.zoe):
@@ -236,7 +236,7 @@ def clocks(acme, task):
     return sorted(told["timers"]), round(told["time_spent"] / HOUR)
 
 
-def test_pausing_leaves_timers_running_and_deferring_stops_ones_own(acme, timed):
+def test_deferring_stops_the_own_timer(acme, timed):
     ask(acme, "tasks.task.pause", {"taskId": timed})
     assert clocks(acme, timed) == ([acme.bob, acme.zoe], 0)
 
@@ -246,7 +246,7 @@ def test_pausing_leaves_timers_running_and_deferring_stops_ones_own(acme, timed)
     assert round(int(row["timeSpentInLogs"]) / HOUR) == 1
 
 
-def test_a_stranger_to_the_timer_stops_none_by_deferring(acme, timed):
+def test_a_strangers_defer_stops_no_timer(acme, timed):
     by_ann = acme.sandbox.access("acme", acme.ann)
     ask(acme, "tasks.task.pause", {"taskId": timed}, by_ann)
     ask(acme, "tasks.task.defer", {"taskId": timed}, by_ann)
@@ -270,7 +270,7 @@ def test_a_timer_wakes_a_deferred_task(acme, timed):
     assert clocks(acme, timed)[0] == [acme.bob, acme.zoe]
 
 
-def test_a_timer_can_be_paused_where_time_is_kept(acme, timed):
+def test_a_tracked_timer_can_be_paused(acme, timed):
     other = acme.sandbox.task("acme", creator=acme.bob)
 
     ask(acme, "tasks.task.pauseTimer", {"taskId": timed})
@@ -279,7 +279,7 @@ def test_a_timer_can_be_paused_where_time_is_kept(acme, timed):
     assert ask(acme, "tasks.task.pauseTimer", {"taskId": other}) is None
 
 
-def test_a_list_tells_of_timers_when_asked(acme, timed):
+def test_a_list_can_show_timers(acme, timed):
     params = {"select": ["ID"], "params": {"WITH_TIMER_INFO": "Y", "RETURN_ACCESS": "Y", "WITH_RESULT_INFO": "Y"}}
 
     [row] = ask(acme, "tasks.task.list", params)["tasks"]
@@ -293,7 +293,7 @@ def test_a_list_tells_of_timers_when_asked(acme, timed):
 # -- Legacy -----------------------------------------------------------------------------------------------
 
 
-def test_the_legacy_list_is_positional_and_in_capitals(acme):
+def test_the_legacy_list_is_positional(acme):
     late, other = acme.sandbox.tasks(
         "acme", [{"status": 3, "deadline": -DAY}, {"status": 6}], creator=acme.bob, title="T"
     )
@@ -313,14 +313,14 @@ def test_the_legacy_list_is_positional_and_in_capitals(acme):
     assert whole[0] == {"ID": str(late), "TITLE": "T", "STATUS": "-1", "REAL_STATUS": "3"}
 
 
-def test_a_filter_in_the_first_place_is_an_order(acme):
+def test_the_first_argument_is_the_order(acme):
     acme.sandbox.task("acme", creator=acme.bob, status=3)
 
     assert refusal(acme, "task.item.list", {"FILTER": {"NO_SUCH_KEY": 6}})[0] == 400
     assert refusal(acme, "task.item.list", {"ORDER": "asc"}) == (400, "ERROR_CORE")
 
 
-def test_legacy_data_tell_the_real_status_apart(acme):
+def test_legacy_data_have_both_statuses(acme):
     task = acme.sandbox.task("acme", creator=acme.bob, status=6, deadline=-DAY)
 
     row = ask(acme, "task.item.getdata", {"id": task})
@@ -332,7 +332,7 @@ def test_legacy_data_tell_the_real_status_apart(acme):
     assert "TASK_NOT_FOUND_OR_NOT_ACCESSIBLE<br>" in answer["error_description"]
 
 
-def test_the_legacy_way_out_and_back(acme):
+def test_legacy_methods_defer_and_renew(acme):
     acme.sandbox.turn({"acme/old_defer_rule": True})
     task = acme.sandbox.task("acme", creator=acme.ann, responsible=acme.bob, status=3)
 
@@ -364,7 +364,7 @@ def test_a_comment_is_added_by_position(acme, mailbox):
     "portal, user, start",
     [("ru", "", "Действие"), ("de", "", "Die Aktion"), ("ru", "en", "Action"), ("pl", "", "Action")],
 )
-def test_a_refusal_speaks_the_persons_language_or_the_portals(acme, portal, user, start):
+def test_a_refusal_is_localized(acme, portal, user, start):
     acme.sandbox.control("portal", portal="acme", language=portal)
     acme.sandbox.user("acme", number=acme.bob, language=user)
 

@@ -1,4 +1,4 @@
-"""The authorization server: grants, chains, refusals, and installing and removing an app."""
+"""The authorization server: grants, chains, refusals, and an app's installation and removal."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ def error_of(answer):
     return answer.status_code, answer.json()["error"]
 
 
-def test_a_refresh_token_gives_the_next_pair_and_kills_the_old_one(acme):
+def test_a_refresh_kills_the_old_pair(acme):
     opening = acme.sandbox.open("acme", acme.bob)
 
     first = acme.sandbox.refresh(opening["refresh"]).json()
@@ -27,7 +27,7 @@ def test_a_refresh_token_gives_the_next_pair_and_kills_the_old_one(acme):
     assert len({row["chain"] for row in chain}) == 1
 
 
-def test_chains_of_one_person_live_side_by_side(acme):
+def test_chains_are_independent(acme):
     one, two = (acme.sandbox.open("acme", acme.bob) for _ in range(2))
 
     acme.sandbox.refresh(one["refresh"])
@@ -36,7 +36,7 @@ def test_chains_of_one_person_live_side_by_side(acme):
     assert acme.sandbox.refresh(two["refresh"]).status_code == 200
 
 
-def test_of_ten_refreshes_at_once_one_wins(acme):
+def test_one_of_ten_refreshes_wins(acme):
     refresh = acme.sandbox.open("acme", acme.bob)["refresh"]
     fields = {
         "grant_type": "refresh_token",
@@ -54,7 +54,7 @@ def test_of_ten_refreshes_at_once_one_wins(acme):
     assert sorted(statuses) == [200] + [400] * 9
 
 
-def test_the_token_endpoint_takes_get_too(acme):
+def test_the_token_endpoint_takes_get(acme):
     fields = {
         "grant_type": "refresh_token",
         "client_id": acme.sandbox.client_id,
@@ -92,14 +92,14 @@ def test_a_grant_is_refused(acme, changes, expected):
     assert "access_token" not in answer.json()
 
 
-def test_an_expired_refresh_token_is_no_grant(acme):
+def test_an_expired_refresh_is_refused(acme):
     opening = acme.sandbox.open("acme", acme.bob)
     acme.sandbox.expire("acme", user=acme.bob, refresh=True)
 
     assert error_of(acme.sandbox.refresh(opening["refresh"])) == (400, "invalid_grant")
 
 
-def test_a_revoked_chain_is_dead_on_both_sides(acme):
+def test_a_revoked_chain_is_dead(acme):
     opening = acme.sandbox.open("acme", acme.bob)
     acme.sandbox.revoke("acme", user=acme.bob)
 
@@ -125,7 +125,7 @@ def app_info(sandbox: Sandbox, token: str):
     return sandbox.session.get(f"http://{sandbox.oauth}/rest/app.info/", params={"auth": token})
 
 
-def test_app_info_tells_whose_token_it_is(acme):
+def test_app_info_describes_a_token(acme):
     answer = app_info(acme.sandbox, acme.token).json()["result"]
 
     assert answer["user_id"] == acme.bob
@@ -134,7 +134,7 @@ def test_app_info_tells_whose_token_it_is(acme):
     assert answer["install"]["installed"] is True
 
 
-def test_app_info_refuses_what_is_no_good_token(acme):
+def test_app_info_refuses_bad_tokens(acme):
     assert error_of(app_info(acme.sandbox, "0" * 70)) == (400, "invalid_client")
     acme.sandbox.expire("acme", user=acme.bob)
     assert error_of(app_info(acme.sandbox, acme.token)) == (401, "expired_token")
@@ -142,13 +142,13 @@ def test_app_info_refuses_what_is_no_good_token(acme):
     assert error_of(app_info(acme.sandbox, acme.token)) == (401, "NOT_INSTALLED")
 
 
-def test_there_is_nothing_else_on_the_authorization_server(sandbox):
+def test_the_server_has_no_other_methods(sandbox):
     answer = sandbox.post(f"http://{sandbox.oauth}/rest/profile")
 
     assert error_of(answer) == (404, "ERROR_METHOD_NOT_FOUND")
 
 
-def test_an_answer_can_be_lost_after_the_pair_was_exchanged(acme):
+def test_an_exchange_can_lose_its_answer(acme):
     opening = acme.sandbox.open("acme", acme.bob)
     acme.sandbox.fault("oauth/token", "drop")
 
@@ -158,7 +158,7 @@ def test_an_answer_can_be_lost_after_the_pair_was_exchanged(acme):
     assert error_of(acme.sandbox.refresh(opening["refresh"])) == (400, "invalid_grant")
 
 
-def test_the_authorization_server_can_be_slow_or_down(acme):
+def test_the_server_can_be_slow_or_down(acme):
     opening = acme.sandbox.open("acme", acme.bob)
     acme.sandbox.fault("oauth/token", "respond", status=503, body="<html>503</html>")
     assert acme.sandbox.refresh(opening["refresh"]).status_code == 503
@@ -169,7 +169,7 @@ def test_the_authorization_server_can_be_slow_or_down(acme):
     assert time.monotonic() - started >= 0.3
 
 
-def test_an_unfinished_installation_opens_its_installer(acme):
+def test_an_unfinished_app_opens_the_setup(acme):
     acme.sandbox.install("acme", finished=False)
 
     before = acme.sandbox.open("acme", acme.ann)["url"]
@@ -180,13 +180,13 @@ def test_an_unfinished_installation_opens_its_installer(acme):
     assert urlsplit(after).path == "/"
 
 
-def test_the_application_token_outlives_a_reinstall(acme):
+def test_a_reinstall_keeps_the_app_token(acme):
     acme.sandbox.uninstall("acme")
 
     assert acme.sandbox.install("acme")["application_token"] == acme.application_token
 
 
-def test_bindings_do_not_outlive_an_uninstall(acme):
+def test_an_uninstall_removes_bindings(acme):
     bind = {"event": "ONAPPUNINSTALL", "handler": "http://127.0.0.1:8000/events/"}
     acme.sandbox.rest("acme", "event.bind", bind, acme.admin_token)
 

@@ -1,4 +1,4 @@
-"""Every saved payload is something the sandbox really says: same status, headers, keys, order and types."""
+"""The sandbox sends every saved payload with the same status, headers, keys, order and types."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def scenario(function):
 
 
 class World:
-    """Acme as the payloads know it: Ann is 1 and administers, Bob is 5, project 11 has four members."""
+    """Acme as in the payloads: Ann is 1, the administrator; Bob is 5; project 11 has four members."""
 
     def __init__(self, sandbox):
         self.sandbox = sandbox
@@ -379,7 +379,7 @@ def event_task_update(world, mailbox):
 
 
 def differences(expected, found, path=""):
-    """How `found` differs from `expected` in keys and types, as sentences."""
+    """The differences between `found` and `expected` in keys and types, as sentences."""
     if isinstance(expected, dict):
         return differences_of_maps(expected, found, path)
     if isinstance(expected, list):
@@ -422,7 +422,7 @@ def run(name, world, request):
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
-def test_the_sandbox_says_exactly_that(name, world, request):
+def test_the_sandbox_sends_this_payload(name, world, request):
     expected = PAYLOADS[name]
 
     found = run(name, world, request)

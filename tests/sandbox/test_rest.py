@@ -1,4 +1,4 @@
-"""The REST transport and its methods, as far as no table says them."""
+"""The REST transport and its methods, except what tables of other tests cover."""
 
 import time
 from datetime import datetime
@@ -26,7 +26,7 @@ def error_of(answer):
     ],
     ids=["json", "form", "query", "multipart"],
 )
-def test_parameters_come_as_json_form_or_query(acme, sent):
+def test_parameters_may_be_json_or_form(acme, sent):
     tasks = sandbox_tasks(acme, [2, 3, 5])
 
     answer = acme.sandbox.post(
@@ -55,26 +55,26 @@ def test_the_token_may_be_a_parameter(acme, name):
     assert acme.sandbox.session.get(url, params={name: acme.token}).json()["result"]["NAME"] == "Bob"
 
 
-def test_a_token_in_an_array_is_no_token(acme):
+def test_an_array_is_no_token(acme):
     answer = acme.sandbox.rest("acme", "profile", {"auth": [acme.token]})
 
     assert error_of(answer) == (401, "NO_AUTH_FOUND")
 
 
-def test_rest_core_methods_take_names_in_any_case(acme):
+def test_core_arguments_ignore_case(acme):
     answer = acme.sandbox.rest("acme", "batch", {"Cmd": {"me": "PROFILE"}, "HALT": 0}, acme.token)
 
     assert answer.json()["result"]["result"]["me"]["NAME"] == "Bob"
 
 
-def test_methods_are_found_in_any_case(acme):
+def test_method_names_ignore_case(acme):
     assert acme.sandbox.rest("acme", "Profile", {}, acme.token).status_code == 200
 
 
 # -- Who may call -----------------------------------------------------------------------------------------
 
 
-def test_a_token_of_another_portal_is_unknown(acme):
+def test_another_portals_token_is_unknown(acme):
     acme.sandbox.user("umbrella", number=acme.bob)
     acme.sandbox.install("umbrella")
     foreign = acme.sandbox.access("umbrella", acme.bob)
@@ -92,7 +92,7 @@ def test_an_expired_token_runs_nothing(acme):
     assert acme.sandbox.look("acme", task)["changes"] == []
 
 
-def test_a_token_lives_as_long_as_the_setting_says(acme):
+def test_a_knob_sets_the_token_lifetime(acme):
     acme.sandbox.settings(access_lifetime=0)
 
     answer = acme.sandbox.rest("acme", "profile", {}, acme.sandbox.access("acme", acme.bob))
@@ -107,20 +107,20 @@ def test_a_token_lives_as_long_as_the_setting_says(acme):
         ({"may_use_app": False}, (403, "user_access_error")),
     ],
 )
-def test_a_person_who_may_not_is_refused(acme, changes, expected):
+def test_a_person_without_access_is_refused(acme, changes, expected):
     acme.sandbox.user("acme", number=acme.bob, **changes)
 
     assert error_of(acme.sandbox.rest("acme", "profile", {}, acme.token)) == expected
 
 
-def test_after_an_uninstall_the_app_is_not_found(acme):
+def test_an_uninstalled_app_is_not_found(acme):
     acme.sandbox.rest("acme", "profile", {}, acme.token)
     acme.sandbox.uninstall("acme")
 
     assert error_of(acme.sandbox.rest("acme", "profile", {}, acme.token)) == (401, "APPLICATION_NOT_FOUND")
 
 
-def test_expiry_scope_person_and_access_are_checked_in_this_order(acme):
+def test_tokens_are_checked_in_order(acme):
     def code():
         return error_of(acme.sandbox.rest("acme", "tasks.task.list", {}, acme.token))[1]
 
@@ -137,7 +137,7 @@ def test_expiry_scope_person_and_access_are_checked_in_this_order(acme):
     assert found == ["expired_token", "insufficient_scope", "authorization_error", "user_access_error"]
 
 
-def test_a_narrower_scope_refuses_the_method(acme):
+def test_a_narrow_scope_is_refused(acme):
     acme.sandbox.install("acme", scope="placement")
 
     answer = acme.sandbox.rest("acme", "tasks.task.list", {}, acme.token)
@@ -162,7 +162,7 @@ def test_an_unknown_host_is_no_portal(sandbox):
 # -- Limits -----------------------------------------------------------------------------------------------
 
 
-def test_the_request_bucket_runs_over_and_drains(acme):
+def test_the_bucket_overflows_and_drains(acme):
     acme.sandbox.settings(limits__bucket_size=5, limits__bucket_drain=0.01)
 
     answers = [acme.sandbox.rest("acme", "profile", {}, acme.token) for _ in range(7)]
@@ -174,7 +174,7 @@ def test_the_request_bucket_runs_over_and_drains(acme):
     assert later.status_code == 200
 
 
-def test_one_portals_bucket_is_not_anothers(acme):
+def test_each_portal_has_its_own_bucket(acme):
     acme.sandbox.turn({"limits.bucket_size": 1, "limits.bucket_drain": 0.001})
 
     acme.sandbox.rest("acme", "profile")
@@ -182,7 +182,7 @@ def test_one_portals_bucket_is_not_anothers(acme):
     assert error_of(acme.sandbox.rest("umbrella", "profile")) == (401, "NO_AUTH_FOUND")
 
 
-def test_operating_time_is_reported_and_blocks_that_method_alone(acme):
+def test_operating_time_blocks_one_method(acme):
     acme.sandbox.turn({"limits.operating": 60, "cost.profile": 40, "cost.sleep": 0})
 
     first, second, third = (acme.sandbox.rest("acme", "profile", {}, acme.token) for _ in range(3))
@@ -193,7 +193,7 @@ def test_operating_time_is_reported_and_blocks_that_method_alone(acme):
     assert acme.sandbox.rest("acme", "user.current", {}, acme.token).status_code == 200
 
 
-def test_a_cost_can_be_told_as_a_shorter_duration_and_still_count_in_full(acme):
+def test_a_cost_may_exceed_the_duration(acme):
     acme.sandbox.turn({"cost.profile": 40, "cost.sleep": 0, "cost.told": 0.05})
 
     told = acme.sandbox.rest("acme", "profile", {}, acme.token).json()["time"]
@@ -210,7 +210,7 @@ def listed(acme, token=None, **params):
     return [int(row["id"]) for row in answer.json()["result"]["tasks"]]
 
 
-def test_pages_have_fifty_rows_and_start_is_floored_to_one(acme):
+def test_pages_have_fifty_rows(acme):
     tasks = sandbox_tasks(acme, [3] * 120)
 
     def page(start):
@@ -270,7 +270,7 @@ def test_filters(acme, condition, expected):
     assert {names[number] for number in found} == set(expected)
 
 
-def test_order_is_what_was_asked_and_newest_first_otherwise(acme):
+def test_the_default_order_is_newest_first(acme):
     first, second, third = acme.sandbox.tasks(
         "acme",
         [{"title": "b", "deadline": 500}, {"title": "c", "deadline": None}, {"title": "a", "deadline": 100}],
@@ -284,7 +284,7 @@ def test_order_is_what_was_asked_and_newest_first_otherwise(acme):
     assert listed(acme, order={"ACTIVITY_DATE": "desc"})[0] == second
 
 
-def test_people_see_what_they_take_part_in_and_admins_see_all(acme):
+def test_people_see_their_own_tasks(acme):
     boss = acme.sandbox.user("acme", name="Boss")
     acme.sandbox.user("acme", number=acme.bob, boss=boss)
     own, watched, others = acme.sandbox.tasks(
@@ -299,7 +299,7 @@ def test_people_see_what_they_take_part_in_and_admins_see_all(acme):
     assert set(listed(acme, acme.admin_token)) == {own, watched, others}
 
 
-def test_an_unviewed_pending_task_has_a_status_of_its_own(acme):
+def test_an_unviewed_task_has_a_meta_status(acme):
     [task] = acme.sandbox.tasks("acme", count=1, creator=acme.ann, responsible=acme.bob, unviewed_by=[acme.bob])
 
     params = {"filter": {"STATUS": -2}, "select": ["STATUS"]}
@@ -310,7 +310,7 @@ def test_an_unviewed_pending_task_has_a_status_of_its_own(acme):
     assert error_of(pause) == (400, "1048582")
 
 
-def test_a_whole_task_is_heavy_and_has_its_actions(acme):
+def test_a_whole_task_has_its_actions(acme):
     [task] = sandbox_tasks(acme, [3])
 
     answer = acme.sandbox.rest("acme", "tasks.task.get", {"taskId": task}, acme.token)
@@ -324,12 +324,12 @@ def test_a_whole_task_is_heavy_and_has_its_actions(acme):
     "params, code",
     [({}, "100"), ({"TASKID": 1}, "100"), ({"taskId": "x"}, "0"), ({"taskId": 0}, "0")],
 )
-def test_a_bad_task_id_is_told_from_a_missing_one(acme, params, code):
+def test_bad_and_missing_ids_differ(acme, params, code):
     for method in ("tasks.task.get", "tasks.task.defer", "tasks.task.getaccess"):
         assert error_of(acme.sandbox.rest("acme", method, params, acme.token)) == (400, code)
 
 
-def test_access_is_told_for_oneself_for_others_and_not_for_strangers(acme):
+def test_access_is_told_for_each_person(acme):
     [task] = sandbox_tasks(acme, [2])
 
     def allowed(token, **params):
@@ -342,7 +342,7 @@ def test_access_is_told_for_oneself_for_others_and_not_for_strangers(acme):
     assert allowed(acme.sandbox.access("acme", acme.zoe)) == []
 
 
-def test_completing_waits_for_approval_where_the_creator_wants_that(acme):
+def test_completing_may_need_approval(acme):
     [task] = acme.sandbox.tasks("acme", count=1, creator=acme.ann, responsible=acme.bob, task_control=True, status=3)
 
     acme.sandbox.rest("acme", "tasks.task.complete", {"taskId": task}, acme.token)
@@ -353,7 +353,7 @@ def test_completing_waits_for_approval_where_the_creator_wants_that(acme):
     assert acme.sandbox.states("acme") == {task: 5}
 
 
-def test_an_old_box_defers_from_in_progress_but_not_for_the_creator(acme):
+def test_an_old_box_has_another_defer_rule(acme):
     acme.sandbox.turn({"acme/old_defer_rule": True})
     own, given = acme.sandbox.tasks(
         "acme", [{"creator": acme.ann}, {"creator": acme.zoe}], responsible=acme.bob, status=3
@@ -376,7 +376,7 @@ def test_a_box_may_lack_the_new_methods(acme):
 # -- Placements and events --------------------------------------------------------------------------------
 
 
-def test_placements_are_bound_listed_and_unbound(acme):
+def test_placements_are_bound_and_unbound(acme):
     bind = {
         "PLACEMENT": "TASK_USER_LIST_TOOLBAR",
         "HANDLER": "http://127.0.0.1:8000/placement/",
@@ -404,13 +404,13 @@ def test_placements_are_bound_listed_and_unbound(acme):
         ({"HANDLER": None}, "ERROR_ARGUMENT"),
     ],
 )
-def test_a_placement_that_cannot_be_bound_is_refused(acme, changes, expected):
+def test_a_bad_placement_is_refused(acme, changes, expected):
     bind = {"PLACEMENT": "TASK_VIEW_TAB", "HANDLER": "http://127.0.0.1:8000/"} | changes
 
     assert error_of(acme.sandbox.rest("acme", "placement.bind", bind, acme.admin_token)) == (400, expected)
 
 
-def test_events_are_bound_listed_and_unbound(acme):
+def test_events_are_bound_and_unbound(acme):
     bind = {"event": "onAppUninstall", "handler": "http://127.0.0.1:8000/events/"}
 
     assert acme.sandbox.rest("acme", "event.bind", bind, acme.admin_token).json()["result"] is True
@@ -426,7 +426,7 @@ def test_events_are_bound_listed_and_unbound(acme):
 # -- Weather ----------------------------------------------------------------------------------------------
 
 
-def test_a_renamed_portal_sends_callers_on(acme):
+def test_a_renamed_portal_redirects(acme):
     old, port = acme.sandbox.portals["acme"], acme.sandbox.portals["acme"].partition(":")[2]
     acme.sandbox.control("rename", portal="acme", host=f"127.0.0.1:{port}")
 
@@ -439,7 +439,7 @@ def test_a_renamed_portal_sends_callers_on(acme):
     assert acme.sandbox.rest("acme", "profile", {}, acme.token).status_code == 200
 
 
-def test_a_cut_connection_is_no_answer_at_all(acme):
+def test_a_cut_connection_has_no_answer(acme):
     [task] = sandbox_tasks(acme, [2])
     acme.sandbox.fault("tasks.task.defer", "drop")
 
@@ -450,7 +450,7 @@ def test_a_cut_connection_is_no_answer_at_all(acme):
     assert acme.sandbox.requests("acme")[-1]["status"] is None
 
 
-def test_a_cut_before_the_call_runs_nothing(acme):
+def test_a_cut_before_a_call_runs_nothing(acme):
     [task] = sandbox_tasks(acme, [2])
     acme.sandbox.fault("tasks.task.defer", "cut")
 
@@ -460,7 +460,7 @@ def test_a_cut_before_the_call_runs_nothing(acme):
     assert acme.sandbox.states("acme") == {task: 2}
 
 
-def test_any_answer_can_be_put_before_or_after_a_call(acme):
+def test_a_fault_can_replace_an_answer(acme):
     [task] = sandbox_tasks(acme, [2])
     acme.sandbox.fault("tasks.task.defer", "respond", status=502, body="<html>502</html>")
     acme.sandbox.fault("tasks.task.defer", "replace", status=200, body="")
@@ -481,14 +481,14 @@ def test_faults_skip_count_and_end(acme):
     assert answers == [200, 500, 500, 200, 200]
 
 
-def test_a_truncated_answer_is_broken_json(acme):
+def test_a_truncated_answer_is_no_json(acme):
     acme.sandbox.fault("profile", "truncate")
 
     with pytest.raises(requests.JSONDecodeError):
         acme.sandbox.rest("acme", "profile", {}, acme.token).json()
 
 
-def test_every_request_is_written_down_without_its_token(acme):
+def test_requests_are_logged_without_tokens(acme):
     acme.sandbox.rest("acme", "profile", {"x": 1}, acme.token)
 
     row = acme.sandbox.requests("acme")[-1]
@@ -505,7 +505,7 @@ def test_every_request_is_written_down_without_its_token(acme):
 # -- Time -------------------------------------------------------------------------------------------------
 
 
-def test_the_clock_jumps_for_tokens_deadlines_and_answers(acme):
+def test_moving_the_clock_expires_tokens(acme):
     [task] = acme.sandbox.tasks("acme", [{"deadline": 3 * 86400}], creator=acme.bob)
 
     acme.sandbox.move_clock(4 * 86400)
@@ -518,12 +518,12 @@ def test_the_clock_jumps_for_tokens_deadlines_and_answers(acme):
     assert abs(said["time"]["start"] - time.time() - 4 * 86400) < 10
 
 
-def test_the_clock_goes_on_from_an_instant_that_anybody_may_write(acme):
+def test_the_clock_runs_on_from_an_instant(acme):
     acme.sandbox.clock_file.write_text("2031-02-03T04:05:06+00:00")
 
     assert acme.sandbox.control("time").startswith("2031-02-03T04:05:")
 
 
-def test_a_time_that_is_none_is_refused(acme):
+def test_an_unreadable_time_is_refused(acme):
     with pytest.raises(RuntimeError, match="tomorrow"):
         acme.sandbox.move_clock("tomorrow")

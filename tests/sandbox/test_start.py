@@ -1,4 +1,4 @@
-"""Starting the sandbox: what it says, what it fills in."""
+"""Starting the sandbox: its messages and its demo data."""
 
 import socket
 import sqlite3
@@ -11,7 +11,7 @@ import pytest
 from tests.sandbox_client import Sandbox, free_ports
 
 
-def test_a_busy_port_is_told_in_a_sentence(tmp_path):
+def test_a_busy_port_is_reported(tmp_path):
     portal_port, oauth_port = free_ports(2)
     words = [
         f"--portals=acme=localhost:{portal_port}",
@@ -37,7 +37,7 @@ def demo(tmp_path_factory):
     sandbox.stop()
 
 
-def test_the_demo_has_240_tasks_of_which_130_are_in_progress_for_its_person(demo):
+def test_the_demo_has_240_tasks(demo):
     demo.install("acme")
     params = {"filter": {"REAL_STATUS": 3, "MEMBER": 5}, "select": ["ID"]}
 
@@ -47,7 +47,7 @@ def test_the_demo_has_240_tasks_of_which_130_are_in_progress_for_its_person(demo
     assert answer.json()["total"] == 130
 
 
-def test_the_demo_has_a_portal_of_each_sort(demo):
+def test_the_demo_has_each_kind_of_portal(demo):
     def look(portal):
         demo.install(portal)
         opening = demo.open(portal, 1)
@@ -59,7 +59,7 @@ def test_the_demo_has_a_portal_of_each_sort(demo):
     assert look("oldbox") == (False, False, False)
 
 
-def test_a_database_of_other_tables_is_forgotten(tmp_path):
+def test_an_outdated_database_is_deleted(tmp_path):
     with closing(sqlite3.connect(tmp_path / "sandbox.sqlite3")) as connection:
         connection.execute("CREATE TABLE sandbox_portal (old)")
         connection.execute("PRAGMA user_version = 7")
@@ -69,4 +69,4 @@ def test_a_database_of_other_tables_is_forgotten(tmp_path):
         assert sandbox.control("portals")[0]["key"] == "acme"
     finally:
         sandbox.stop()
-    assert "forgotten" in sandbox.log.read_text()
+    assert "data of its portals is deleted" in sandbox.log.read_text()

@@ -1,4 +1,4 @@
-"""The matrix of rights and statuses: who may make which change, and what the portal says."""
+"""The matrix of rights and statuses: who may make which change, and what the portal answers."""
 
 import csv
 from collections import Counter
@@ -59,7 +59,7 @@ def name_of(row):
 
 
 @pytest.mark.parametrize("index", range(len(ROWS)), ids=[name_of(row) for row in ROWS])
-def test_it_answers_as_the_matrix_says(matrix, index):
+def test_answers_follow_the_matrix(matrix, index):
     row = ROWS[index]
     answer, status, changes = matrix[index]
 
@@ -71,6 +71,6 @@ def test_it_answers_as_the_matrix_says(matrix, index):
         assert answer == {"error": row["answer"], "error_description": "Action on the task is not allowed"}
 
 
-def test_the_table_covers_every_role_and_method():
+def test_the_matrix_covers_every_role():
     assert {row["role"] for row in ROWS} == set(ROLES)
     assert len(ROWS) == 4 * len(ROLES) * 12

@@ -1,4 +1,4 @@
-"""Each trap of a real portal has a check here, and the check fails when the trap is switched off."""
+"""Each trap has a check, and the check fails if the trap is switched off."""
 
 import json
 
@@ -10,7 +10,7 @@ DAY = 86400  # seconds
 
 
 def check(function):
-    """Register the check of the trap that it is named after."""
+    """Register a check. Its function has the name of the trap."""
     CHECKS[function.__name__] = function
     return function
 
@@ -248,17 +248,17 @@ def run(name, acme, request):
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_the_trap_is_there(name, acme, request):
+def test_the_trap_works(name, acme, request):
     run(name, acme, request)
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_its_check_notices_when_it_is_off(name, acme, request):
+def test_its_check_fails_when_it_is_off(name, acme, request):
     acme.sandbox.turn({f"trap.{name}": False})
 
     with pytest.raises(AssertionError):
         run(name, acme, request)
 
 
-def test_every_trap_has_its_check(sandbox):
+def test_every_trap_has_a_check(sandbox):
     assert set(sandbox.control("traps")) == set(CHECKS)

@@ -1,4 +1,4 @@
-"""The page under the hood: what an app did, live, without a secret on it."""
+"""The page under the hood: the logs, live and without secrets."""
 
 import json
 
@@ -9,7 +9,7 @@ def news(acme, **query):
     return acme.sandbox.session.get(acme.sandbox.url("acme", "control/news/"), params=query, timeout=10)
 
 
-def test_it_is_at_every_host(acme):
+def test_every_host_has_the_page(acme):
     for host in (*acme.sandbox.portals.values(), acme.sandbox.oauth):
         answer = acme.sandbox.session.get(f"http://{host}/control/")
         assert answer.status_code == 200
@@ -19,12 +19,12 @@ def test_it_is_at_every_host(acme):
             assert acme.sandbox.session.get(f"http://{host}/control/static/{name}").status_code == 200
 
 
-def test_the_desktop_leads_to_it(acme):
+def test_the_desktop_links_to_it(acme):
     page = acme.sandbox.session.get(acme.sandbox.url("acme"), cookies={"desk_acme": str(acme.bob)})
     assert '<a class="hood" href="/control/">Under the hood</a>' in page.text
 
 
-def test_a_batch_shows_every_command_with_its_code(acme):
+def test_a_batch_shows_its_commands(acme):
     task = acme.sandbox.task("acme", creator=acme.bob)
     commands = {"one": f"tasks.task.defer?taskId={task}", "none": "tasks.task.defer?taskId=999"}
     acme.sandbox.batch("acme", commands, acme.token)
@@ -40,7 +40,7 @@ def test_a_batch_shows_every_command_with_its_code(acme):
     assert (change["request"], change["token"]) == (request["id"], request["token"])
 
 
-def test_tokens_are_rows_whose_secrets_nobody_sees(acme):
+def test_tokens_show_no_secrets(acme):
     opening = acme.sandbox.open("acme", acme.bob)
     inner = f"profile?auth={opening['access']}"
     acme.sandbox.batch("acme", [inner], opening["access"])
@@ -54,7 +54,7 @@ def test_tokens_are_rows_whose_secrets_nobody_sees(acme):
     assert [secret for secret in [*secrets, acme.sandbox.client_secret] if secret in answer.text] == []
 
 
-def test_a_portal_is_told_from_the_others_and_from_the_authorization_server(acme):
+def test_the_page_can_show_one_portal(acme):
     opening = acme.sandbox.open("acme", acme.bob)
     acme.sandbox.refresh(opening["refresh"])
     acme.sandbox.rest("umbrella", "profile")
@@ -63,10 +63,10 @@ def test_a_portal_is_told_from_the_others_and_from_the_authorization_server(acme
     assert seen == {"acme": ["profile"], "oauth": ["oauth/token"], "": ["profile", "profile", "oauth/token"]}
 
 
-def test_buckets_and_operating_time_are_shown(acme):
+def test_limits_are_shown(acme):
     acme.sandbox.turn({"cost.profile": 3, "cost.sleep": 0})
     acme.sandbox.rest("acme", "profile", token=acme.token)
-    for _ in range(9):  # the bucket leaks two a second
+    for _ in range(9):  # the bucket drains two per second
         acme.sandbox.rest("acme", "scope", token=acme.token)
     found = news(acme, portal="acme").json()
     [bucket] = found["buckets"]
@@ -76,7 +76,7 @@ def test_buckets_and_operating_time_are_shown(acme):
     assert (spent["method"], spent["spent"]) == ("profile", pytest.approx(3, abs=0.2))
 
 
-def test_who_has_seen_it_all_gets_nothing(acme):
+def test_unchanged_news_are_not_sent(acme):
     stamp = news(acme, portal="umbrella").json()["stamp"]
     assert news(acme, portal="umbrella", seen=stamp).status_code == 204
     acme.sandbox.rest("umbrella", "profile")
@@ -85,7 +85,7 @@ def test_who_has_seen_it_all_gets_nothing(acme):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_tells_live_what_happens_and_keeps_open_what_was_opened(acme, page, width):
+def test_the_page_updates_live(acme, page, width):
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(acme.sandbox.url("acme", "control/"))
     assert page.get_by_label("Portal").input_value() == "acme"

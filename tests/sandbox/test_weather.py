@@ -1,4 +1,4 @@
-"""Limits and faults: what a portal and its authorization server do to an app on a bad day."""
+"""Limits and faults of portals and of the authorization server."""
 
 import pytest
 import requests
@@ -24,7 +24,7 @@ def defers(tasks):
 
 
 def codes(answer):
-    """Error code by key of a batch."""
+    """The error codes of a batch, by key."""
     errors = answer.json()["result"]["result_error"] or {}
     return {key: error["error"] for key, error in errors.items()}
 
@@ -33,7 +33,7 @@ def codes(answer):
 
 
 class From(HTTPAdapter):
-    """Sends from another address of this machine."""
+    """A session that sends from another address of this machine."""
 
     def __init__(self, address):
         self.address = address
@@ -43,7 +43,7 @@ class From(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs, source_address=(self.address, 0))
 
 
-def test_each_source_address_has_a_bucket_of_its_own(acme):
+def test_each_address_has_its_own_bucket(acme):
     acme.sandbox.turn({"limits.bucket_size": 1, "limits.bucket_drain": 0.001})
     profile(acme)
 
@@ -55,13 +55,13 @@ def test_each_source_address_has_a_bucket_of_its_own(acme):
     assert [error_of(answer) for answer in answers] == [(401, "NO_AUTH_FOUND"), (503, "QUERY_LIMIT_EXCEEDED")]
 
 
-def test_an_enterprise_portal_takes_more(acme):
+def test_an_enterprise_bucket_is_larger(acme):
     acme.sandbox.control("portal", portal="acme", license_family="ent")
 
     assert {profile(acme).status_code for _ in range(60)} == {200}
 
 
-def test_a_bucket_never_rises_by_a_clock_set_back(acme):
+def test_a_clock_set_back_fills_no_bucket(acme):
     acme.sandbox.turn({"limits.bucket_size": 3})
     profile(acme)
     acme.sandbox.move_clock(-600)
@@ -69,7 +69,7 @@ def test_a_bucket_never_rises_by_a_clock_set_back(acme):
     assert profile(acme).status_code == 200
 
 
-def test_operating_time_falls_out_of_the_window_minute_by_minute(acme):
+def test_operating_time_expires_by_minutes(acme):
     acme.sandbox.turn({"cost.profile": 100, "cost.sleep": 0, "access_lifetime": 86400})
     acme.sandbox.move_clock("2031-01-01T12:00:00+00:00")
     acme.token = acme.sandbox.access("acme", acme.bob)
@@ -81,7 +81,7 @@ def test_operating_time_falls_out_of_the_window_minute_by_minute(acme):
     assert spent == [100, 200, 300, 300, 100]
 
 
-def test_an_answer_tells_when_the_oldest_minute_falls_out(acme):
+def test_an_answer_tells_the_reset_time(acme):
     acme.sandbox.turn({"cost.profile": 100, "cost.sleep": 0})
     acme.sandbox.move_clock("2031-01-01T12:00:30+00:00")
     acme.token = acme.sandbox.access("acme", acme.bob)
@@ -89,7 +89,7 @@ def test_an_answer_tells_when_the_oldest_minute_falls_out(acme):
     assert profile(acme).json()["time"]["operating_reset_at"] == 1925035800  # 12:10:00
 
 
-def test_480_seconds_of_one_method_are_enough_unless_told_otherwise(acme):
+def test_the_operating_limit_is_480_seconds(acme):
     acme.sandbox.turn({"cost.profile": 481, "cost.sleep": 0})
 
     assert profile(acme).status_code == 200
@@ -102,7 +102,7 @@ def test_quick_calls_cost_nothing(acme):
     assert profile(acme).json()["time"]["operating"] == 0
 
 
-def test_a_request_that_takes_too_long_is_cut_and_what_had_begun_is_done(acme):
+def test_a_long_request_is_cut(acme):
     tasks = pending(acme, 4)
     acme.sandbox.turn({"limits.request_seconds": 2.0, "cost.tasks.task.defer": 1.5})
 
@@ -137,7 +137,7 @@ def test_a_request_that_takes_too_long_is_cut_and_what_had_begun_is_done(acme):
         ("WRONG_ENCODING", 200),
     ],
 )
-def test_a_code_comes_with_its_usual_status_and_text_alone_or_in_a_batch(acme, code, status):
+def test_a_code_has_its_usual_status(acme, code, status):
     acme.sandbox.fault("profile", "error", code=code, times=2)
 
     alone = profile(acme)
@@ -150,7 +150,7 @@ def test_a_code_comes_with_its_usual_status_and_text_alone_or_in_a_batch(acme, c
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_pages_of_a_proxy_stand_in_for_any_request(acme, status):
+def test_a_proxy_page_can_replace_an_answer(acme, status):
     acme.sandbox.fault("batch", "respond", status=status, body=HTML)
 
     answer = acme.sandbox.batch("acme", {"a": "profile"}, acme.token)
@@ -158,7 +158,7 @@ def test_pages_of_a_proxy_stand_in_for_any_request(acme, status):
     assert (answer.status_code, answer.text) == (status, HTML)
 
 
-def test_a_batch_can_fail_though_it_did_everything(acme):
+def test_a_done_batch_can_report_failure(acme):
     tasks = pending(acme, 2)
     acme.sandbox.fault("batch", "error_after", code="INTERNAL_SERVER_ERROR")
 
@@ -168,7 +168,7 @@ def test_a_batch_can_fail_though_it_did_everything(acme):
     assert set(acme.sandbox.states("acme").values()) == {6}
 
 
-def test_so_can_one_command_in_it(acme):
+def test_a_done_command_can_report_failure(acme):
     first, second = pending(acme, 2)
     acme.sandbox.fault("tasks.task.defer", "error_after", code="INTERNAL_SERVER_ERROR", skip=1)
 
@@ -187,7 +187,7 @@ def test_an_answer_can_be_empty_or_late(acme):
     assert answer.elapsed.total_seconds() >= 0.3
 
 
-def test_a_command_can_cut_the_batch_after_it_ran(acme):
+def test_a_done_command_can_cut_the_batch(acme):
     first, second = pending(acme, 2)
     acme.sandbox.fault("tasks.task.defer", "drop")
 
@@ -197,7 +197,7 @@ def test_a_command_can_cut_the_batch_after_it_ran(acme):
     assert acme.sandbox.states("acme") == {first: 6, second: 2}
 
 
-def test_a_probability_lets_some_calls_through(acme):
+def test_a_probability_spares_some_calls(acme):
     acme.sandbox.fault("profile", "error", code="INTERNAL_SERVER_ERROR", times=-1, probability=0.5)
     acme.sandbox.settings(limits__bucket=False)
 
@@ -208,7 +208,7 @@ def test_a_probability_lets_some_calls_through(acme):
     assert profile(acme).status_code == 200
 
 
-def test_a_seed_lets_the_same_calls_through_each_time(acme):
+def test_a_seed_spares_the_same_calls(acme):
     acme.sandbox.settings(limits__bucket=False)
     runs = []
     for seed in (7, 7, 8):
@@ -219,10 +219,10 @@ def test_a_seed_lets_the_same_calls_through_each_time(acme):
     assert runs[0] == runs[1] != runs[2]
 
 
-# -- What others do in the middle ---------------------------------------------------------------------------
+# -- Changes in the middle of a call ------------------------------------------------------------------------
 
 
-def test_a_token_is_revoked_between_two_chunks(acme):
+def test_a_token_can_die_between_calls(acme):
     first, second = pending(acme, 2)
     acme.sandbox.fault("tasks.task.defer", "do", verb="revoke", given={"portal": "acme", "user": acme.bob})
 
@@ -230,7 +230,7 @@ def test_a_token_is_revoked_between_two_chunks(acme):
     assert error_of(acme.sandbox.batch("acme", defers([second]), acme.token)) == (401, "invalid_token")
 
 
-def test_an_uninstall_in_the_middle_of_a_batch_shows_at_the_next_request(acme):
+def test_an_uninstall_mid_batch_shows_later(acme):
     tasks = pending(acme, 2)
     acme.sandbox.fault("batch/*", "do", verb="uninstall", given={"portal": "acme"}, skip=1)
 
@@ -238,7 +238,7 @@ def test_an_uninstall_in_the_middle_of_a_batch_shows_at_the_next_request(acme):
     assert error_of(acme.sandbox.batch("acme", defers(tasks), acme.token)) == (401, "APPLICATION_NOT_FOUND")
 
 
-def test_a_portal_can_move_at_any_request(acme):
+def test_a_fault_can_rename_a_portal(acme):
     old, port = acme.sandbox.portals["acme"], acme.sandbox.portals["acme"].partition(":")[2]
     acme.sandbox.fault("profile", "do", verb="rename", given={"portal": "acme", "host": f"127.0.0.1:{port}"}, skip=1)
 
@@ -250,7 +250,7 @@ def test_a_portal_can_move_at_any_request(acme):
     acme.sandbox.control("rename", portal="acme", host=old)
 
 
-def test_a_verb_that_is_none_is_refused_at_once(acme):
+def test_an_unknown_verb_is_refused(acme):
     with pytest.raises(RuntimeError, match="explode"):
         acme.sandbox.fault("profile", "do", verb="explode")
 
@@ -267,7 +267,7 @@ def test_a_verb_that_is_none_is_refused_at_once(acme):
         ("NOT_INSTALLED", 401, {"error": "NOT_INSTALLED", "error_description": "Application not installed"}),
     ],
 )
-def test_a_refresh_can_be_refused_before_or_after_the_token_was_spent(acme, code, status, body):
+def test_a_fault_can_refuse_a_refresh(acme, code, status, body):
     spent = []
     for kind in ("error", "error_after"):
         refresh = acme.sandbox.open("acme", acme.bob)["refresh"]
@@ -279,14 +279,14 @@ def test_a_refresh_can_be_refused_before_or_after_the_token_was_spent(acme, code
     assert spent == [False, True]
 
 
-def test_an_uninstall_can_happen_just_before_a_refresh(acme):
+def test_an_uninstall_can_precede_a_refresh(acme):
     refresh = acme.sandbox.open("acme", acme.bob)["refresh"]
     acme.sandbox.fault("oauth/token", "do", verb="uninstall", given={"portal": "acme"})
 
     assert error_of(acme.sandbox.refresh(refresh)) == (401, "NOT_INSTALLED")
 
 
-def test_its_word_about_a_token_can_fail_too(acme):
+def test_app_info_can_fail(acme):
     acme.sandbox.fault("oauth/app.info", "respond", status=502, body=HTML)
     url = f"http://{acme.sandbox.oauth}/rest/app.info/"
 

@@ -1,6 +1,6 @@
-"""The REST methods, one module per scope; importing this fills the table of methods."""
+"""The REST methods. Importing this package fills the table of methods."""
 
-from .. import batch
+from ..wire import batch
 from . import app, company, events, legacy, placements, tasks, users
 
 __all__ = ["app", "batch", "company", "events", "legacy", "placements", "tasks", "users"]

@@ -1,12 +1,14 @@
-"""Methods about the application itself, and about the portal as such."""
+"""Methods about the app itself and about the portal: app.info, scope, methods, method.get, server.time."""
 
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .. import clock, php, rest
-from ..call import METHODS, Call, Params, method
-from ..errors import RestError, access_denied
+from ..portal import clock
+from ..portal.errors import RestError, access_denied
+from ..wire import php
+from ..wire.call import METHODS, Call, Params, method
+from ..wire.commands import exists
 
 
 @method("app.info")
@@ -32,7 +34,7 @@ def app_info(call: Call, params: Params) -> dict[str, Any]:
 
 @method("scope")
 def scope(call: Call, params: Params) -> list[str]:
-    """The token's scopes, or with `full` all that this portal knows."""
+    """The scopes of the token; with `full`, all scopes of this portal."""
     upper = {name.upper(): value for name, value in params.items()}
     if php.truthy(upper.get("FULL")):
         return sorted({scope for found in METHODS.values() for scope in found.scopes})
@@ -41,9 +43,9 @@ def scope(call: Call, params: Params) -> list[str]:
 
 @method("methods")
 def methods(call: Call, params: Params) -> list[str]:
-    """The methods that the token may call, or those of one `scope`, or with `full` all of this portal."""
+    """The methods that the token may call; with `scope`, those of one scope; with `full`, all of this portal."""
     upper = {name.upper(): value for name, value in params.items()}
-    known = [found for name, found in METHODS.items() if rest.exists(call.portal, name)]
+    known = [found for name, found in METHODS.items() if exists(call.portal, name)]
     if php.truthy(upper.get("FULL")):
         return [found.name for found in known]
     if wanted := str(upper.get("SCOPE") or ""):
@@ -57,8 +59,8 @@ def method_get(call: Call, params: Params) -> dict[str, bool]:
     name = str(upper.get("NAME") or "").lower()
     if not name:
         raise RestError(400, "ERROR_ARGUMENT", "Argument 'NAME' is null or empty", argument="NAME")
-    exists = rest.exists(call.portal, name)
-    return {"isExisting": exists, "isAvailable": exists and METHODS[name].permitted(call.scope)}
+    is_known = exists(call.portal, name)
+    return {"isExisting": is_known, "isAvailable": is_known and METHODS[name].permitted(call.scope)}
 
 
 @method("server.time")

@@ -1,13 +1,13 @@
-"""What an app may ask of other parts of the portal: notifications, projects, the company's calendar."""
+"""Methods of other parts of the portal: notifications, projects, the company's calendar."""
 
 from typing import Any
 
 from django.db.models import Q
 
-from .. import php
-from ..call import Call, Page, Params, method
-from ..errors import RestError
-from ..models import Notification, Project, User
+from ..portal.errors import RestError
+from ..portal.models import Notification, Project, User
+from ..wire import php
+from ..wire.call import Call, Page, Params, method
 
 PAGE_SIZE = 50
 
@@ -23,7 +23,7 @@ def notify_system(call: Call, params: Params) -> int:
 
 
 def notify(call: Call, params: Params, sender: User | None) -> int:
-    """Put a message under somebody's bell; its number. One with the same TAG replaces the last."""
+    """Add a notification for a person; return its number. It replaces an earlier one with the same TAG."""
     upper = {name.upper(): value for name, value in params.items()}
     receiver = call.portal.users.filter(number=php.integer(upper.get("USER_ID", upper.get("TO")))).first()
     message, tag = str(upper.get("MESSAGE") or "").strip(), str(upper.get("TAG") or "")
@@ -38,7 +38,7 @@ def notify(call: Call, params: Params, sender: User | None) -> int:
 
 @method("sonet_group.get", "sonet_group")
 def sonet_group_get(call: Call, params: Params) -> Page:
-    """The projects that the person is in, all of them for an administrator who says IS_ADMIN=Y."""
+    """The person's projects; all projects for an administrator who passes IS_ADMIN=Y."""
     upper = {name.upper(): value for name, value in params.items()}
     wanted = upper.get("FILTER") if isinstance(upper.get("FILTER"), dict) else {}
     found = call.portal.projects.filter(project_condition(wanted or {})).order_by("number")
@@ -83,7 +83,7 @@ def project_shape(project: Project) -> dict[str, Any]:
 
 @method("calendar.settings.get", "calendar")
 def calendar_settings_get(call: Call, params: Params) -> dict[str, Any]:
-    """Working hours and free days of the company: the Russian-style strings of the real thing."""
+    """Working hours and holidays of the company, in the Russian-style strings of a real portal."""
     return {
         "work_time_start": "9",
         "work_time_end": "19",

@@ -1,18 +1,19 @@
-"""event.bind, event.get, event.unbind: only for an app, never for a webhook."""
+"""event.bind, event.get, event.unbind: for apps only, not for webhooks."""
 
 from typing import Any
 
 from django.db import transaction
 
-from .. import knobs, php
-from ..call import Call, Params, method
-from ..errors import RestError, access_denied
-from ..events import KNOWN
-from ..handlers import check_handler, required
+from ..app.events import KNOWN
+from ..portal import knobs
+from ..portal.errors import RestError, access_denied
+from ..wire import php
+from ..wire.call import Call, Params, method
+from .handlers import check_handler, required
 
 
 @method("event.bind")
-@transaction.atomic  # of two at once one is refused
+@transaction.atomic  # of two identical calls at the same time, one is refused
 def event_bind(call: Call, params: Params) -> bool:
     installation = call.in_app()
     upper = {name.upper(): value for name, value in params.items()}

@@ -1,17 +1,22 @@
-"""task.item.* and task.commentitem.*: positional. What counts is the order of parameters, not their names.
+"""task.item.* and task.commentitem.*: positional methods. The order of the parameters counts, not their names.
 
-Where one parameter is expected, a second one breaks the call: the SDKs' telemetry, for instance.
+If a method expects one parameter, a second one breaks the call: for example, the telemetry of the SDKs.
 """
 
 from typing import Any
 
 from django.db import transaction
 
-from .. import events, filters, knobs, php, rights, shapes, texts
-from ..actions import Found, Refused, find, perform
-from ..call import Call, Page, Params, method
-from ..errors import RestError
-from ..models import Comment, Task
+from ..app import events
+from ..portal import knobs
+from ..portal.errors import RestError
+from ..portal.models import Comment, Task
+from ..tasks import rights
+from ..tasks.actions import Found, Refused, find, perform
+from ..tasks.reading import visible
+from ..wire import php
+from ..wire.call import Call, Page, Params, method
+from . import filters, orders, shapes, texts
 
 PAGE_SIZE = 50  # rows, at most
 
@@ -45,7 +50,7 @@ def act(call: Call, action: str, params: Params) -> None:
 
 
 def positional_task(call: Call, params: Params) -> int:
-    """The task's number: the first and only parameter. Raises ERROR_CORE for anything else."""
+    """The task's number, which must be the only parameter. Raises ERROR_CORE otherwise."""
     values: list[Any] = list(params.values())
     if not knobs.trap("positional_legacy", call.portal.key):
         values = [value for name, value in params.items() if name.upper() == "TASKID"]
@@ -68,7 +73,7 @@ def core_error(text: str) -> RestError:
 
 @method("task.item.getdata", "task")
 def task_item_getdata(call: Call, params: Params) -> dict[str, Any]:
-    """The whole task with UPPER names; STATUS is the meta status here, REAL_STATUS the real one."""
+    """The whole task with upper-case names. STATUS is the meta status here; REAL_STATUS is the real one."""
     found = readable(call, positional_task(call, params))
     viewer = shapes.Viewer(call.user)
     return legacy_row(found.task, list(shapes.FIELDS), viewer)
@@ -84,12 +89,12 @@ def readable(call: Call, number: int) -> Found:
 
 @method("task.item.list", "task")
 def task_item_list(call: Call, params: Params) -> Page:
-    """By position: order, filter, params (with NAV_PARAMS), select."""
+    """A page of tasks. By position: order, filter, params (with NAV_PARAMS), select."""
     order, wanted, extra, select = arguments(call, params)
     viewer = shapes.Viewer(call.user)
     asked = [name for name in php.members(select or []) if name in shapes.FIELDS] or list(shapes.FIELDS)
-    found = Task.objects.filter(filters.visible(call.user), filters.condition(wanted, call.user), portal=call.portal)
-    tasks = rights.with_people(found).order_by(*filters.ordering(order, viewer.key), "number")
+    found = Task.objects.filter(visible(call.user), filters.condition(wanted, call.user), portal=call.portal)
+    tasks = rights.with_people(found).order_by(*orders.ordering(order, viewer.key), "number")
     pages = extra.get("NAV_PARAMS")
     pages = pages if isinstance(pages, dict) else {}
     size = min(php.integer(pages.get("nPageSize", PAGE_SIZE)) or PAGE_SIZE, PAGE_SIZE)
@@ -100,7 +105,7 @@ def task_item_list(call: Call, params: Params) -> Page:
 
 
 def arguments(call: Call, params: Params) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]:
-    """The four arguments of a list, each a PHP array; names do not count."""
+    """The four arguments of a list by position, each a PHP array. Raises ERROR_CORE otherwise."""
     given: list[Any] = list(params.values())[:4]
     if not knobs.trap("positional_legacy", call.portal.key):
         upper = {name.upper(): value for name, value in params.items()}
@@ -128,7 +133,7 @@ def legacy_row(task: Task, names: list[str], viewer: shapes.Viewer) -> dict[str,
 
 @method("task.commentitem.add", "task")
 def task_commentitem_add(call: Call, params: Params) -> int:
-    """By position: the task, and a map with POST_MESSAGE; the comment's number."""
+    """Add a comment; return its number. By position: the task, and a map with POST_MESSAGE."""
     task, fields = [*params.values(), None, None][:2]
     if not php.is_numeric(task):
         raise wrong_argument(call, 0, "taskId", "integer")

@@ -1,16 +1,17 @@
-"""placement.bind, get, list, unbind: an app's, and an administrator's, business."""
+"""placement.bind, get, list, unbind: for apps only, called by an administrator."""
 
 from typing import Any
 
 from django.db import transaction
 
-from .. import knobs, php
-from ..call import Call, Params, method
-from ..errors import RestError, access_denied
-from ..handlers import check_handler, required
-from ..models import Installation
+from ..portal import knobs
+from ..portal.errors import RestError, access_denied
+from ..portal.models import Installation
+from ..wire import php
+from ..wire.call import Call, Params, method
+from .handlers import check_handler, required
 
-# Code -> the scope that it needs beside `placement`. DEFAULT is no placement to bind.
+# Code -> the scope that it needs in addition to `placement`. DEFAULT cannot be bound.
 PLACEMENTS = {
     "TASK_USER_LIST_TOOLBAR": "task",
     "TASK_GROUP_LIST_TOOLBAR": "task",
@@ -24,6 +25,7 @@ PLACEMENTS = {
 
 
 def administered(call: Call) -> Installation:
+    """The installation that calls. Raises access_denied unless an administrator calls."""
     installation = call.in_app()
     if not call.user.is_admin and knobs.trap("admin_binds_placements", call.portal.key):
         raise access_denied()
@@ -31,7 +33,7 @@ def administered(call: Call) -> Installation:
 
 
 @method("placement.bind", "placement")
-@transaction.atomic  # of two at once one is refused
+@transaction.atomic  # of two identical calls at the same time, one is refused
 def placement_bind(call: Call, params: Params) -> bool:
     installation = administered(call)
     upper = {name.upper(): value for name, value in params.items()}

@@ -1,14 +1,18 @@
-"""tasks.task.*: reading tasks, changing them and their status, and their timers."""
+"""tasks.task.*: reading tasks, changing their fields and status, and their timers."""
 
 from typing import Any
 
 from django.db.models import QuerySet
 
-from .. import filters, knobs, php, rights, shapes, texts, timers, updates
-from ..actions import ACTIONS, Refused, find, perform
-from ..call import Call, Page, Params, method
-from ..errors import RestError
-from ..models import History, Task, User
+from ..portal import knobs
+from ..portal.errors import RestError
+from ..portal.models import History, Task, User
+from ..tasks import rights, timers
+from ..tasks.actions import ACTIONS, Refused, find, perform
+from ..tasks.reading import visible
+from ..wire import php
+from ..wire.call import Call, Page, Params, method
+from . import filters, orders, shapes, texts, updates
 
 PAGE_SIZE = 50
 MISSING_TASK_ID = "CTaskItem All parameters in the constructor must have real class type (internal error)"
@@ -19,8 +23,8 @@ def task_list(call: Call, params: Params) -> Page:
     viewer = shapes.Viewer(call.user)
     names = asked_fields(params.get("select"), viewer.key)
     wanted = filters.condition(mapping(params.get("filter")), call.user)
-    found = Task.objects.filter(filters.visible(call.user), wanted, portal=call.portal)
-    tasks = rights.with_people(found).order_by(*filters.ordering(mapping(params.get("order")), viewer.key), "number")
+    found = Task.objects.filter(visible(call.user), wanted, portal=call.portal)
+    tasks = rights.with_people(found).order_by(*orders.ordering(mapping(params.get("order")), viewer.key), "number")
     extras = {name.upper() for name, value in mapping(params.get("params")).items() if value == "Y"}
     if call.start == -1 and knobs.trap("minus_one_counts_nothing", viewer.key):
         return Page({"tasks": rows(tasks[:PAGE_SIZE], names, viewer, extras)})
@@ -35,7 +39,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def asked_fields(select: Any, portal_key: str) -> list[str]:
-    """The known ones among the asked fields, ID first; all of them when nothing is asked."""
+    """The known fields among the selected ones, ID first; all fields if none is selected."""
     asked = php.members(select) if select else list(shapes.FIELDS)
     if not all(isinstance(name, str) for name in asked):
         raise RestError(400, "0", "Invalid select data")
@@ -47,7 +51,7 @@ def asked_fields(select: Any, portal_key: str) -> list[str]:
 
 
 def rows(tasks: QuerySet[Task], names: list[str], viewer: shapes.Viewer, extras: set[str]) -> list[dict[str, Any]]:
-    """The page's rows, with what `params` asks for beside the selected fields."""
+    """The rows of one page: the selected fields, and the extras that `params` asks for."""
     found = []
     for task in tasks:
         row = shapes.selected(task, names, viewer)
@@ -63,7 +67,7 @@ def rows(tasks: QuerySet[Task], names: list[str], viewer: shapes.Viewer, extras:
 
 @method("tasks.task.get", "task")
 def task_get(call: Call, params: Params) -> Any:
-    """The task, or `[]` for one that is not there or not readable: a portal swallows that failure."""
+    """The task, or `[]` if it does not exist or cannot be read: a portal reports no error then."""
     viewer = shapes.Viewer(call.user)
     found = find(call.user, task_number(call, params))
     if found is None:
@@ -81,7 +85,7 @@ def task_get(call: Call, params: Params) -> Any:
 
 @method("tasks.task.getaccess", "task")
 def task_getaccess(call: Call, params: Params) -> dict[str, Any]:
-    """What may be done to a task, by the asking person or by `users`."""
+    """The actions that the caller, or each of `users`, may do to a task."""
     key, found = call.portal.key, find(call.user, task_number(call, params))
     if found is None:
         return {"allowedActions": php.array({}, key)}
@@ -99,7 +103,7 @@ def upper(name: str) -> str:
 
 
 def task_number(call: Call, params: Params) -> int:
-    """The argument `taskId`. Raises error 100 when it is missing and 0 when it is no id."""
+    """The argument `taskId`. Raises error 100 if it is missing, and error 0 if it is not an id."""
     if not knobs.trap("exact_argument_names", call.portal.key):
         params = {"taskId" if name.lower() == "taskid" else name: value for name, value in params.items()}
     if "taskId" not in params:
@@ -136,7 +140,7 @@ def task_complete(call: Call, params: Params) -> Any:
 
 
 def act(call: Call, action: str, params: Params) -> Any:
-    """Change a status and answer with the whole task."""
+    """Change a status; answer with the whole task."""
     number = task_number(call, params)
     try:
         done = perform(action, call.user, number, call.method, call.token, call.request, call.seen)
@@ -167,7 +171,7 @@ def task_update(call: Call, params: Params) -> Any:
 
 @method("tasks.task.getfields", "task")
 def task_getfields(call: Call, params: Params) -> dict[str, Any]:
-    """What fields a task has, by their names in filters and selects."""
+    """The fields of a task, by their names in filters and selects."""
     return {"fields": {name: field_of(name) for name in shapes.SELECTABLE}}
 
 
@@ -181,7 +185,7 @@ def field_of(name: str) -> dict[str, Any]:
 
 @method("tasks.task.history.list", "task")
 def task_history_list(call: Call, params: Params) -> dict[str, Any]:
-    """Who changed what, the oldest first unless `order` says otherwise; of one FIELD by `filter`."""
+    """The changes of a task, oldest first unless `order` says otherwise; `filter` may name one FIELD."""
     found = find(call.user, task_number(call, params))
     if found is None:
         raise not_allowed(call)
@@ -222,7 +226,7 @@ def task_pause_timer(call: Call, params: Params) -> Any:
 
 
 def track(call: Call, params: Params, *, running: bool) -> Any:
-    """Start or stop the person's timer; null where the task keeps no time. (In code, not in the manual.)"""
+    """Start or stop the person's timer; null if the task does not track time. (From code, not from the manual.)"""
     found = find(call.user, task_number(call, params))
     if found is None:
         raise not_allowed(call)

@@ -1,12 +1,12 @@
-"""People: who am I, and who else is there."""
+"""Methods about people: profile and user.*."""
 
 from typing import Any
 
 from django.db.models import Q
 
-from .. import php
-from ..call import Call, Page, Params, method
-from ..models import User
+from ..portal.models import User
+from ..wire import php
+from ..wire.call import Call, Page, Params, method
 
 PAGE_SIZE = 50
 
@@ -56,7 +56,7 @@ def shape(user: User) -> dict[str, Any]:
 
 @method("user.get", "user", "user_basic", "user_brief")
 def user_get(call: Call, params: Params) -> Page:
-    """People of the portal, 50 a page; filter keys may stand in FILTER or beside it."""
+    """People of the portal, 50 per page. Filter keys may stand in FILTER or beside it."""
     upper = {name.upper(): value for name, value in params.items()}
     inner = upper.get("FILTER")
     wanted = {**upper, **{name.upper(): value for name, value in (inner.items() if isinstance(inner, dict) else [])}}
@@ -65,12 +65,12 @@ def user_get(call: Call, params: Params) -> Page:
         people = people.reverse()
     first = max(call.start, 0) // PAGE_SIZE * PAGE_SIZE
     last, total = first + PAGE_SIZE, people.count()
-    rows = [shape(user) | {"TIMESTAMP_X": {}} for user in people[first:last]]  # an object of PHP's, as JSON
+    rows = [shape(user) | {"TIMESTAMP_X": {}} for user in people[first:last]]  # a PHP object as JSON
     return Page(rows, next=last if last < total else None, total=total)
 
 
 def condition(wanted: dict[str, Any]) -> Q:
-    """The filter keys that we know; others filter nothing."""
+    """The known filter keys as a condition; others have no effect."""
     whole = Q()
     if "ID" in wanted:
         whole &= Q(number__in=[php.integer(item) for item in php.members(wanted["ID"])])

@@ -1,0 +1,1 @@
+"""The authorization server: codes, tokens, and what it says about a token."""

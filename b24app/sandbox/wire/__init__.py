@@ -1,0 +1,1 @@
+"""How a REST request travels: hosts, parameters in PHP's forms, checks, batches and answers."""
