@@ -40,7 +40,7 @@ def job(sandbox, person):
 
 
 def test_a_step_of_a_slice_makes_at_most_12_queries(job, at_most, monkeypatch):
-    run_step = slices._run_step
+    run_step = slices._do_next
     steps = []
 
     def counted(lease):
@@ -49,7 +49,7 @@ def test_a_step_of_a_slice_makes_at_most_12_queries(job, at_most, monkeypatch):
         return steps[-1]
 
     Portal.objects.update(defers_directly=False)  # to find that out takes a question more, once
-    monkeypatch.setattr(slices, "_run_step", counted)
+    monkeypatch.setattr(slices, "_do_next", counted)
     slices.run(job.portal_id)
     assert len(steps) >= 4
 
@@ -57,10 +57,10 @@ def test_a_step_of_a_slice_makes_at_most_12_queries(job, at_most, monkeypatch):
 def test_a_step_that_finds_the_bucket_full_makes_at_most_12_queries(job, at_most):
     Portal.objects.update(defers_directly=False)
     lease = Lease.acquire(job.portal_id)
-    slices._run_step(lease)
+    slices._do_next(lease)
     outgoing.fill_bucket(job.person.portal)
     with at_most(12):
-        slices._run_step(lease)
+        slices._do_next(lease)
     job.refresh_from_db()
     assert (job.state, job.wait_code) == (Job.State.WAITING, "own_limit")
 
