@@ -428,7 +428,7 @@ def test_people_of_two_portals_with_the_same_ids_do_not_meet(sandbox, person, op
 
 def test_a_pair_renewed_while_a_call_was_refused_stays_usable(sandbox, person, tasks, job_for):
     job = job_for(tasks(3))
-    credential = credentials.usable_credential(person, 0)
+    credential, _ = credentials.usable(person, 0)
 
     def refused(client):
         credentials.renew_now(credential)
@@ -443,11 +443,11 @@ def test_a_pair_renewed_while_a_call_was_refused_stays_usable(sandbox, person, t
 
 
 def test_a_refusal_during_a_refresh_does_not_outlive_it(person, monkeypatch):
-    credential = credentials.usable_credential(person, 0)
+    credential, _ = credentials.usable(person, 0)
     refresh = credentials._refreshed
 
-    def refused_meanwhile(renewing):
-        renewed = refresh(renewing)
+    def refused_meanwhile(*renewing):
+        renewed = refresh(*renewing)
         credentials.mark_refused(credential)
         return renewed
 

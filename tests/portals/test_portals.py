@@ -279,12 +279,12 @@ def test_a_pair_for_somebody_else_is_not_taken(sandbox, person, monkeypatch):
     theirs = sandbox.open("acme", eve)
     credentials.store_pair(person, oauth.TokenPair("x" * 20, theirs["fields"]["REFRESH_ID"], clock.now()), clock.now())
     with pytest.raises(CredentialRefused, match="foreign_answer"):
-        credentials.usable_credential(person, 0)
+        credentials.usable(person, 0)
     assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN
 
 
 def test_a_token_that_is_still_good_is_used_as_it_is(sandbox, person):
-    credentials.usable_credential(person, 0)
+    credentials.usable(person, 0)
     assert [r for r in sandbox.requests(None) if r["method"] == "oauth/token"] == []
 
 
@@ -299,7 +299,7 @@ def test_an_app_that_was_removed_is_access_lost_and_not_a_forgery(sandbox, perso
     Credential.objects.update(expires_at=clock.now())
     sandbox.uninstall("acme")
     with pytest.raises(AccessLost) as lost:
-        credentials.usable_credential(person, 0)
+        credentials.usable(person, 0)
     assert lost.value.code.upper() == "NOT_INSTALLED"
 
 
@@ -356,9 +356,9 @@ def test_a_refusal_by_the_portals_own_limit_fills_our_bucket(sandbox, person):
 def test_no_secret_stands_in_the_journal(sandbox, person):
     Credential.objects.update(expires_at=clock.now())
     before = [person.credential.access_token, person.credential.refresh_token]
-    credential = credentials.usable_credential(person, 0)
+    _, pair = credentials.usable(person, 0)
     text = json.dumps(list(RestCall.objects.values_list("method", "params", "outcome", "code")))
-    for secret in [*before, credential.access_token, credential.refresh_token, sandbox.client_secret]:
+    for secret in [*before, pair.access, pair.refresh, sandbox.client_secret]:
         assert secret not in text
 
 
@@ -481,11 +481,11 @@ def test_a_proof_that_failed_is_journaled_with_its_code(sandbox, bob):
 
 def test_the_journal_has_the_status_and_the_id_of_what_authorization_servers_answered(sandbox, person):
     Credential.objects.update(expires_at=clock.now())
-    credentials.usable_credential(person, 0)
+    credentials.usable(person, 0)
     sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html")
     Credential.objects.update(expires_at=clock.now())
     with pytest.raises(NotRun):
-        credentials.usable_credential(person, 0)
+        credentials.usable(person, 0)
     found = RestCall.objects.filter(method="oauth/token").order_by("pk")
     assert [call.status for call in found] == [200, 502]
     assert len({call.request_id for call in found} - {None}) == 2

@@ -232,7 +232,7 @@ def test_a_person_with_the_same_id_at_another_portal_is_untouched(sandbox, open_
     twin = open_as("umbrella", twin_number)
     removed(sandbox, event)
     assert list(Person.objects.all()) == [twin]
-    assert credentials.usable_credential(twin, 0)
+    assert credentials.usable(twin, 0)
 
 
 # -- What a removal meets
