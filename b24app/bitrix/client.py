@@ -125,16 +125,16 @@ class Client:
         self.before()
         started, code, trace = time.monotonic(), "", http.Trace()
         outcome: dict[str, Any] = {}
-        reply: http.Response | None = None
+        response: http.Response | None = None
         try:
             secret = {**params, "auth": self.access_token}
-            reply = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace)
-            body = parse(reply)
+            response = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace)
+            body = parse(response)
             outcome = _noteworthy(body, params)
             return body
         except BitrixError as error:
             code, error.request_id = error.code, trace.request_id
-            outcome = {"body": self._legible(reply.body)} if reply else {}
+            outcome = {"body": self._legible(response.body)} if response else {}
             raise
         finally:
             milliseconds = int((time.monotonic() - started) * 1000)
@@ -147,23 +147,23 @@ class Client:
         return masked[:ERROR_BODY].decode(errors="replace").replace("\0", "")
 
 
-def parse(reply: http.Response) -> dict[str, Any]:
+def parse(response: http.Response) -> dict[str, Any]:
     """The answer as a map. Raises the error if the answer is one.
 
     The code decides; the status decides only if there is no code, because a proxy's page may have any status.
     """
-    if reply.status in (301, 302, 307, 308):
-        raise Moved("moved", reply.location)
+    if response.status in (301, 302, 307, 308):
+        raise Moved("moved", response.location)
     try:
-        body = orjson.loads(reply.body.removeprefix(codecs.BOM_UTF8))
+        body = orjson.loads(response.body.removeprefix(codecs.BOM_UTF8))
     except ValueError:
-        raise Unknown(f"not_json_{reply.status}") from None
+        raise Unknown(f"not_json_{response.status}") from None
     if not isinstance(body, dict):
-        raise Unknown(f"not_an_object_{reply.status}")
+        raise Unknown(f"not_an_object_{response.status}")
     if body.get("error") not in (None, ""):
         raise error_for(str(body["error"]), str(body.get("error_description") or ""))
-    if reply.status >= 400 or "result" not in body:
-        raise Unknown(f"no_result_{reply.status}")
+    if response.status >= 400 or "result" not in body:
+        raise Unknown(f"no_result_{response.status}")
     return body
 
 

@@ -138,9 +138,9 @@ def token_info(egress: http.Egress, server: str, access_token: str, trace: http.
     Raises CredentialRefused if the server does not know the token, AccessLost, NotRun or Unknown.
     Source: manual, settings/oauth/simple-way.md.
     """
-    reply = http.post(egress, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT, trace)
+    response = http.post(egress, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT, trace)
     try:
-        result = parse(reply)["result"]
+        result = parse(response)["result"]
     except (TokenExpired, Refused) as error:
         raise CredentialRefused(error.code) from None
     try:

@@ -38,8 +38,8 @@ from b24app.portals import access, credentials
 
 logger = logging.getLogger(__name__)
 
-UNCONFIRMED_LIFE = timedelta(hours=24)  # of the tokens, while no server confirms or refutes the uninstall
-BELIEVED_AFTER = timedelta(days=7)  # a person would have opened the app by then
+TOKENS_KEPT = timedelta(hours=24)  # while no server confirms or refutes the uninstall
+DATA_KEPT = timedelta(days=7)  # the same; a person would have opened the app by then
 CONFIRMED_SOON = timedelta(hours=1)  # most uninstalls are confirmed within this time; after it we ask once an hour
 FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts; TIME_SCALE divides them
 ORPHAN_LIFE = timedelta(days=90)
@@ -95,18 +95,16 @@ def unconfirmed() -> list[int]:
     Each portal is due every FIRST_PAUSE at first, and every LATER_PAUSE after CONFIRMED_SOON.
     """
     now = clock.now()
-    recently = Q(
-        uninstall_reported_at__gt=now - CONFIRMED_SOON, uninstall_checked_at__gt=now - FIRST_PAUSE / settings.TIME_SCALE
-    )
-    tried = recently | Q(
-        uninstall_checked_at__gt=now - LATER_PAUSE / settings.TIME_SCALE,
-        uninstall_reported_at__lte=now - CONFIRMED_SOON,
-    )
+    is_new = Q(uninstall_reported_at__gt=now - CONFIRMED_SOON)
+    tried = is_new & Q(uninstall_checked_at__gt=now - FIRST_PAUSE / settings.TIME_SCALE)
+    is_older = Q(uninstall_reported_at__lte=now - CONFIRMED_SOON)
+    tried |= is_older & Q(uninstall_checked_at__gt=now - LATER_PAUSE / settings.TIME_SCALE)
     usable = Q(people__credential__state=Credential.State.USABLE)
-    stale = Q(people__credential__isnull=False, uninstall_reported_at__lt=now - UNCONFIRMED_LIFE)
-    believed = Q(uninstall_reported_at__lt=now - BELIEVED_AFTER)
-    waiting = Portal.objects.filter(usable | stale | believed, status=Portal.Status.SUSPENDED).exclude(tried)
-    return list(waiting.values_list("pk", flat=True).distinct())
+    has_old_tokens = Q(people__credential__isnull=False, uninstall_reported_at__lt=now - TOKENS_KEPT)
+    has_old_data = Q(uninstall_reported_at__lt=now - DATA_KEPT)
+    suspended = Portal.objects.filter(status=Portal.Status.SUSPENDED)
+    due = suspended.filter(usable | has_old_tokens | has_old_data).exclude(tried)
+    return list(due.values_list("pk", flat=True).distinct())
 
 
 def confirm(portal_id: int) -> None:
@@ -148,10 +146,10 @@ def _expire(portal: Portal) -> None:
     """No confirmation for 24 hours: delete the tokens. No confirmation and no opening for 7 days: treat the app as
     uninstalled."""
     unanswered = clock.now() - portal.uninstall_reported_at if portal.uninstall_reported_at else timedelta()
-    if unanswered > BELIEVED_AFTER:
+    if unanswered > DATA_KEPT:
         logger.info("portal %s: uninstall never confirmed; treated as confirmed", portal.pk)
         erase(portal)
-    elif unanswered > UNCONFIRMED_LIFE:
+    elif unanswered > TOKENS_KEPT:
         deleted, _ = Credential.objects.filter(person__portal=portal).delete()
         if deleted:
             logger.info("portal %s: uninstall never confirmed; its tokens are erased", portal.pk)
