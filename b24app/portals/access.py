@@ -22,7 +22,7 @@ WaitReason = Job.WaitReason
 class LostAccess:
     """What a code means, and how long to wait before a job tries again."""
 
-    why: Job.WaitReason
+    reason: Job.WaitReason
     pause: timedelta
     is_vague: bool = False  # the code has several meanings: it may concern only this person
 
@@ -57,11 +57,11 @@ def record(person: Person, error: AccessLost) -> None:
     until = clock.now() + lost.pause
     if isinstance(error, PersonBlocked) or (lost.is_vague and _others_have_access(person)):
         Job.objects.unfinished().filter(person=person).update(
-            state=Job.State.WAITING, wait_reason=lost.why, wait_code=error.code[:100], wait_until=until
+            state=Job.State.WAITING, wait_reason=lost.reason, wait_code=error.code[:100], wait_until=until
         )
     else:
         Portal.objects.filter(pk=person.portal_id).update(
-            parked_until=until, parked_reason=lost.why, parked_code=error.code[:100]
+            parked_until=until, parked_reason=lost.reason, parked_code=error.code[:100]
         )
 
 

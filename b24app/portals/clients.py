@@ -25,7 +25,6 @@ from b24app.portals.lease import Lease
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-WEB_TIMEOUT = 10.0  # seconds; a person is waiting for the page
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Caller:
         return cls(0.0, settings.READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id)
 
 
-PAGE = Caller(patience=2.0, timeout=WEB_TIMEOUT, share=outgoing.FULL_SHARE)
+PAGE = Caller(patience=2.0, timeout=10.0, share=outgoing.FULL_SHARE)
 
 
 def client_for(portal: Portal, token: str, caller: Caller = PAGE) -> Client:
