@@ -102,7 +102,7 @@ MUTANTS = [
         "b24app/bitrix/http.py",
         "return self.local or ip.is_global or any(ip in network for network in self.networks)",
         "return True",
-        "tests/bitrix/test_client.py::test_addresses_inside_a_network_are_not_connected_to",
+        "tests/bitrix/test_http.py::test_private_addresses_are_refused",
     ),
     Mutant(
         "epoch",

@@ -88,7 +88,7 @@ def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
         raise NotReady
     total = selection.tasks.count()
     job = Job(person=person, kind=Job.Kind.DEFER, key=key, digest=digest, reason=reason, total=total)
-    return _create(job, lambda: JobItem.copy_selected(job, selection))
+    return _create(job, lambda: JobItem.objects.copy_selected(job, selection))
 
 
 def retry(job: Job, states: Collection[JobItem.State], key: str) -> Job:

@@ -420,7 +420,7 @@ def test_two_portals_with_the_same_ids_stay_apart(sandbox, person, open_as):
 
 def test_a_pair_renewed_meanwhile_stays_usable(sandbox, person, tasks, job_for):
     job = job_for(tasks(3))
-    credential = credentials.usable_credential(person, 0)
+    credential, _ = credentials.usable(person, 0)
 
     def refused(client):
         credentials.renew_now(credential)
@@ -435,11 +435,11 @@ def test_a_pair_renewed_meanwhile_stays_usable(sandbox, person, tasks, job_for):
 
 
 def test_a_refusal_during_a_refresh_is_forgotten(person, monkeypatch):
-    credential = credentials.usable_credential(person, 0)
+    credential, _ = credentials.usable(person, 0)
     refresh = credentials._refreshed
 
-    def refused_meanwhile(renewing):
-        renewed = refresh(renewing)
+    def refused_meanwhile(*renewing):
+        renewed = refresh(*renewing)
         credentials.mark_refused(credential)
         return renewed
 
