@@ -143,6 +143,8 @@ CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
 LEASE = 90 / TIME_SCALE  # a slice that fell silent for so long is taken over
 SETTLE_AFTER = 75 / TIME_SCALE  # a portal may work on a request for 60 s after it was cut
 READ_TIMEOUT = 75 / TIME_SCALE
+LATEST_START = 15 / TIME_SCALE  # a slice's request that has not left by then is not sent; see SETTLE_AFTER and LEASE
+LOOK_AGAIN = 5 / TIME_SCALE  # a job whose last tasks another job has under way looks again after so long
 STATUS_IS_FRESH = 60 / TIME_SCALE  # a status read longer ago is read again before anything is sent
 DEFERRAL_IS_FRESH = 20 / TIME_SCALE  # the same for a task to be renewed: that would reopen one completed meanwhile
 IN_USE = 300 / TIME_SCALE  # a portal that a page asked so lately has somebody at the app

@@ -3,7 +3,6 @@
 import ipaddress
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,11 +19,13 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.response import HTTPResponse
 
-from b24app.bitrix.errors import Refused, Unknown, Unreachable
+from b24app.bitrix import stopwatch
+from b24app.bitrix.errors import NotRun, Refused, Unknown, Unreachable
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes, decompressed
 CONNECT_TIMEOUT = 5.0  # seconds, for each of a name's addresses
 LATEST_START = 15.0  # seconds until the request must have left: a portal may work on it for 60, and we wait for 75
+LATE_RETRY = 1.0  # seconds until a request that could not leave in time is tried again
 USER_AGENT = "Defer/0.1"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -91,22 +92,32 @@ def new_session(egress: Egress) -> OAuth2Session:
     return session
 
 
-def post(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace | None = None) -> Response:
+def post(
+    egress: Egress,
+    url: str,
+    json: dict[str, Any],
+    timeout: float,
+    trace: Trace | None = None,
+    start_by: float | None = None,
+) -> Response:
     """POST a JSON body. `timeout` is in seconds, for connecting and the whole answer together.
 
-    Raises Unreachable if no connection was made (nothing was sent), Unknown if the answer was lost or too large,
-    Refused if the address may not be called.
+    `start_by` is the stopwatch's time after which no byte may leave any more; without it LATEST_START from now.
+    Raises Unreachable if no connection was made, or NotRun if it was too late to start: nothing was sent. Raises
+    Unknown if the answer was lost or too large, Refused if the address may not be called.
     """
     if not egress.admits_url(url):
         raise Refused("address_refused")
     try:
-        with deadline(timeout):
+        with deadline(timeout, start_by):
             return _exchange(egress, url, json, timeout, trace or Trace())
     except requests.ConnectTimeout:
         raise Unreachable("connect_timeout") from None
     except requests.Timeout:
         raise Unknown("timeout") from None
     except requests.ConnectionError as error:
+        if isinstance(_root(error), StartedLate):
+            raise NotRun("not_started_in_time", delay=LATE_RETRY) from None
         if isinstance(_root(error), NewConnectionError):
             raise Unreachable("connect_failed") from None
         raise Unknown("connection_lost") from None
@@ -148,12 +159,12 @@ _local = threading.local()
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float, start_by: float | None = None) -> Iterator[None]:
     """Enforce a total deadline on this thread's request, even if the server keeps sending single bytes.
 
     A socket timeout would start again with every byte. Raises requests.Timeout, whatever error the cut caused.
     """
-    current = _local.deadline = Deadline()
+    current = _local.deadline = Deadline(start_by)
     timer = threading.Timer(seconds, current.cut)
     timer.daemon = True
     timer.start()
@@ -172,16 +183,21 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 class Deadline:
-    """Shuts down the watched connection when the time is over, which ends any wait on it."""
+    """Shuts down the watched connection when the time is over, which ends any wait on it.
 
-    def __init__(self) -> None:
+    Also knows until when the request may start: the lease under which it is made ends, and a worker or its machine may
+    have slept since.
+    """
+
+    def __init__(self, start_by: float | None = None) -> None:
         self.is_over = False
+        self.has_started = False
         self.watched: socket.socket | None = None
-        self.begun = time.monotonic()
+        self.start_by = stopwatch.now() + LATEST_START if start_by is None else start_by
 
     @property
     def is_late_to_start(self) -> bool:
-        return self.is_over or time.monotonic() - self.begun > LATEST_START
+        return self.is_over or stopwatch.now() > self.start_by
 
     def watch(self, sock: socket.socket) -> None:
         self.watched = sock
@@ -235,6 +251,12 @@ def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
             self.close()
             raise NewConnectionError(self, "connecting took too long")
 
+    def send(self: HTTPConnection, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _check_start(self)
+        connection.send(self, data)
+
     def getresponse(self: Any) -> HTTPResponse:
         current: Deadline | None = getattr(_local, "deadline", None)
         if current:
@@ -242,9 +264,30 @@ def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
         response: HTTPResponse = connection.getresponse(self)
         return response
 
-    methods = {"_new_conn": new_socket, "connect": connect, "getresponse": getresponse}
+    methods = {"_new_conn": new_socket, "connect": connect, "send": send, "getresponse": getresponse}
     guarded = type(f"Guarded{connection.__name__}", (connection,), methods)
     return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": guarded})
+
+
+class StartedLate(NewConnectionError):
+    """The request was not sent, because its time to start was over: its lease may have ended."""
+
+
+def _check_start(connection: HTTPConnection) -> None:
+    """Ask before every byte whether it may still leave, on a kept connection too.
+
+    Raises StartedLate before the first byte. After it, the rest is not sent and the connection is closed, which the
+    portal may or may not take for a request: the answer is lost.
+    """
+    current: Deadline | None = getattr(_local, "deadline", None)
+    if current is None:
+        return
+    if current.is_late_to_start:
+        connection.close()
+        if current.has_started:
+            raise ConnectionAbortedError("the request was cut: it became too late to send the rest")
+        raise StartedLate(connection, "too late to start")
+    current.has_started = True
 
 
 def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
