@@ -8,7 +8,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from b24app import clock, failpoints
-from b24app.bitrix import tasks
+from b24app.bitrix import stopwatch, tasks
 from b24app.bitrix.client import Answer, Client, Reply
 from b24app.bitrix.errors import AccessLost, BitrixError, MethodDenied, NotRun, OperatingLimit, Unknown
 from b24app.bitrix.tasks import Act, Status, TaskState
@@ -84,13 +84,16 @@ class Batch(ABC):
 
     @abstractmethod
     def record(self, items: Sequence[JobItem], shown: Mapping[int, TaskState]) -> None:
-        """Update the deferrals by the outcomes of `items`; `shown` maps task id to the task after the change."""
+        """Update the deferrals by the outcomes of `items`; `shown` maps task id to the task after the change.
+
+        An item whose change turns out to be that of another item gets its final outcome here.
+        """
 
     # -- The batch ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Do what is next: see `run` of the module."""
-        due = next_items(self.items, self.fresh_for)
+        due = next_items(self.job, self.items, self.fresh_for)
         if due.turn == Turn.SEND and due.unread and self._has_room(due.items):
             self._read(self.to_read(due.unread))  # a batch for the few items would cost a request of its own
         elif due.turn == Turn.SEND:
@@ -148,10 +151,12 @@ class Batch(ABC):
 
     def _send(self, items: Sequence[JobItem]) -> None:
         """Commit the intent, send the acts, save the outcomes. Raises the error that would stop the next batch too."""
+        begun_at = stopwatch.now()
         if not saving.claim(self.job, self.lease, items):
             return  # the person stopped the job in this moment
         failpoints.reach("claimed")
-        replies = self._replies([(item.task_id, act) for item in items for act in self.acts_for(item)], items)
+        client = replace(self.client, begun_at=begun_at)  # the settling counts from the claim, so the sending does too
+        replies = self._replies(client, items)
         failpoints.reach("answered")
         shown: dict[int, TaskState] = {}
         for item in items:
@@ -163,11 +168,12 @@ class Batch(ABC):
             if isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, MethodDenied):
                 raise self._with_reset_delay(reply, replies)
 
-    def _replies(self, acts: Sequence[tuple[int, Act]], items: Sequence[JobItem]) -> Replies:
-        """The answers to `acts`. Raises the error of the whole request; if nothing ran, the claim is undone first."""
+    def _replies(self, client: Client, items: Sequence[JobItem]) -> Replies:
+        """The answers to the acts. Raises the error of the whole request; if nothing ran, the claim is undone first."""
         started = time.monotonic()
+        acts = [(item.task_id, act) for item in items for act in self.acts_for(item)]
         try:
-            return tasks.send(self.client, acts)
+            return tasks.send(client, acts)
         except (NotRun, AccessLost) as error:
             saving.unclaim(self.lease, items)
             raise self._with_reset_delay(error, acts) from error
@@ -198,8 +204,8 @@ class Batch(ABC):
         measured = budget.measure(replies or {}, self.portal.seconds_per_command, self.portal.operating)
         with transaction.atomic():
             self.lease.renew(last_slice_at=clock.now(), **(vars(measured) if measured else {}))
-            saving.save_items(items, also)
             self.record(items, shown)
+            saving.save_items(items, also)
             saving.save_progress(self.job, items)
             if self.portal.parked_until:
                 access.unpark(self.job.person)
@@ -245,7 +251,9 @@ class DeferBatch(Batch):
 
     def record(self, items: Sequence[JobItem], shown: Mapping[int, TaskState]) -> None:
         deferred = [(item, shown.get(item.task_id)) for item in items if item.state == State.DONE]
-        deferrals.record(self.job, deferred, clock.now())
+        for item in deferrals.record(self.job, deferred, clock.now()):
+            outcomes.finish(item, State.SKIPPED, Code.ALREADY_DEFERRED)
+            outcomes.record_changer(item, shown[item.task_id])
 
     def _check_rights(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
         """Ask for the person's rights before pausing tasks in which they do not take part.
@@ -264,7 +272,7 @@ class DeferBatch(Batch):
             self._choose_paths(pending)
         for item in (to_pause[id] for id in foreign if Act.PAUSE in deferring.acts_for(to_pause[id])):
             if item.task_id not in rights:
-                deferring.mark_garbled(item)
+                deferring.fail_garbled(item)
             elif not {"PAUSE", "EDIT"} <= rights[item.task_id]:
                 _forbid(item, found)
 

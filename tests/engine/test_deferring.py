@@ -208,7 +208,8 @@ def test_a_pause_not_sent_is_not_ours():
         (sent(**NOT_ALLOWED), task(3), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
         (sent(seen=2, **NOT_ALLOWED), task(2), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
         (sent(seen=2, **NOT_ALLOWED), task(3), S.PENDING, "", Step.NONE),
-        (sent(**NOT_ALLOWED), task(6), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
+        (sent(**NOT_ALLOWED), task(6), S.DONE, "", Step.NONE),  # refused after it was done
+        (sent(**NOT_ALLOWED), task(6, by=SOMEBODY), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
         (sent(**NOT_ALLOWED), task(4), S.SKIPPED, Code.AWAITING_CONTROL, Step.NONE),
         # paused, then refused: a second defer in a fresh request, then started again
         (sent(2, Step.PAUSED, 1, **NOT_ALLOWED), task(2), S.PENDING, "", Step.PAUSED),
