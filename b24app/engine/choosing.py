@@ -48,7 +48,7 @@ def next_items(job: Job, items: QuerySet[JobItem], fresh_for: float) -> Next:
     is_fresh = Q(state=JobItem.State.PENDING, seen_at__gt=fresh_since)
     turn = Case(When(is_due, then=Turn.SETTLE), When(is_fresh, then=Turn.SEND), default=Turn.READ)
     is_untouched = Case(When(step=JobItem.Step.NONE, then=1), default=0)
-    is_free = ~Q(step=JobItem.Step.NONE) | ~Q(task_id__in=under_way_elsewhere(job).values("task_id"))
+    is_free = JobItem.UNDER_WAY | ~Q(task_id__in=under_way_elsewhere(job).values("task_id"))
     waiting = items.filter(is_due | Q(is_free, state=JobItem.State.PENDING)).annotate(turn=turn)
     found = list(waiting.order_by("turn", is_untouched, "id")[: tasks.PAGE_SIZE])
     first = Turn(found[0].turn) if found else Turn.READ

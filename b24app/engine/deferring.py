@@ -125,11 +125,13 @@ def _apply_paused_or_pending(item: JobItem, defer_refused: bool, changed: bool) 
 def _try_again(item: JobItem, changed: bool) -> None:
     """The reading proved that the commands had no effect: send them again, up to MAX_SENDS times.
 
-    `changed`: another user changed the status in between.
+    `changed`: another user changed the status in between. If we have not paused the task, its original status is the
+    one that the next send finds.
     """
     why = Code.CHANGING if changed else Code.REFUSED
     if item.sends < outcomes.MAX_SENDS:
         item.state = State.PENDING
+        item.status_before = item.status_before if item.step == Step.PAUSED else None
     elif item.step == Step.PAUSED:
         item.step, item.code, item.state = Step.RESTORING, why, State.PENDING
     else:

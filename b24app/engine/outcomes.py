@@ -110,11 +110,12 @@ def has_refusal(item: JobItem) -> bool:
 
 
 def may_have_acted(item: JobItem) -> bool:
-    """True if the app has ever sent a command for the task of this item, or for the item that it continues.
+    """True if the app has sent a command for the task of this item, or for that of the item that it continues.
 
-    A refusal does not prove that nothing was changed: a portal whose event handler fails says no after the update.
+    A refusal does not prove that nothing was changed: a portal whose event handler fails says no after the update. Only
+    an answer that proves that the command did not run takes the send back.
     """
-    return item.state == State.SENT or item.sent_at is not None or item.step != Step.NONE
+    return item.sends > 0 or item.step != Step.NONE
 
 
 def may_be_lost(item: JobItem) -> bool:

@@ -236,6 +236,35 @@ def test_each_reading_has_one_outcome(item, found, state, code, step):
     assert (item.state, item.code, item.step) == (state, code, step)
 
 
+@pytest.mark.parametrize("found, before", [(task(2), 3), (task(2, by=SOMEBODY), None), (task(3, by=SOMEBODY), None)])
+def test_anothers_change_makes_a_new_original_status(found, before):
+    item = sent()
+    deferring.apply_reading(item, found, ME)
+    assert (item.state, item.status_before) == (S.PENDING, before)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        sent(**NOT_ALLOWED),
+        sent(2, Step.PAUSED, 2, **NOT_ALLOWED),
+        sent(2, Step.RESTORING, 3, code=Code.STOPPED),
+        JobItem(task_id=31, state=S.PENDING, status_seen=3, sends=1),
+        JobItem(task_id=31, state=S.PENDING, status_before=3, step=Step.PAUSED),
+    ],
+    ids=["refused", "refused twice", "stopped", "settled before", "continued"],
+)
+def test_a_deferral_by_our_person_is_ours(item):
+    deferring.apply_reading(item, task(6), ME)
+    assert (item.state, item.code, item.step, item.status_before) == (S.DONE, "", Step.NONE, 3)
+
+
+def test_an_untouched_task_that_is_deferred_is_not_ours():
+    item = JobItem(task_id=31, state=S.PENDING, status_seen=3)
+    deferring.apply_reading(item, task(6), ME)
+    assert (item.state, item.code) == (S.SKIPPED, Code.ALREADY_DEFERRED)
+
+
 def test_a_refused_start_is_read_too():
     item = sent(2, Step.RESTORING, 3, code=Code.NOT_PERMITTED)
     deferring.apply_answer(item, {Act.START: Refused("0")}, ME)

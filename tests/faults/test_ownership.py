@@ -193,7 +193,7 @@ def by_hand(engine, person, method, task):
 
 
 @pytest.mark.parametrize("acts, restored", [(["pause", "defer"], 3), (["pause"], 3)])
-def test_a_change_that_came_after_it_was_settled_is_found(engine, worker, monkeypatch, acts, restored):
+def test_a_change_that_came_after_it_was_settled_is_found(engine, worker, acts, restored):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
     Portal.objects.update(defers_directly=False)
@@ -209,6 +209,22 @@ def test_a_change_that_came_after_it_was_settled_is_found(engine, worker, monkey
     assert outcomes(job) == DONE
     assert outcomes(undo(engine, job)) == DONE
     assert engine.sandbox.states("acme", [task]) == {task: restored}
+
+
+def test_a_stop_reads_what_was_sent_before(engine, worker):
+    arrived, lost = engine.tasks(worker, 2)
+    job = engine.defer(worker, [arrived, lost])
+    Portal.objects.update(defers_directly=False)
+    engine.sandbox.fault("tasks.task.pause", "cut")
+    engine.work(worker, until=lambda: job.items.filter(state="sent").exists())
+    engine.wait(80)
+    step(worker)
+    by_hand(engine, worker, "pause", arrived)
+    by_hand(engine, worker, "defer", arrived)
+    assert jobs.stop(job)
+    engine.work(worker)
+    assert outcomes(job) == {("done", ""): 1, ("cancelled", "stopped"): 1}
+    assert engine.sandbox.states("acme", [arrived, lost]) == {arrived: 6, lost: 3}
 
 
 def test_a_retried_item_that_was_left_paused_finds_its_deferral(engine, worker):
@@ -228,7 +244,7 @@ def test_a_retried_item_that_was_left_paused_finds_its_deferral(engine, worker):
     assert engine.sandbox.states("acme", [task]) == {task: 3}
 
 
-def test_an_unreadable_row_of_a_task_that_was_sent_is_read_again(engine, worker, monkeypatch):
+def test_an_unreadable_row_of_a_task_that_was_sent_is_read_again(engine, worker):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
     Portal.objects.update(defers_directly=False)
