@@ -98,6 +98,7 @@ class Walk:
         self.tell("the weather clears up")
         self.planned.clear()
         self.sandbox.clear_faults()
+        self._wait(60)  # until the portal's bucket has room
         for person in self.people:
             self._reopen(person)
         uninstall.confirm(self.portal.pk)
