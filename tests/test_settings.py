@@ -89,9 +89,9 @@ def test_production_without_its_registration_is_refused_and_the_sandbox_switch_w
     assert "defer.W001" in done.stderr
 
 
-def test_the_readme_names_every_setting():
-    readme = (ROOT / "README.md").read_text()
-    assert [name for name in sorted(names_in_settings()) if f"`{name}`" not in readme] == []
+def test_the_manual_names_every_setting():
+    manual = (ROOT / "docs" / "operate.md").read_text()
+    assert [name for name in sorted(names_in_settings()) if f"`{name}`" not in manual] == []
 
 
 @pytest.mark.parametrize("switch", [{}, {"DEBUG": "true"}, {"B24_ALLOW_LOCAL_PORTALS": "true"}])
