@@ -84,7 +84,7 @@ def main():
     print("Each room of b24app/, from the top floor down, and the rooms that it imports:\n")
     for room in sorted(found, key=lambda room: (-floor[room], room)):
         print(f"  floor {floor[room]}  {room:12}{', '.join(sorted(found[room])) or '(none)'}")
-    print(f"\n{len(found)} rooms on {highest} floors, {sum(map(len, found.values()))} imports between rooms, no circle.")
+    print(f"\n{len(found)} rooms on {highest} floors, {sum(map(len, found.values()))} imports between rooms, no circle")
     if highest > MOST_FLOORS:
         sys.exit(f"Too many floors: at most {MOST_FLOORS} are allowed.")
 

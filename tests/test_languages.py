@@ -17,7 +17,7 @@ def test_codes_and_locales_are_unique():
 
 
 def test_django_has_the_same_languages():
-    assert settings.LANGUAGES == [(language.locale, language.name) for language in LANGUAGES]
+    assert [(language.locale, language.name) for language in LANGUAGES] == settings.LANGUAGES
 
 
 @pytest.mark.parametrize("language", [language for language in LANGUAGES if language != ENGLISH])
