@@ -17,7 +17,7 @@ DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "postgres://postgres@127.0.0.
 
 
 def redis_of_this_process(url):
-    """The Redis database of this process. Tests clear it, so each process of a parallel run uses the next lower number."""
+    """The Redis database of this process. Tests clear it, so parallel processes use different numbers: n, n - 1, …"""
     server, _, number = url.rpartition("/")
     return f"{server}/{int(number) - int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
 

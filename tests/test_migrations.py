@@ -65,7 +65,7 @@ def contents(app, tables):
 
 
 @pytest.mark.parametrize("stack", [SQLITE, pytest.param(SERVERS, marks=pytest.mark.postgres)], indirect=True)
-def test_an_upgrade_and_its_way_back_keep_all_rows(app):
+def test_upgrade_and_downgrade_keep_all_rows(app):
     old = fill(app, BEFORE, 0)
     new = renamed(old)
     rows = contents(app, old)
@@ -95,7 +95,7 @@ OLD_TASKS = {
 
 
 @pytest.mark.parametrize("old, new", OLD_TASKS.items())
-def test_an_old_message_does_the_work_of_the_new(monkeypatch, old, new):
+def test_an_old_message_does_the_same(monkeypatch, old, new):
     calls = []
     monkeypatch.setattr(messages, new, lambda *arguments: calls.append(arguments))
     arguments = () if new == "sweep" else (7,)
@@ -110,7 +110,7 @@ def test_an_old_heartbeat_is_read(monkeypatch):
     assert calls == ["read"]
 
 
-def test_the_worker_knows_old_and_new_names():
+def test_workers_know_old_and_new_names():
     celery_app.loader.import_default_modules()
     new = {f"b24app.worker.messages.{name}" for name in OLD_TASKS.values()} | {"b24app.worker.heartbeat.heartbeat"}
     assert new | {*OLD_TASKS, "b24app.canary.canary"} <= set(celery_app.tasks)
