@@ -1,4 +1,4 @@
-"""Time: the one clock of everything that is due, and the database's clock in a query."""
+"""Time: the clock that everything due is compared with, and the database clock for queries."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -12,19 +12,19 @@ from django.utils import timezone
 
 
 def now() -> datetime:
-    """The present moment, aware, in UTC. Everything due is compared with this and with nothing else.
+    """The current time, aware, in UTC. Everything due is compared with this.
 
-    What one machine writes and another one measures is the exception, because two machines' clocks may differ: leases
-    and claims, the bucket of requests, and how long ago a task was read or sent, use the database's clock
-    (models.database_now, shared_now).
+    Exception: times that one machine writes and another compares (leases, claims, the request bucket, and how long
+    ago a task was read or sent) use the database clock, because the clocks of two machines may differ
+    (`database_now`, `shared_now`).
     """
     return timezone.now() + offset()
 
 
 def offset() -> timedelta:
-    """How far CLOCK_FILE moves the clock in a demo, for us and for the sandbox alike; not at all elsewhere.
+    """How far CLOCK_FILE moves the clock, for the app and for the sandbox. Zero outside of a demo.
 
-    Raises ValueError when it holds no time.
+    Raises ValueError if the file does not contain a time.
     """
     if not settings.CLOCK_FILE:
         return timedelta()
@@ -36,9 +36,9 @@ def offset() -> timedelta:
         return timedelta()
 
 
-@lru_cache(maxsize=1)  # it is asked all the time and changes hardly ever; its time and size tell
+@lru_cache(maxsize=1)  # called very often; the file rarely changes, and then its time or size does
 def _offset_written(file: Path, written_ns: int, size: int) -> timedelta:
-    """Seconds ahead, or what an ISO instant was ahead when the file was written: time goes on from there."""
+    """The offset in the file: a number of seconds, or an ISO time that was the current time when it was written."""
     text = file.read_text().strip()
     try:
         return timedelta(seconds=float(text or 0))
@@ -49,17 +49,20 @@ def _offset_written(file: Path, written_ns: int, size: int) -> timedelta:
 
 
 def database_now() -> Now:
-    """The database's clock, in a query: the one clock that all machines share."""
+    """The database clock, in a query. All machines share it."""
     return Now()
 
 
 def shared_now() -> models.expressions.Combinable:
-    """The same clock, moved as a demo's is: for what one machine notes and another one measures."""
+    """The database clock plus the demo offset. Use it for times that one machine writes and another compares."""
     return Now() + offset()
 
 
 class UnixNow(models.Func):
-    """The same clock in unix seconds, at the moment when a row is looked at and not when it was waited for."""
+    """The database clock in unix seconds: the time at which the row is evaluated.
+
+    Not the start of the transaction, so waiting for a row lock does not make it stale.
+    """
 
     output_field = models.FloatField()
 

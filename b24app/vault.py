@@ -1,8 +1,7 @@
-"""Secrets at rest: sealed with AES-256-GCM under the newest of CREDENTIAL_KEYS, and bound to their owner.
+"""Secrets at rest: encrypted with AES-256-GCM under the newest of CREDENTIAL_KEYS, and bound to their owner.
 
-A sealed text names its key, so that keys can be exchanged one after the other, and opens only for the owner
-it was sealed for: copied into another row it is worthless. Whatever does not open raises; nothing is ever
-returned unopened.
+A sealed text names its key, so keys can be rotated one after the other. It opens only for the owner that it was
+sealed for, so a copy in another row is useless. A text that does not open raises; it is never returned as it is.
 """
 
 import base64
@@ -18,11 +17,11 @@ NONCE_SIZE = 12  # bytes
 
 
 class NotOurs(Exception):
-    """This sealed text was damaged, belongs to somebody else, or its key is gone."""
+    """This sealed text is damaged, belongs to another owner, or its key is gone."""
 
 
 def seal(secret: str, owner: str) -> str:
-    """`secret` sealed for `owner`; every call gives another text."""
+    """Seal `secret` for `owner`. Every call returns a different text."""
     key_name, key = next(iter(_keys().items()))
     nonce = os.urandom(NONCE_SIZE)
     sealed = key.encrypt(nonce, secret.encode(), owner.encode())

@@ -40,16 +40,16 @@ def job(sandbox, person):
 
 
 def test_a_step_makes_at_most_12_queries(job, at_most, monkeypatch):
-    run_step = slices._run_step
+    do_next = slices._do_next
     steps = []
 
     def counted(lease):
         with at_most(12):
-            steps.append(run_step(lease))
+            steps.append(do_next(lease))
         return steps[-1]
 
     Portal.objects.update(defers_directly=False)  # otherwise the first step makes one more request, to find this out
-    monkeypatch.setattr(slices, "_run_step", counted)
+    monkeypatch.setattr(slices, "_do_next", counted)
     slices.run(job.portal_id)
     assert len(steps) >= 4
 
@@ -57,10 +57,10 @@ def test_a_step_makes_at_most_12_queries(job, at_most, monkeypatch):
 def test_a_full_bucket_costs_at_most_12_queries(job, at_most):
     Portal.objects.update(defers_directly=False)
     lease = Lease.acquire(job.portal_id)
-    slices._run_step(lease)
+    slices._do_next(lease)
     outgoing.fill_bucket(job.person.portal)
     with at_most(12):
-        slices._run_step(lease)
+        slices._do_next(lease)
     job.refresh_from_db()
     assert (job.state, job.wait_code) == (Job.State.WAITING, "own_limit")
 

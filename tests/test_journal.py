@@ -26,7 +26,7 @@ def two_tasks(sandbox, person):
     return ids
 
 
-def test_a_tasks_bundle_tells_its_whole_story_and_nobody_elses(capsys, person, two_tasks):
+def test_a_tasks_bundle_is_complete(capsys, person, two_tasks):
     portal, item, deferral, *calls = printed(capsys, "--portal", person.portal.member_id, "--task", str(two_tasks[0]))
     assert portal["member_id"] == person.portal.member_id
     assert (item["item"]["state"], item["item"]["status_before"]) == ("done", 3)
@@ -50,30 +50,30 @@ def test_a_tasks_bundle_tells_its_whole_story_and_nobody_elses(capsys, person, t
         {"cmd": {"c0": "task.item.list?ORDER[ID]=asc&FILTER[ID][0]=31&SELECT[0]=ID"}},
     ],
 )
-def test_a_request_names_its_task_whichever_way_the_portal_spells_it(params):
+def test_a_request_names_its_task(params):
     assert journal.names(params, 31)
     assert not journal.names(params, 3)
 
 
-def test_a_jobs_bundle_holds_its_exchanges_only(capsys, person, two_tasks):
+def test_a_jobs_bundle_has_only_its_calls(capsys, person, two_tasks):
     job = person.jobs.first()
     _, *calls = printed(capsys, "--portal", str(person.portal_id), "--job", str(job.pk))
     assert len(calls) == RestCall.objects.filter(job=job).count()
 
 
-def test_the_bundle_holds_no_secret_title_or_name(capsys, person, two_tasks):
+def test_no_secret_or_name_is_exported(capsys, person, two_tasks):
     text = json.dumps(printed(capsys, "--portal", str(person.portal_id)), ensure_ascii=False)
     secrets = [person.credential.access_token, person.credential.refresh_token]
     for word in [*secrets, "Prepare the budget", "Bob", "why"]:
         assert word not in text
 
 
-def test_an_unknown_portal_is_a_sentence(db):
+def test_an_unknown_portal_is_explained(db):
     with pytest.raises(CommandError, match="No portal"):
         call_command("journal", "--portal", "12345678")
 
 
-def test_the_bundle_holds_no_word_that_titles_were_searched_for(capsys, person):
+def test_no_search_text_is_exported(capsys, person):
     clients.ask(person, lambda client: client.call("tasks.task.list", {"filter": {"%TITLE": "budget & co"}}))
     command = Command("list", "tasks.task.list", {"filter": {"%TITLE": "budget & co", "REAL_STATUS": [3]}})
     clients.ask(person, lambda client: client.batch([command]))

@@ -18,8 +18,8 @@ INSIDE = {
         {"batches"},
         {"jobs", "queue"},
         {"selections"},
-        {"deferring", "returning"},
-        {"outcomes", "deferrals", "budget"},
+        {"deferring", "returning", "saving"},
+        {"outcomes", "deferrals", "budget", "choosing"},
     ],
     "portals": [
         {"installation", "connecting", "uninstall", "throttle"},

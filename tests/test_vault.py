@@ -1,20 +1,22 @@
+"""Secrets at rest: who can open them, and with which keys."""
+
 import pytest
 from cryptography.fernet import Fernet
 
 from b24app import vault
 
 
-def test_a_sealed_secret_opens_for_its_owner_and_hides_the_secret():
+def test_a_secret_opens_for_its_owner():
     sealed = vault.seal("s3cret", "acme:5")
     assert "s3cret" not in sealed
     assert vault.unseal(sealed, "acme:5") == "s3cret"
 
 
-def test_the_same_secret_is_sealed_differently_each_time():
+def test_each_sealed_text_is_different():
     assert vault.seal("s3cret", "acme:5") != vault.seal("s3cret", "acme:5")
 
 
-def test_a_text_copied_to_another_owner_does_not_open():
+def test_a_copied_text_does_not_open():
     with pytest.raises(vault.NotOurs):
         vault.unseal(vault.seal("s3cret", "acme:5"), "acme:6")
 
@@ -25,7 +27,7 @@ def test_a_damaged_text_does_not_open():
         vault.unseal(f"{name}.{body[:-8]}AAAAAAA=", "acme:5")
 
 
-def test_an_old_key_still_opens_and_the_newest_seals(settings):
+def test_old_keys_open_and_the_newest_seals(settings):
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     settings.CREDENTIAL_KEYS = [old]
     sealed = vault.seal("s3cret", "acme:5")
@@ -34,7 +36,7 @@ def test_an_old_key_still_opens_and_the_newest_seals(settings):
     assert vault.seal("s3cret", "acme:5").split(".")[0] != sealed.split(".")[0]
 
 
-def test_a_missing_key_is_an_error_and_never_the_sealed_text(settings):
+def test_a_missing_key_is_an_error(settings):
     settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
     sealed = vault.seal("s3cret", "acme:5")
     settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
@@ -43,6 +45,6 @@ def test_a_missing_key_is_an_error_and_never_the_sealed_text(settings):
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
-def test_a_text_that_was_cut_does_not_open(cut):
+def test_a_cut_text_does_not_open(cut):
     with pytest.raises(vault.NotOurs):
         vault.unseal(vault.seal("secret", "owner")[:-cut], "owner")

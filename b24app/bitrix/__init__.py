@@ -1,1 +1,1 @@
-"""The vendor boundary: everything that knows Bitrix24's wire, and nothing that knows our rows or settings."""
+"""The vendor boundary: all code that knows the protocol of Bitrix24. It does not know our rows or settings."""

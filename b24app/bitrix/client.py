@@ -1,6 +1,6 @@
 """Calls to one portal's REST interface on behalf of one person.
 
-The classification of answers stands here once; what callers see is an Answer or one of the errors.
+Answers are classified only here: callers get an Answer or one of the errors.
 """
 
 import codecs
@@ -21,12 +21,12 @@ from b24app.bitrix.limits import BATCH_SIZE
 Params = Mapping[str, Any]
 
 SECTIONS = ("result", "result_error", "result_total", "result_next", "result_time")  # of a batch's answer
-ERROR_BODY = 4096  # bytes of an error's answer that the journal keeps
+ERROR_BODY = 4096  # bytes of an error answer that the journal keeps
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command of a batch. `key` must hold a letter: PHP takes "0", "1" for a list and answers with one."""
+    """One command of a batch. `key` must contain a letter: PHP turns the keys "0", "1" into a list."""
 
     key: str
     method: str
@@ -35,7 +35,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Operating:
-    """How much operating time a method has used, in seconds, and when the count starts anew (unix time)."""
+    """How much operating time a method has used, in seconds, and when the portal resets it (unix time)."""
 
     seconds: float
     reset_at: float
@@ -43,7 +43,7 @@ class Operating:
 
 @dataclass(frozen=True)
 class Answer:
-    """A method's success. `total` and `next` exist only for lists."""
+    """The answer of a method that succeeded. Only lists have `total` and `next`."""
 
     result: Any
     total: int | None = None
@@ -52,12 +52,12 @@ class Answer:
     operating: Operating | None = None
 
 
-Reply = Answer | BitrixError  # what a command of a batch got
+Reply = Answer | BitrixError  # the answer to one command of a batch
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and what came of it, fit for the journal: no credential is in it."""
+    """One request and its answer, for the journal. It contains no credentials."""
 
     method: str
     params: dict[str, Any]
@@ -69,14 +69,14 @@ class Exchange:
 
 
 def _nothing(_: Any = None) -> None:
-    """The default of both hooks."""
+    """The default for both hooks: do nothing."""
 
 
 @dataclass(frozen=True)
 class Client:
     """A portal's endpoint ("https://acme.bitrix24.com/rest/") and one person's access token.
 
-    `before` runs ahead of every request and may refuse it by raising; `after` gets every finished exchange.
+    `before` runs before every request and may prevent it by raising. `after` gets every finished exchange.
     """
 
     endpoint: str
@@ -85,18 +85,18 @@ class Client:
     timeout: float = 75.0  # seconds; Bitrix24 itself gives up at 60
     before: Callable[[], None] = _nothing
     after: Callable[[Exchange], None] = _nothing
-    dialect: Dialect = Dialect.MODERN  # of the portal; callers speak the modern one
+    dialect: Dialect = Dialect.MODERN  # of the portal; callers use the modern one
 
     def call(self, method: str, params: Params | None = None) -> Answer:
-        """Call one method. Raises the errors of errors.py; only after Unknown may it have happened."""
+        """Call one method. Raises a BitrixError; only Unknown means that the portal may have executed the call."""
         spelled, arguments = self.dialect.spell(method, params or {})
         body = self._post(spelled, dict(arguments))
         return _answer(self.dialect.read(method, body.get("result")), body, body.get("time"))
 
     def batch(self, commands: Sequence[Command]) -> dict[str, Reply]:
-        """Run up to 50 commands in order in one request; a key that was not answered is Unknown.
+        """Run up to 50 commands in order in one request. A key without an answer is Unknown.
 
-        Commands run whether or not the one before succeeded. Raises like `call` for the request as a whole.
+        A command runs even if the one before it failed. Raises like `call` for the request as a whole.
         Source: manual, batch.md.
         """
         if len(commands) > BATCH_SIZE:
@@ -121,60 +121,61 @@ class Client:
         return answer if result is answer.result else replace(answer, result=result)
 
     def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """One HTTP request; the whole answer as a map without `error`."""
+        """Make one HTTP request and return the answer, a map without `error`."""
         self.before()
         started, code, trace = time.monotonic(), "", http.Trace()
         outcome: dict[str, Any] = {}
-        reply: http.Response | None = None
+        response: http.Response | None = None
         try:
             secret = {**params, "auth": self.access_token}
-            reply = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace)
-            body = parse(reply)
+            response = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace)
+            body = parse(response)
             outcome = _noteworthy(body, params)
             return body
         except BitrixError as error:
             code, error.request_id = error.code, trace.request_id
-            outcome = {"body": self._legible(reply.body)} if reply else {}
+            outcome = {"body": self._legible(response.body)} if response else {}
             raise
         finally:
             milliseconds = int((time.monotonic() - started) * 1000)
             self.after(Exchange(method, params, trace.status, code, milliseconds, outcome, trace.request_id))
 
     def _legible(self, body: bytes) -> str:
-        """The beginning of an answer that is an error, for the journal; it may quote the token that it was sent."""
-        masked = body.replace(self.access_token.encode(), b"***")  # first: a cut could leave a part of one
+        """The beginning of an error answer, for the journal. Masks the token, because the answer may quote it."""
+        # Before the cut, which could leave a part of the token.
+        masked = body.replace(self.access_token.encode(), b"***")
         return masked[:ERROR_BODY].decode(errors="replace").replace("\0", "")
 
 
-def parse(reply: http.Response) -> dict[str, Any]:
-    """The answer as a map, or the error that it is.
+def parse(response: http.Response) -> dict[str, Any]:
+    """The answer as a map. Raises the error if the answer is one.
 
-    Codes decide, statuses only where there is no code: a proxy's page may come with any of them.
+    The code decides; the status decides only if there is no code, because a proxy's page may have any status.
     """
-    if reply.status in (301, 302, 307, 308):
-        raise Moved("moved", reply.location)
+    if response.status in (301, 302, 307, 308):
+        raise Moved("moved", response.location)
     try:
-        body = orjson.loads(reply.body.removeprefix(codecs.BOM_UTF8))
+        body = orjson.loads(response.body.removeprefix(codecs.BOM_UTF8))
     except ValueError:
-        raise Unknown(f"not_json_{reply.status}") from None
+        raise Unknown(f"not_json_{response.status}") from None
     if not isinstance(body, dict):
-        raise Unknown(f"not_an_object_{reply.status}")
+        raise Unknown(f"not_an_object_{response.status}")
     if body.get("error") not in (None, ""):
         raise error_for(str(body["error"]), str(body.get("error_description") or ""))
-    if reply.status >= 400 or "result" not in body:
-        raise Unknown(f"no_result_{reply.status}")
+    if response.status >= 400 or "result" not in body:
+        raise Unknown(f"no_result_{response.status}")
     return body
 
 
 def success(answer: Reply) -> Answer:
-    """The answer of a command, or raise the error that it is."""
+    """The answer of a command. Raises it if it is an error."""
     if isinstance(answer, BitrixError):
         raise answer
     return answer
 
 
 def encode_query(params: Params) -> str:
-    """`params` as PHP's parse_str reads them: nested keys in brackets, lists numbered by position."""
+    """`params` in the form that PHP's parse_str reads: nested keys in brackets, lists numbered by position."""
     return "&".join(f"{quote(key, safe='[]')}={quote(value, safe='')}" for key, value in _flat(params))
 
 
@@ -191,13 +192,13 @@ def _flat(params: Params) -> list[tuple[str, str]]:
 
 
 def _nested(key: str, inner: str) -> str:
-    """`filter` and `ID[0]` make `filter[ID][0]`."""
+    """Nest a key: `filter` and `ID[0]` become `filter[ID][0]`."""
     head, bracket, rest = inner.partition("[")
     return f"{key}[{head}]{bracket}{rest}"
 
 
 def _of_command(key: str, sections: Mapping[str, dict[str, Any]]) -> Reply:
-    """What one key of a batch got. A key is in exactly one of result and result_error, or the answer is lost."""
+    """The answer to one key of a batch. A key is in exactly one of result and result_error, or its answer is lost."""
     refused = sections["result_error"].get(key)
     if refused is not None:
         if isinstance(refused, dict):
@@ -211,7 +212,7 @@ def _of_command(key: str, sections: Mapping[str, dict[str, Any]]) -> Reply:
 
 
 def _section(result: dict[str, Any], name: str) -> dict[str, Any]:
-    """A map of the batch answer; PHP writes an empty one as a list."""
+    """One map of a batch answer. PHP writes an empty map as a list."""
     section = result.get(name)
     return section if isinstance(section, dict) else {}
 
@@ -241,8 +242,10 @@ def _whole(value: Any) -> int | None:
 
 
 def _noteworthy(body: Mapping[str, Any], params: Params) -> dict[str, Any]:
-    """The fields of an answer that the journal keeps: times, counts, and of a batch codes per command and operating
-    time per method."""
+    """The fields of an answer that the journal keeps: times and counts.
+
+    For a batch also the error code of each command, and the operating time of each method.
+    """
     kept: dict[str, Any] = {name: body[name] for name in ("total", "next", "time") if name in body}
     result = body.get("result")
     if isinstance(result, dict) and "result_error" in result:
@@ -254,7 +257,7 @@ def _noteworthy(body: Mapping[str, Any], params: Params) -> dict[str, Any]:
 
 
 def _operating_by_method(cmd: Mapping[str, str], spent: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The last that a batch told of each method: seconds used, and when the count starts anew (unix time)."""
+    """The last report of a batch for each method: seconds used, and the time of the reset (unix time)."""
     last: dict[str, list[float]] = {}
     for key, command in cmd.items():
         times = spent.get(key)

@@ -1,7 +1,7 @@
-"""The two ways to speak of tasks: today's `tasks.task.*`, and the `task.item.*` of boxes that know nothing else.
+"""The two sets of methods for tasks: today's `tasks.task.*`, and `task.item.*` of old boxes that have nothing else.
 
-Everybody else speaks and reads the modern way; a client with the legacy dialect translates at the wire. Legacy
-methods are positional: names do not count, the order does, and a change of status takes the id and nothing else.
+All other code uses the modern dialect; a client with the legacy dialect translates requests and answers. Legacy
+methods are positional: the order of parameters counts and not their names. A change of status takes only the id.
 Source: manual, how-to-call-rest-api/data-encoding.md; task.item.* of tasks 19.
 """
 
@@ -19,7 +19,7 @@ LEGACY_METHODS = {
     "tasks.task.renew": "task.item.renew",
     "tasks.task.start": "task.item.startexecution",
 }
-# What the rows have under other names. There was no ACTIVITY_DATE yet, and STATUS is not the real one there.
+# Fields with other names in legacy rows. There is no ACTIVITY_DATE, and STATUS is not the real status.
 LEGACY_FIELDS = {"ACTIVITY_DATE": "CHANGED_DATE", "STATUS": "REAL_STATUS"}
 MODERN_NAMES = {
     "ID": "id",
@@ -33,12 +33,12 @@ MODERN_NAMES = {
     "STATUS_CHANGED_BY": "statusChangedBy",
     "STATUS_CHANGED_DATE": "statusChangedDate",
 }
-# People, by the beginning of the names of their fields.
+# People, with the prefix of their fields.
 COMPANIONS = {"responsible": "RESPONSIBLE", "creator": "CREATED_BY"}
 
 
 class Dialect(StrEnum):
-    """What a portal understands. Learned by asking: a method that is missing tells."""
+    """The dialect that a portal understands. A missing method shows that it is the other one."""
 
     MODERN = "modern"
     LEGACY = "legacy"
@@ -48,22 +48,22 @@ class Dialect(StrEnum):
         return Dialect.LEGACY if self is Dialect.MODERN else Dialect.MODERN
 
     def spell(self, method: str, params: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        """The method and parameters to send for a modern method; what has no other spelling stays."""
+        """The method and parameters to send for a modern method. A method without a legacy name stays as it is."""
         legacy = LEGACY_METHODS.get(method)
         if self is Dialect.MODERN or legacy is None:
             return method, params
         return legacy, _list_arguments(params) if legacy == LEGACY_LIST else {"TASKID": params["taskId"]}
 
     def read(self, method: str, result: Any) -> Any:
-        """The result of a modern method, whichever way it was spelled."""
+        """The result in the modern form, in whichever dialect the method was sent."""
         if self is Dialect.MODERN or method != "tasks.task.list" or not isinstance(result, list):
             return result
-        # What is no row stays what it is: left out it would make a task look gone.
+        # Keep a row that is not a map: without it a task would look deleted.
         return {"tasks": [_modern_row(row) if isinstance(row, dict) else row for row in result]}
 
 
 def _list_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Order, filter, navigation, select: by position, so that none may be empty and vanish from a query."""
+    """Order, filter, navigation, select. They are positional, so none may be empty: it would vanish from a query."""
     order = params.get("order") or {"ID": "asc"}
     page = max(0, int(params.get("start", 0))) // PAGE_SIZE + 1
     return {
@@ -75,7 +75,7 @@ def _list_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _legacy_reference(value: Any) -> Any:
-    """A reference to a row of an earlier list in the batch, as legacy rows have it: `$result[c0][49][ID]`."""
+    """A reference to a row of an earlier list of the batch, in the legacy form: `$result[c0][49][ID]`."""
     if isinstance(value, str) and value.startswith("$result["):
         return value.replace("[tasks]", "").replace("[id]", "[ID]")
     return value
@@ -88,6 +88,6 @@ def _modern_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _companion(row: Mapping[str, Any], legacy: str) -> dict[str, Any]:
-    """A person as the modern dialect shows them beside their id."""
+    """A person in the modern form: id and full name."""
     name = f"{row.get(f'{legacy}_NAME') or ''} {row.get(f'{legacy}_LAST_NAME') or ''}".strip()
     return {"id": row.get(f"{legacy}_ID", row.get(legacy)), "name": name}

@@ -1,10 +1,10 @@
-"""What can go wrong with a call, named for what the caller does next.
+"""The errors of calls, named for what the caller does next.
 
 BitrixError
 ├── NotRun       nothing happened: call again later
 ├── Unknown      the answer was lost: read before doing anything else
 ├── AccessLost   stop until a person acts
-└── Refused      do not repeat this call; others may still work
+└── Refused      do not repeat this call; other calls may still work
 """
 
 import uuid
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class BitrixError(Exception):
-    """A call failed. `code` is the vendor's word for it, compared only here; `request_id` is the exchange's."""
+    """A call failed. `code` is the vendor's error code; `request_id` is the id of the exchange."""
 
     request_id: uuid.UUID | None = None
 
@@ -22,7 +22,7 @@ class BitrixError(Exception):
         super().__init__(code, self.detail)
 
     def __str__(self) -> str:
-        # Never the detail: a portal's text may quote what it was sent.
+        # Without the detail: a portal's text may quote what it was sent.
         return self.code or type(self).__name__
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -63,13 +63,13 @@ class Unreachable(MaybeMoved):
 
 
 class NoSuchMethod(NotRun):
-    """The portal does not know the method: an old box, perhaps, which speaks the other dialect."""
+    """The portal does not have the method. It may be an old box that understands the other dialect."""
 
     delay = 60.0
 
 
 class TooManyRequests(NotRun):
-    """The portal's bucket of requests is full."""
+    """The portal's request bucket is full."""
 
     delay = 10.0
 
@@ -81,35 +81,35 @@ class OperatingLimit(NotRun):
 
 
 class Unknown(BitrixError):
-    """The answer was lost: it may have happened. Read before doing anything else."""
+    """The answer was lost: the portal may have executed the call. Read before doing anything else."""
 
 
 class AccessLost(BitrixError):
-    """Stop: nothing works until a person reinstalls, pays or opens the app again."""
+    """Stop: no call works until a person reinstalls, pays for, or opens the app again."""
 
 
 class CredentialRefused(AccessLost):
-    """This person's tokens are dead; a fresh opening of the app brings new ones."""
+    """This person's tokens no longer work. A new opening of the app brings new ones."""
 
 
 class PersonBlocked(AccessLost):
-    """The portal does not let this person use the app: dismissed, or without access to it."""
+    """The portal does not let this person use the app: they were dismissed, or have no access to it."""
 
 
 class MethodDenied(AccessLost):
-    """An administrator has forbidden the app this method; waiting will not help the task it was meant for."""
+    """An administrator has forbidden the app this method. Waiting will not help this task."""
 
 
 class NotInstalled(AccessLost):
-    """The app is gone from this portal, as whoever answered says."""
+    """The portal or the authorization server says that the app is not installed."""
 
 
 class Refused(BitrixError):
-    """Do not repeat this call; others may still work."""
+    """Do not repeat this call; other calls may still work."""
 
 
-# By lower-cased code, as its case differs between portals. Trust codes before statuses: 401 alone stands for an
-# expired token, a missing scope, an uninstalled app, a dismissed user and an unpaid one.
+# By lower-cased code, because its case differs between portals. The status alone is ambiguous: 401 may mean an expired
+# token, a missing scope, an uninstalled app, a dismissed user or an unpaid app.
 KINDS: dict[str, type[BitrixError]] = {
     "expired_token": TokenExpired,
     "query_limit_exceeded": TooManyRequests,
@@ -118,8 +118,8 @@ KINDS: dict[str, type[BitrixError]] = {
     "error_method_not_found": NoSuchMethod,
     "method_confirm_waiting": AccessLost,
     "method_confirm_denied": MethodDenied,
-    "overload_limit": AccessLost,  # a block of the whole app, not a rate limit, though both come with 503
-    "invalid_token": TokenExpired,  # spent by a refresh elsewhere, or unknown: a refresh tells
+    "overload_limit": AccessLost,  # blocks the whole app; not a rate limit, although both have status 503
+    "invalid_token": TokenExpired,  # used up by a refresh elsewhere, or unknown: a refresh shows which
     "no_auth_found": CredentialRefused,
     "authorization_error": PersonBlocked,
     "user_access_error": PersonBlocked,
@@ -142,5 +142,5 @@ KINDS: dict[str, type[BitrixError]] = {
 
 
 def error_for(code: str, detail: str = "") -> BitrixError:
-    """The error that a vendor's code means; what is not known is refused for good."""
+    """The error for a vendor's code. An unknown code is Refused."""
     return KINDS.get(code.lower(), Refused)(code, detail)

@@ -1,4 +1,4 @@
-"""The one way out of the process: guarded connections, one keep-alive session per thread."""
+"""All outgoing HTTP: connections only to admitted addresses, one keep-alive session per thread."""
 
 import ipaddress
 import socket
@@ -24,7 +24,7 @@ from b24app.bitrix.errors import Refused, Unknown, Unreachable
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes, decompressed
 CONNECT_TIMEOUT = 5.0  # seconds, for each of a name's addresses
-LATEST_START = 15.0  # seconds in which the request has to leave: a portal works on it for 60, and we wait for 75
+LATEST_START = 15.0  # seconds until the request must have left: a portal may work on it for 60, and we wait for 75
 USER_AGENT = "Defer/0.1"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,9 +32,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class Egress:
-    """Where this process may connect to: the public internet, plus an operator's own `networks`.
+    """Which addresses this process may connect to: the public internet, and the `networks` of the operator.
 
-    `local` opens loopback and plain http too, for the sandbox and tests.
+    `local` also admits every other address and plain http, for the sandbox and for tests.
     """
 
     networks: tuple[Network, ...] = ()
@@ -50,7 +50,7 @@ class Egress:
         return self.local or ip.is_global or any(ip in network for network in self.networks)
 
     def admits_url(self, url: str) -> bool:
-        """Whether `url` may be called at all; its addresses are checked again at the moment of connecting."""
+        """Whether `url` may be called at all. Its IP addresses are checked when the connection is made."""
         parts = urlsplit(url)
         if parts.username or parts.password or not parts.hostname:
             return False
@@ -59,7 +59,7 @@ class Egress:
 
 @dataclass(frozen=True)
 class Response:
-    """What came back: the status, the body, and where a redirect pointed to."""
+    """The status, the body, and the target of a redirect."""
 
     status: int
     body: bytes
@@ -69,19 +69,19 @@ class Response:
 
 @dataclass
 class Trace:
-    """One exchange: the id that it goes out under, for us and for whoever is asked, and the status that came back."""
+    """One exchange: the id that is sent with it, for both sides' logs, and the status of the answer."""
 
     request_id: uuid.UUID = field(default_factory=uuid.uuid4)
     status: int | None = None  # None: no answer
 
     @property
     def headers(self) -> dict[str, str]:
-        # Never a parameter: the legacy methods take those by their position.
+        # Never a parameter: legacy methods read parameters by their position.
         return {"X-Request-Id": str(self.request_id)}
 
 
 def new_session(egress: Egress) -> OAuth2Session:
-    """A session that connects only where `egress` admits, keeps no cookies and ignores the environment's proxies."""
+    """A session that connects only to addresses that `egress` admits, without cookies and environment proxies."""
     session = OAuth2Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -92,29 +92,16 @@ def new_session(egress: Egress) -> OAuth2Session:
 
 
 def post(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace | None = None) -> Response:
-    """One POST of a JSON body, answered within `timeout` seconds in all.
+    """POST a JSON body. `timeout` is in seconds, for connecting and the whole answer together.
 
-    Raises Unreachable when no connection was made (nothing was sent), Unknown when the answer was lost or too large,
-    Refused when the address may not be called.
+    Raises Unreachable if no connection was made (nothing was sent), Unknown if the answer was lost or too large,
+    Refused if the address may not be called.
     """
-    trace = trace or Trace()
     if not egress.admits_url(url):
         raise Refused("address_refused")
     try:
-        with (
-            deadline(timeout),
-            _session(egress).post(
-                url,
-                json=json,
-                headers=trace.headers,
-                withhold_token=True,
-                allow_redirects=False,
-                stream=True,
-                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
-            ) as response,
-        ):
-            trace.status = response.status_code
-            return Response(response.status_code, _read(response), response.headers.get("Location", ""))
+        with deadline(timeout):
+            return _exchange(egress, url, json, timeout, trace or Trace())
     except requests.ConnectTimeout:
         raise Unreachable("connect_timeout") from None
     except requests.Timeout:
@@ -127,8 +114,22 @@ def post(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: 
         raise Unknown(type(error).__name__) from None
 
 
+def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace) -> Response:
+    with _session(egress).post(
+        url,
+        json=json,
+        headers=trace.headers,
+        withhold_token=True,
+        allow_redirects=False,
+        stream=True,
+        timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+    ) as response:
+        trace.status = response.status_code
+        return Response(response.status_code, _read(response), response.headers.get("Location", ""))
+
+
 def _root(error: Exception) -> object:
-    """The urllib3 error inside; `reason` is where a retry wrapper keeps it."""
+    """The urllib3 error inside. A retry wrapper keeps it as `reason`."""
     inner = error.args[0] if error.args else None
     return getattr(inner, "reason", inner)
 
@@ -148,22 +149,22 @@ _local = threading.local()
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Cut this thread's exchange when the time is over, however slowly and steadily the answer drips.
+    """Enforce a total deadline on this thread's request, even if the server keeps sending single bytes.
 
-    A timeout of a socket would count anew with every byte. Raises requests.Timeout then, whatever the cut led to.
+    A socket timeout would start again with every byte. Raises requests.Timeout, whatever error the cut caused.
     """
-    deadline = _local.deadline = Deadline()
-    timer = threading.Timer(seconds, deadline.cut)
+    current = _local.deadline = Deadline()
+    timer = threading.Timer(seconds, current.cut)
     timer.daemon = True
     timer.start()
     try:
         yield
     except Exception as error:
-        if deadline.is_over and not isinstance(_root(error), NewConnectionError):
+        if current.is_over and not isinstance(_root(error), NewConnectionError):
             raise requests.Timeout from error
         raise
     else:
-        if deadline.is_over:
+        if current.is_over:
             raise requests.Timeout
     finally:
         timer.cancel()
@@ -171,7 +172,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 class Deadline:
-    """When the time is over, whatever is waited for at the watched connection comes to an end."""
+    """Shuts down the watched connection when the time is over, which ends any wait on it."""
 
     def __init__(self) -> None:
         self.is_over = False
@@ -190,13 +191,13 @@ class Deadline:
     def cut(self) -> None:
         self.is_over = True
         if self.watched:
-            with suppress(OSError):  # it may have ended by itself
-                # Not the method of an SSLSocket: that one would let a reader go on without TLS.
+            with suppress(OSError):  # it may be closed already
+                # Not SSLSocket.shutdown: after that a reader would continue without TLS.
                 socket.socket.shutdown(self.watched, socket.SHUT_RDWR)
 
 
 def _session(egress: Egress) -> OAuth2Session:
-    """This thread's session: connections are kept, so that a batch costs no new handshake."""
+    """This thread's session. It keeps connections open, so that a batch needs no new handshake."""
     sessions: dict[Egress, OAuth2Session] = _local.__dict__.setdefault("sessions", {})
     if egress not in sessions:
         sessions[egress] = new_session(egress)
@@ -204,7 +205,7 @@ def _session(egress: Egress) -> OAuth2Session:
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Connects only to admitted addresses; the name is resolved once, so it cannot change after the check."""
+    """Connects only to admitted addresses. Resolves the name once, so it cannot change after the check."""
 
     def __init__(self, egress: Egress) -> None:
         self.egress = egress
@@ -219,7 +220,7 @@ class GuardedAdapter(HTTPAdapter):
 
 
 def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
-    """A pool class whose connections look where they go, and say when they never came about."""
+    """A pool class whose connections check their address, and raise NewConnectionError if nothing was sent."""
 
     def new_socket(self: HTTPConnection) -> socket.socket:
         return _connect(self, egress)
@@ -227,17 +228,17 @@ def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
     def connect(self: HTTPConnection) -> None:
         try:
             connection.connect(self)
-        except OSError as error:  # TLS failed, or took too long: nothing of the request was sent
+        except OSError as error:  # TLS failed, or took too long: no part of the request was sent
             raise NewConnectionError(self, f"no TLS: {error}") from error
-        deadline: Deadline | None = getattr(_local, "deadline", None)
-        if deadline and deadline.is_late_to_start:
+        current: Deadline | None = getattr(_local, "deadline", None)
+        if current and current.is_late_to_start:
             self.close()
             raise NewConnectionError(self, "connecting took too long")
 
     def getresponse(self: Any) -> HTTPResponse:
-        deadline: Deadline | None = getattr(_local, "deadline", None)
-        if deadline:
-            deadline.watch(self.sock)
+        current: Deadline | None = getattr(_local, "deadline", None)
+        if current:
+            current.watch(self.sock)
         response: HTTPResponse = connection.getresponse(self)
         return response
 

@@ -1,7 +1,7 @@
 """The authorization server: get and renew token pairs, and ask whose token this is.
 
-Only the hosts of a constant list are ever called here (the caller picks one of them), the client secret goes
-nowhere else, and always in a request's body. Source: manual, settings/oauth.
+Callers pass a server from a constant list. The client secret is sent to no other host, and only in a request's body.
+Source: manual, settings/oauth.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,12 @@ from b24app.bitrix.client import parse
 from b24app.bitrix.errors import CredentialRefused, NotRun, Refused, TokenExpired, Unknown, error_for
 
 TIMEOUT = 10.0  # seconds
-LIFETIME = 3600  # of an access token, in seconds, where an answer does not tell
+LIFETIME = 3600  # of an access token, in seconds, if the answer does not say
 
 
 @dataclass(frozen=True)
 class Registration:
-    """Our app as the vendor knows it."""
+    """The app's registration at the vendor."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -34,7 +34,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class TokenPair:
-    """An access token, good until `expires_at`, and the refresh token that buys the next pair, once."""
+    """An access token, valid until `expires_at`, and the refresh token, which can be traded once for the next pair."""
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
@@ -43,7 +43,7 @@ class TokenPair:
 
 @dataclass(frozen=True)
 class Renewed:
-    """A fresh pair, and whose it is."""
+    """A fresh pair, and the portal and person that it belongs to."""
 
     pair: TokenPair
     member_id: str
@@ -52,7 +52,7 @@ class Renewed:
 
 @dataclass(frozen=True)
 class TokenInfo:
-    """What the authorization `server` says of an access token: the one trusted answer about it."""
+    """What the authorization `server` says about an access token. Only this answer about it is trusted."""
 
     server: str
     client_id: str
@@ -66,9 +66,9 @@ class TokenInfo:
 def refresh(
     egress: http.Egress, server: str, app: Registration, refresh_token: str, now: datetime, trace: http.Trace
 ) -> Renewed:
-    """Trade `refresh_token` for a new pair. It is spent even when the answer is lost.
+    """Trade `refresh_token` for a new pair. The token is used up even if the answer is lost.
 
-    Raises NotRun (nothing sent), Unknown (perhaps spent), CredentialRefused (it was spent before, or expired)
+    Raises NotRun (nothing sent), Unknown (perhaps used up), CredentialRefused (it was used up before, or expired)
     or AccessLost (uninstalled, unpaid). Source: manual, settings/oauth/auto-renewal.md.
     """
     url = token_url(egress, server)
@@ -81,23 +81,23 @@ def refresh(
 
 
 def authorize_url(portal: str, app: Registration, state: str) -> str:
-    """Where at `portal` (its origin) a person lets the app act for them; it sends them back with a code.
+    """The page of `portal` (its origin) on which a person authorizes the app. It sends them back with a code.
 
-    Source: manual, settings/oauth: the address to come back to is the app's own, and never named here.
+    The address to come back to is part of the app's registration, and no parameter. Source: manual, settings/oauth.
     """
     return f"{portal}/oauth/authorize/?{urlencode({'client_id': app.client_id, 'state': state})}"
 
 
 def redeem(egress: http.Egress, server: str, app: Registration, code: str, now: datetime, trace: http.Trace) -> Renewed:
-    """Trade the code that a person came back with for their first pair; a code works once, for 30 seconds.
+    """Trade the code that a person came back with for a pair. A code works once, within 30 seconds.
 
-    Raises like `refresh`: CredentialRefused when the code was used before, or is too old.
+    Raises like `refresh`: CredentialRefused if the code was used before, or is too old.
     """
     url = token_url(egress, server)
 
     def trade(session: OAuth2Session) -> dict[str, Any]:
         session.client_id = app.client_id
-        # In the body, as Bitrix24 knows no Authorization header here.
+        # In the body, because Bitrix24 ignores an Authorization header here.
         secrets = {"include_client_id": True, "client_secret": app.client_secret}
         return dict(session.fetch_token(url, code=code, timeout=TIMEOUT, **secrets))
 
@@ -107,16 +107,16 @@ def redeem(egress: http.Egress, server: str, app: Registration, code: str, now: 
 def _traded(
     egress: http.Egress, trade: Callable[[OAuth2Session], dict[str, Any]], now: datetime, trace: http.Trace
 ) -> Renewed:
-    """What the server gives for a refresh token or a code, once `trade` has asked for it."""
+    """Call `trade` in a new session, and read the pair in the answer."""
     session = http.new_session(egress)
     session.headers.update(trace.headers)
-    session.max_redirects = 0  # oauthlib leaves no way to say so for one call
+    session.max_redirects = 0  # oauthlib has no parameter for this
 
     def read(response: requests.Response) -> requests.Response:
         trace.status = response.status_code
         return _need_json(response)
 
-    # oauthlib looks at the body only: without this a proxy's error page would read as a refused token.
+    # oauthlib checks only the body: without this it would take a proxy's error page for a rejected token.
     for hook in ("refresh_token_response", "access_token_response"):
         session.register_compliance_hook(hook, read)
     try:
@@ -133,14 +133,14 @@ def _traded(
 
 
 def token_info(egress: http.Egress, server: str, access_token: str, trace: http.Trace) -> TokenInfo:
-    """Ask the authorization server whose token this is. May be repeated.
+    """Ask the authorization server whose token this is. Safe to repeat.
 
-    Raises CredentialRefused when it knows no such token, AccessLost, NotRun or Unknown.
+    Raises CredentialRefused if the server does not know the token, AccessLost, NotRun or Unknown.
     Source: manual, settings/oauth/simple-way.md.
     """
-    reply = http.post(egress, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT, trace)
+    response = http.post(egress, f"{server}/rest/app.info", {"auth": access_token}, TIMEOUT, trace)
     try:
-        result = parse(reply)["result"]
+        result = parse(response)["result"]
     except (TokenExpired, Refused) as error:
         raise CredentialRefused(error.code) from None
     try:

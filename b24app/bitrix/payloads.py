@@ -1,6 +1,6 @@
-"""What a browser or a portal posts to us, as frozen dataclasses, or BadPayload.
+"""What a browser or a portal posts to the app, parsed into frozen dataclasses. Raises BadPayload.
 
-Everything here is a claim until a portal or an authorization server has confirmed it.
+All of it is a claim until a portal or an authorization server has confirmed it.
 """
 
 import json
@@ -16,12 +16,12 @@ DOMAIN = re.compile(r"[0-9a-zA-Z.-]{1,250}(:[0-9]{1,5})?")
 
 
 class BadPayload(Exception):
-    """This POST is not one that Bitrix24 sends. The text is fit for the one who sent it."""
+    """Bitrix24 does not send such a POST. The message may be shown to the sender."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """Bitrix24 opening our page in its frame (any placement, or the installer). Unproven.
+    """Bitrix24 opens our page in its frame (a placement, or the installer). Not proven yet.
 
     Source: manual, widgets/_includes/widget_data.md.
     """
@@ -40,17 +40,17 @@ class Opening:
 
     @property
     def portal_origin(self) -> str:
-        """Where the frame says that it stands; for showing and framing only, never to be called."""
+        """The portal's address as the frame claims it. Only for display and framing; never call it."""
         return f"{'https' if self.is_https else 'http'}://{self.domain}" if self.domain else ""
 
     @property
     def task_id(self) -> int | None:
-        """The one task that the page was opened from."""
+        """The task that the page was opened from."""
         return _positive(self.options.get("taskId") or self.options.get("ID"))
 
     @property
     def owner_id(self) -> int | None:
-        """Whose task list the page was opened from; not necessarily the viewer's."""
+        """The user whose task list the page was opened from. They need not be the viewer."""
         return _positive(self.options.get("USER_ID"))
 
     @property
@@ -60,7 +60,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class Event:
-    """An event that a portal reports. Unproven."""
+    """An event that a portal reports. Not proven yet."""
 
     name: str
     member_id: str
@@ -69,7 +69,7 @@ class Event:
 
 
 def read_opening(query: Mapping[str, str], form: Mapping[str, str]) -> Opening:
-    """The opening that was posted. Raises BadPayload."""
+    """Parse the POST of an opening. Raises BadPayload."""
     return Opening(
         access_token=_matching(TOKEN, form.get("AUTH_ID", ""), "AUTH_ID"),
         refresh_token=_matching(TOKEN, form.get("REFRESH_ID", ""), "REFRESH_ID"),
@@ -86,7 +86,7 @@ def read_opening(query: Mapping[str, str], form: Mapping[str, str]) -> Opening:
 
 
 def read_event(form: Mapping[str, str]) -> Event:
-    """The event that was posted, its nested keys as PHP writes them: auth[member_id]. Raises BadPayload."""
+    """Parse the POST of an event, with nested keys in PHP's form: auth[member_id]. Raises BadPayload."""
     return Event(
         name=form.get("event", "")[:60].upper(),
         member_id=_matching(MEMBER_ID, form.get("auth[member_id]", ""), "auth[member_id]"),
@@ -111,7 +111,7 @@ def _positive(value: str | None) -> int | None:
 
 
 def _options(text: str) -> dict[str, str]:
-    """PLACEMENT_OPTIONS, a JSON text that some placements fill with "undefined"."""
+    """Parse PLACEMENT_OPTIONS, a JSON text. Some placements send "undefined" instead."""
     try:
         options: Any = json.loads(text or "{}")
     except ValueError:

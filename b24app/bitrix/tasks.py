@@ -1,6 +1,7 @@
-"""Tasks on the wire: list them, read their status and rights, and change their status.
+"""The methods for tasks: list them, read their status and rights, and change their status.
 
-Filter keys are UPPER_CASE, answers camelCase, scalars strings. REAL_STATUS filters, `status` answers.
+Filter keys are UPPER_CASE, the keys of answers camelCase, scalars are strings. The filter calls the real status
+REAL_STATUS, answers call it `status`.
 Source: manual, tasks-task-list.md, status/*.md, tasks-task-get-access.md.
 """
 
@@ -12,18 +13,18 @@ from enum import Enum, IntEnum, StrEnum
 from typing import Any, Self
 
 from b24app.bitrix import dialects
-from b24app.bitrix.client import Answer, Client, Command, success
+from b24app.bitrix.client import Answer, Client, Command, Reply, success
 from b24app.bitrix.dialects import Dialect
-from b24app.bitrix.errors import BitrixError, NoSuchMethod, Refused, Unknown
+from b24app.bitrix.errors import NoSuchMethod, Refused, Unknown
 
 PAGE_SIZE = dialects.PAGE_SIZE
-COLLECT_PAGES = 10  # pages asked for in one batch
-# What begins a reference to an earlier answer wherever it stands in a batch.
+COLLECT_PAGES = 10  # pages that one batch asks for
+# The beginning of a reference to an earlier answer. A batch replaces it anywhere in its commands.
 REFERENCE = re.compile(r"\$+(?=(?:result|total|next|time|error)\[)", re.IGNORECASE)
 
 
 class Status(IntEnum):
-    """The real status of a task, by Bitrix24's numbers. Source: manual, tasks/fields.md."""
+    """The real status of a task, with Bitrix24's numbers. Source: manual, tasks/fields.md."""
 
     NEW = 1
     PENDING = 2
@@ -38,7 +39,7 @@ CAN_BE_DEFERRED = (Status.NEW, Status.PENDING, Status.IN_PROGRESS)
 
 
 class Act(StrEnum):
-    """A change of status, by the name of its method. Its first letter marks its batch key: p31, d31."""
+    """A change of status, named like its method. Its first letter is part of its batch key: p31, d31."""
 
     PAUSE = "pause"
     DEFER = "defer"
@@ -64,12 +65,12 @@ class TaskFilter:
     """Which tasks to list: those of one person or project, by real status, and by words in the title."""
 
     statuses: tuple[int, ...] = (Status.IN_PROGRESS,)
-    # Responsible, creator, participant or observer. A text refers to another command's result: portals.VIEWER.
+    # Responsible, creator, participant or observer. A text refers to another command's result (openings.VIEWER).
     member_id: int | str | None = None
     project_id: int | None = None
     task_id: int | None = None
     title: str = ""
-    excluded: tuple[int, ...] = ()  # unticked one by one; left out by whoever collects, not by the portal
+    excluded: tuple[int, ...] = ()  # unticked one by one; engine/selections.py leaves them out, not the portal
 
     def as_params(self) -> dict[str, Any]:
         params: dict[str, Any] = {"REAL_STATUS": list(self.statuses)}
@@ -78,7 +79,8 @@ class TaskFilter:
         if self.project_id:
             params["GROUP_ID"] = self.project_id
         if self.title:
-            # A batch would read a reference into it; its longest other part finds the same titles, and hardly more.
+            # A batch would replace a reference in the title. The longest part without one finds the same titles, and
+            # few others.
             params["%TITLE"] = max(REFERENCE.split(self.title), key=len)
         if self.member_id:
             roles = ("RESPONSIBLE_ID", "ACCOMPLICE", "CREATED_BY", "AUDITOR")
@@ -99,7 +101,7 @@ class TaskFilter:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A task as a list shows it."""
+    """A task in a list."""
 
     id: int
     title: str
@@ -113,7 +115,7 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list, and how many match in all."""
+    """One page of a list, and how many tasks match in all."""
 
     tasks: list[TaskRow] = field(default_factory=list)
     total: int = 0
@@ -121,7 +123,7 @@ class Page:
 
 @dataclass(frozen=True)
 class TaskState:
-    """A task as the engine needs it: what it is now, and who made it so."""
+    """A task as the engine needs it: its status, and who changed it."""
 
     id: int
     title: str
@@ -129,9 +131,9 @@ class TaskState:
     participants: frozenset[int]  # creator, responsible and accomplices, by user id
     status_changed_by: int | None
     status_changed_at: datetime | None
-    creator: str = ""  # names, where the answer has them
+    creator: str = ""  # names, if the answer has them
     changed_by: str = ""
-    may_defer: bool = False  # whether it may be deferred as it is; only a change of status answers with that
+    may_defer: bool = False  # as it is now; only the answer to a change of status says so
 
 
 LIST_FIELDS = ["ID", "TITLE", "STATUS", "DEADLINE", "RESPONSIBLE_ID", "GROUP_ID", "ACTIVITY_DATE"]
@@ -142,7 +144,7 @@ STATE_FIELDS = [
 
 
 def list_command(key: str, wanted: TaskFilter, sort: Sort, descending: bool, page: int) -> Command:
-    """The command that lists page number `page` (from 1)."""
+    """The command that lists page number `page` (the first one is 1)."""
     return Command(
         key,
         "tasks.task.list",
@@ -156,13 +158,13 @@ def list_command(key: str, wanted: TaskFilter, sort: Sort, descending: bool, pag
 
 
 def page_of(answer: Answer) -> Page:
-    """The page that a list command brought."""
+    """The page in the answer to a list command."""
     rows = [_row(raw) for raw in _tasks(answer)]
     return Page(rows, answer.total if answer.total is not None else len(rows))
 
 
 class Unreadable(Enum):
-    """Instead of a TaskState: the portal showed this task, and what it showed makes no sense."""
+    """Instead of a TaskState: the portal returned a row for this task that cannot be parsed."""
 
     UNREADABLE = "unreadable"
 
@@ -171,10 +173,11 @@ UNREADABLE = Unreadable.UNREADABLE
 
 
 def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState | Unreadable]:
-    """What the tasks are now, by id; one that is missing is deleted or not visible to this person.
+    """The current state of the tasks, by id. A missing task is deleted, or the person may not see it.
 
-    One that cannot be read is UNREADABLE, and stops no other. Of a row that does not even say which task it is, each
-    missing one may be meant: none of them counts as gone. At most PAGE_SIZE ids, one request. May be repeated.
+    A row that cannot be parsed is UNREADABLE; the other rows are still read. If a row has no readable id, it could be
+    any of the missing tasks, so all of them are reported as UNREADABLE, not as deleted.
+    At most PAGE_SIZE ids. One request; safe to repeat.
     """
     answer = client.call("tasks.task.list", {"filter": {"ID": list(task_ids)}, "select": STATE_FIELDS, "start": -1})
     found: dict[int, TaskState | Unreadable] = {}
@@ -191,7 +194,7 @@ def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState 
 
 
 def read_listed(client: Client, task_ids: Sequence[int]) -> list[TaskRow]:
-    """The rows of these tasks, up to 50 pages of them in one request; what is missing is not visible."""
+    """The rows of these tasks, in one request of at most 50 pages. The person may not see a missing task."""
     chunks = [task_ids[start : start + PAGE_SIZE] for start in range(0, len(task_ids), PAGE_SIZE)]
     params = {"order": {"ID": "asc"}, "select": LIST_FIELDS, "start": -1}
     commands = [
@@ -204,10 +207,10 @@ def read_listed(client: Client, task_ids: Sequence[int]) -> list[TaskRow]:
 
 
 def collect_after(client: Client, wanted: TaskFilter, after_id: int) -> tuple[list[TaskRow], bool]:
-    """The next matching tasks by ascending id, from `after_id` on, and whether that was the end.
+    """The next matching tasks after `after_id`, by ascending id, and whether the list ends with them.
 
-    Pages are cut by id and not by offset: whatever enters or leaves the list meanwhile shifts nothing. In the
-    batch each page starts after the last id of the one before; a page that is not full is the last.
+    Pages are cut by id, not by offset, so a task that enters or leaves the list does not shift the others. Each page
+    of the batch starts after the last id of the page before. A page that is not full is the last one.
     Source: manual, settings/performance/huge-data.md; batch.md on `$result`.
     """
     commands = []
@@ -233,8 +236,8 @@ def collect_after(client: Client, wanted: TaskFilter, after_id: int) -> tuple[li
 def read_access(client: Client, task_ids: Sequence[int]) -> dict[int, frozenset[str]]:
     """What the client's person may do with each task, as upper-case words ("PAUSE", "EDIT"). One request.
 
-    A task whose answer was lost is missing: nothing is known of it.
-    The legacy dialect has no such question: nothing is known to be allowed there, and nothing is asked.
+    A task whose answer was lost is missing from the result. The legacy dialect has no such method: then the result
+    allows nothing, without any request.
     """
     if client.dialect is Dialect.LEGACY:
         return {id: frozenset() for id in task_ids}
@@ -243,31 +246,30 @@ def read_access(client: Client, task_ids: Sequence[int]) -> dict[int, frozenset[
     return {id: _allowed(answer) for id, answer in known.items()}
 
 
-def send(client: Client, acts: Iterable[tuple[int, Act]]) -> dict[tuple[int, Act], Answer | BitrixError]:
-    """Change the status of tasks, in the order given, in one request of at most 50 acts.
+def send(client: Client, acts: Iterable[tuple[int, Act]]) -> dict[tuple[int, Act], Reply]:
+    """Change the status of tasks, in the given order, in one request of at most 50 acts.
 
-    Not to be repeated after Unknown: read first. Raises as Client.batch, and then nothing is known of any act
-    but what the error says.
+    Do not repeat it after Unknown: read first. Raises like Client.batch; the error then applies to all acts.
     """
     wanted = list(acts)
     answers = client.batch([Command(act.key(id), act.method, {"taskId": id}) for id, act in wanted])
     return {(id, act): answers[act.key(id)] for id, act in wanted}
 
 
-def state_in(answer: Answer | BitrixError) -> TaskState | Unreadable | None:
-    """The task that a change of status answered with; None when it failed, or the person cannot read it any more."""
+def state_in(answer: Reply) -> TaskState | Unreadable | None:
+    """The task in the answer to a change of status. None if it failed, or the person may no longer read the task."""
     task = answer.result.get("task") if isinstance(answer, Answer) and isinstance(answer.result, dict) else None
     return _state(task) if isinstance(task, dict) else None
 
 
 def shows_direct_defer(answer: Answer) -> bool:
-    """Whether a change of status answered that its task, in progress now, may be deferred without a pause."""
+    """Whether the answer to a change of status says that the task is in progress and can be deferred directly."""
     found = state_in(answer)
     return isinstance(found, TaskState) and found.status == Status.IN_PROGRESS and found.may_defer
 
 
 def _state(raw: dict[str, Any]) -> TaskState | Unreadable:
-    """A task as an answer shows it, as far as the answer holds together."""
+    """The task in a row, or UNREADABLE if the row cannot be parsed."""
     try:
         return _state_of(raw)
     except (KeyError, TypeError, ValueError):
@@ -275,7 +277,7 @@ def _state(raw: dict[str, Any]) -> TaskState | Unreadable:
 
 
 def _task_id(raw: Any) -> int | None:
-    """Which task a row is about; None when it does not say."""
+    """The id of the task in a row; None if it has no readable id."""
     try:
         return int(raw["id"])
     except (KeyError, TypeError, ValueError):
@@ -301,12 +303,12 @@ def _state_of(raw: dict[str, Any]) -> TaskState:
 
 
 def _values(bag: Any) -> list[Any]:
-    """A PHP array: a list, or a map with numbers for keys."""
+    """The values of a PHP array: a list, or a map with numbers as keys."""
     return list(bag.values()) if isinstance(bag, dict) else list(bag or [])
 
 
 def _row(raw: dict[str, Any]) -> TaskRow:
-    """A task as a list shows it. Raises Unknown when the answer does not hold together."""
+    """The task in a row of a list. Raises Unknown if the row cannot be parsed."""
     try:
         return _row_of(raw)
     except (KeyError, TypeError, ValueError):
@@ -327,12 +329,12 @@ def _row_of(raw: dict[str, Any]) -> TaskRow:
 
 
 def _text(value: Any) -> str:
-    """A text without NUL characters, which no database of ours keeps."""
+    """A text without NUL characters, because PostgreSQL cannot store them."""
     return str(value or "").replace("\0", "")
 
 
 def _name(companion: Any) -> str:
-    """The name in a companion object; [] stands for none."""
+    """The name in a companion object. [] stands for no person."""
     return str(companion.get("name") or "") if isinstance(companion, dict) else ""
 
 
@@ -349,15 +351,15 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _tasks(answer: Answer) -> list[Any]:
-    """The rows of a list, as they came."""
+    """The unparsed rows of a list. Raises Unknown if the answer is not a list."""
     tasks = answer.result.get("tasks") if isinstance(answer.result, dict) else None
     if not isinstance(tasks, list):
         raise Unknown("garbled_list")
     return tasks
 
 
-def _allowed(answer: Answer | BitrixError) -> frozenset[str]:
-    """What one answer of getaccess allows; a portal that refuses to tell of one task allows nothing with it."""
+def _allowed(answer: Reply) -> frozenset[str]:
+    """What one answer of getaccess allows. If the portal refuses to answer for a task, it allows nothing."""
     if isinstance(answer, (Refused, NoSuchMethod)):
         return frozenset()
     result = success(answer).result

@@ -1,64 +1,50 @@
-"""One batch of a job: read what became of its tasks, or change their status.
+"""One batch of a job: read what its tasks are now, or change their status.
 
-What is about to be sent is committed first, the portal is called outside of any transaction, and what came of it is
-saved under the lease's fence. An answer that was lost is settled by reading, never by guessing or repeating.
+The intent is committed first, the portal is called outside any transaction, the outcome is saved under the lease. If an
+answer is lost, the tasks are read again; nothing is sent twice on a guess.
 """
 
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import IntEnum
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, Exists, F, Q, QuerySet, When
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 
 from b24app import clock, failpoints
-from b24app.bitrix import limits, tasks
+from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer, Client, Reply
-from b24app.bitrix.errors import AccessLost, MethodDenied, NotRun, OperatingLimit, Unknown
+from b24app.bitrix.errors import AccessLost, BitrixError, MethodDenied, NotRun, OperatingLimit, Unknown
 from b24app.bitrix.tasks import Act, Status, TaskState
 from b24app.clock import shared_now
-from b24app.engine import deferrals, deferring, jobs, outcomes, returning
+from b24app.engine import budget, deferrals, deferring, outcomes, returning, saving
+from b24app.engine.budget import Replies
+from b24app.engine.choosing import Turn, next_items
 from b24app.models import Job, JobItem, Portal
 from b24app.portals import access
-from b24app.portals.lease import Lease, LeaseLost
+from b24app.portals.lease import Lease
 
 logger = logging.getLogger(__name__)
+
 State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
-Replies = Mapping[tuple[int, Act], Reply]
-UNMEASURED = 0.01  # seconds of operating time that a command is taken to cost while none was measured
-OUTCOME = [
-    *("state", "step", "status_seen", "status_before", "sends", "direct"),
-    *("refusal", "code", "vendor_code", "changed_at", "changed_by"),
-]
 
 
 def run(job: Job, client: Client, lease: Lease) -> None:
-    """Settle what can be settled, else send what was read, else read on, else finish the job or wait for answers.
+    """Do the next thing for a job: settle items, send items, read items, or finish it or let it wait.
 
-    Raises LeaseLost, or the BitrixError that stopped it; what was found out until then is saved. May be repeated.
+    Raises LeaseLost, or the BitrixError that stopped it; what was found before is saved. Safe to repeat.
     """
     kind = ReturnBatch if job.kind == Job.Kind.RETURN else DeferBatch
     kind(job, client, lease).run()
 
 
-class Turn(IntEnum):
-    """What items wait for, in the order of precedence."""
-
-    SETTLE = 1
-    SEND = 2
-    READ = 3
-
-
 @dataclass(frozen=True)
 class Batch(ABC):
-    """One step of a job, with the client that acts for the person who asked for it."""
+    """One batch of a job, with the client of the person who asked for the job."""
 
     job: Job
     client: Client
@@ -70,15 +56,15 @@ class Batch(ABC):
 
     @property
     def items(self) -> QuerySet[JobItem]:
-        """The job's items, with what is needed to decide about them."""
+        """The items of the job, with the rows that decisions about them need."""
         return self.job.items.all()
 
-    # What the way to Deferred and the way back have of their own
+    # -- What differs between deferring and returning -----------------------------------------------------------
 
     @property
     @abstractmethod
     def fresh_for(self) -> float:
-        """Seconds for which a status that was read may be acted upon."""
+        """Seconds for which a status may be acted upon after it was read."""
 
     @abstractmethod
     def acts_for(self, item: JobItem) -> list[Act]:
@@ -86,190 +72,119 @@ class Batch(ABC):
 
     @abstractmethod
     def to_read(self, items: Sequence[JobItem]) -> Sequence[JobItem]:
-        """Those of the pending items to read now; for the way back, no more than are sent right after it."""
+        """The pending items to read now. A return reads only as many as it sends right after."""
 
     @abstractmethod
-    def take_readings(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
-        """Move items according to what their tasks are now; one that is missing is gone."""
+    def apply_readings(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
+        """Move the items according to their tasks, by task id. A missing task does not exist for the person."""
 
     @abstractmethod
-    def take_answers(self, item: JobItem, replies: dict[Act, Reply]) -> TaskState | None:
-        """Move an item according to what its acts were answered; the task, where that shows what became of it."""
+    def apply_answers(self, item: JobItem, replies: dict[Act, Reply]) -> TaskState | None:
+        """Move an item according to the answers. Return its task if an answer shows it after the change."""
 
     @abstractmethod
     def record(self, items: Sequence[JobItem], shown: Mapping[int, TaskState]) -> None:
-        """Note what the outcomes of `items` mean for what we owe; `shown` holds tasks as they are after it."""
+        """Update the deferrals by the outcomes of `items`; `shown` maps task id to the task after the change."""
 
-    # Which items
+    # -- The batch ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        turn, items, unread = self._next_items()
-        if turn == Turn.SEND and not self._leaves_room(items, unread):
-            self._send(self.fitting(items))
-        elif turn == Turn.SEND:
-            self._read(self.to_read(unread))  # a few left over would cost a request of their own
-        elif items:
-            self._read(items if turn == Turn.SETTLE else self.to_read(items))
+        """Do what is next: see `run` of the module."""
+        due = next_items(self.items, self.fresh_for)
+        if due.turn == Turn.SEND and due.unread and self._has_room(due.items):
+            self._read(self.to_read(due.unread))  # a batch for the few items would cost a request of its own
+        elif due.turn == Turn.SEND:
+            self._send(self.fitting(due.items))
+        elif due.items:
+            self._read(due.items if due.turn == Turn.SETTLE else self.to_read(due.items))
         else:
-            self._finish_or_wait()
-
-    def _next_items(self) -> tuple[Turn, list[JobItem], list[JobItem]]:
-        """The items whose turn it is, and for what; half-done ones first; and some to be read after them. One query.
-
-        Refused items are read at once, lost ones when the portal must be through with them; pending ones are sent
-        when their status was read recently.
-        """
-        silent_since = shared_now() - timedelta(seconds=settings.SETTLE_AFTER)
-        fresh_since = shared_now() - timedelta(seconds=self.fresh_for)
-        is_due = Q(~Q(refusal="") | Q(sent_at__lte=silent_since), state=State.SENT)
-        is_fresh = Q(state=State.PENDING, seen_at__gt=fresh_since)
-        turn = Case(When(is_due, then=Turn.SETTLE), When(is_fresh, then=Turn.SEND), default=Turn.READ)
-        is_untouched = Case(When(step=Step.NONE, then=1), default=0)
-        waiting = self.items.filter(is_due | Q(state=State.PENDING)).annotate(turn=turn)
-        items = list(waiting.order_by("turn", is_untouched, "id")[: tasks.PAGE_SIZE])
-        first = Turn(items[0].turn) if items else Turn.READ
-        mine: list[JobItem] = [item for item in items if item.turn == first]
-        return first, mine, [item for item in items[len(mine) :] if item.turn == Turn.READ]
+            saving.finish_or_wait(self.job, self.lease)
 
     def fitting(self, items: Sequence[JobItem]) -> list[JobItem]:
-        """The first of `items` that fit into one batch, by count, time, and what the portal lets us execute.
+        """The first of `items` that fit into one batch, by the number of commands and the operating time left.
 
-        All acts of a task are planned together: none is paused that could not be deferred. Raises OperatingLimit
-        when the operating time that is left suffices for none.
+        Raises OperatingLimit if the operating time is not enough for the first one.
         """
-        places = self._places()
-        cost = (self.portal.seconds_per_command or UNMEASURED) * settings.PORTAL_PACE
-        left: dict[Act, float] = {}
-        fitting: list[JobItem] = []
-        for item in items:
-            acts = self.acts_for(item)
-            if len(acts) > places:
-                break
-            rest = {act: (left[act] if act in left else self._operating_left(act)) - cost for act in acts}
-            if min(rest.values()) >= 0:
-                left |= rest
-                places -= len(acts)
-                fitting.append(item)
-        if items and not fitting:
+        cost = (self.portal.seconds_per_command or budget.UNMEASURED) * settings.PORTAL_PACE
+        chosen = budget.fitting(items, self.acts_for, self._places(), cost, self._operating_left)
+        if items and not chosen:
             raise OperatingLimit("own_limit", delay=self._until_reset({act.method for act in self.acts_for(items[0])}))
-        return fitting
+        return chosen
 
     def _places(self) -> int:
-        """How many commands the next batch may hold."""
+        """How many commands the next batch may contain. The first batch is short, so that the person sees progress."""
         is_first = self.job.last_slice_at is None or not self.job.settled
         seconds = settings.FIRST_BATCH_SECONDS if is_first else settings.BATCH_SECONDS
-        return limits.commands_that_fit(self.portal.seconds_per_command, seconds)
+        return budget.places(self.portal.seconds_per_command, seconds)
 
-    def _leaves_room(self, items: Sequence[JobItem], unread: Sequence[JobItem]) -> bool:
-        """Whether all `items` and more would fit into one batch, and there are more to be read."""
-        return bool(unread) and sum(len(self.acts_for(item)) for item in items) + 2 <= self._places()
+    def _has_room(self, items: Sequence[JobItem]) -> bool:
+        return budget.has_room_for_another(sum(len(self.acts_for(item)) for item in items), self._places())
 
     def _operating_left(self, act: Act) -> float:
-        """Seconds of operating time that this act's method has left for us."""
         now = clock.now()
-        used, reset_at = self.portal.operating.get(act.method, (0.0, 0.0))
-        return limits.operating_left(used, reset_at, now.timestamp(), self.portal.is_in_use(now))
+        return budget.operating_left(self.portal.operating, act, now.timestamp(), self.portal.is_in_use(now))
 
     def _until_reset(self, methods: Collection[str]) -> float | None:
-        """Seconds until the portal counts the operating time of these methods anew; None where it never said."""
         operating = Portal.objects.values_list("operating", flat=True).get(pk=self.job.portal_id)
-        left = [operating[method][1] - clock.now().timestamp() for method in methods if method in operating]
-        return max(1.0, max(left) + 1) if left and max(left) > -1 else None
-
-    # Reading
+        return budget.seconds_until_reset(operating, methods, clock.now().timestamp())
 
     def _read(self, items: Sequence[JobItem]) -> None:
-        """Read what these tasks are now and move their items accordingly."""
+        """Read the tasks of `items`, and move the items. Raises Unknown if an unfinished item could not be read."""
         started = time.monotonic()
         shown = tasks.read_states(self.client, [item.task_id for item in items])
         seen_at = shared_now() - timedelta(seconds=time.monotonic() - started)
         found = {id: task for id, task in shown.items() if isinstance(task, TaskState)}
-        nonsense = [item for item in items if shown.get(item.task_id) is tasks.UNREADABLE]
-        for item in nonsense:
+        garbled = [item for item in items if shown.get(item.task_id) is tasks.UNREADABLE]
+        legible = [item for item in items if item not in garbled]
+        for item in garbled:
             deferring.mark_garbled(item)
-        legible = [item for item in items if item not in nonsense]
-        renamed = [item for item in legible if item.task_id in found and found[item.task_id].title[:300] != item.title]
-        for item in renamed:
-            item.title = found[item.task_id].title[:300]
+        is_any_renamed = _rename(legible, found)
         for item in legible:
             item.seen_at = seen_at
-        self.take_readings(legible, found)
-        self._save(items, found, also=None if nonsense or renamed else {"seen_at": seen_at})
-        if any(item.state not in JobItem.ENDED for item in nonsense):
+        self.apply_readings(legible, found)
+        self._save(items, found, also=None if garbled or is_any_renamed else {"seen_at": seen_at})
+        if any(item.state not in JobItem.ENDED for item in garbled):
             raise Unknown("garbled_task")
 
-    # Sending
-
     def _send(self, items: Sequence[JobItem]) -> None:
-        """Commit the intent, send the acts, save what they were answered."""
-        acts = [(item.task_id, act) for item in items for act in self.acts_for(item)]
-        if not self._claim(items):
-            return  # the person stopped the job at this moment
+        """Commit the intent, send the acts, save the outcomes. Raises the error that would stop the next batch too."""
+        if not saving.claim(self.job, self.lease, items):
+            return  # the person stopped the job in this moment
         failpoints.reach("claimed")
-        started = time.monotonic()
-        try:
-            replies = tasks.send(self.client, acts)
-        except (NotRun, AccessLost) as error:
-            self._unclaim(items)
-            if isinstance(error, OperatingLimit):
-                raise self._as_long_as_it_lasts(error, acts) from error
-            raise
-        except Unknown:
-            self._learn_slowness((time.monotonic() - started) / len(acts))
-            raise
+        replies = self._replies([(item.task_id, act) for item in items for act in self.acts_for(item)], items)
         failpoints.reach("answered")
         shown: dict[int, TaskState] = {}
         for item in items:
             answers = {act: replies[item.task_id, act] for act in self.acts_for(item)}
-            if task := self.take_answers(item, answers):
+            if task := self.apply_answers(item, answers):
                 shown[item.task_id] = task
         self._save(items, shown, replies, also={})
         for reply in replies.values():
-            if isinstance(reply, OperatingLimit):
-                raise self._as_long_as_it_lasts(reply, acts)
             if isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, MethodDenied):
-                raise reply  # it stopped its command and would stop the next ones too
+                raise self._with_reset_delay(reply, replies)
 
-    def _as_long_as_it_lasts(self, error: OperatingLimit, acts: Iterable[tuple[int, Act]]) -> OperatingLimit:
-        """The same error, with the wait until the portal counts anew, where it has said when that is."""
+    def _replies(self, acts: Sequence[tuple[int, Act]], items: Sequence[JobItem]) -> Replies:
+        """The answers to `acts`. Raises the error of the whole request; if nothing ran, the claim is undone first."""
+        started = time.monotonic()
+        try:
+            return tasks.send(self.client, acts)
+        except (NotRun, AccessLost) as error:
+            saving.unclaim(self.lease, items)
+            raise self._with_reset_delay(error, acts) from error
+        except Unknown:
+            self._learn_slowness((time.monotonic() - started) / len(acts))
+            raise
+
+    def _with_reset_delay(self, error: BitrixError, acts: Iterable[tuple[int, Act]]) -> BitrixError:
+        """The same error. If it is an OperatingLimit, its `delay` is the time until the reset, if that is known."""
+        if not isinstance(error, OperatingLimit):
+            return error
         return OperatingLimit(error.code, delay=self._until_reset({act.method for _, act in acts}))
 
     def _learn_slowness(self, seconds: float) -> None:
-        """A batch that was cut took at least so long for each command: the next one is smaller."""
+        """Each command of a batch that was cut took at least `seconds`: the next batch is smaller."""
         if seconds > (self.portal.seconds_per_command or 0.0):
             self.lease.renew(seconds_per_command=seconds)
-
-    def _claim(self, items: Sequence[JobItem]) -> bool:
-        """Note that these are being sent, before the first byte leaves; say whether all of them still may be."""
-        unchanged = Job.objects.unfinished().filter(pk=self.job.pk, stop_asked_at=self.job.stop_asked_at)
-        mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.PENDING)
-        with transaction.atomic():
-            if not self.lease.try_renew(Q(Exists(unchanged))):
-                self.lease.renew()
-                return False  # stopped at this moment
-            claimed = mine.update(
-                state=State.SENT,
-                sent_at=shared_now(),
-                sends=F("sends") + 1,
-                status_before=Coalesce("status_before", "status_seen"),
-            )
-            if claimed != len(items):
-                raise LeaseLost(f"job {self.job.pk}: items changed under us")
-        for item in items:
-            item.state, item.sends = State.SENT, item.sends + 1
-            item.status_before = item.status_before or item.status_seen
-        return True
-
-    def _unclaim(self, items: Sequence[JobItem]) -> None:
-        """The answer proves that nothing ran: these were never sent."""
-        mine = JobItem.objects.filter(pk__in=[item.pk for item in items], state=State.SENT)
-        with transaction.atomic():
-            self.lease.renew()
-            # What a task was before we touched it is known only when we touch it.
-            mine.filter(sends=1, step=Step.NONE, status_before=F("status_seen")).update(status_before=None)
-            mine.update(state=State.PENDING, sends=F("sends") - 1)
-
-    # Saving
 
     def _save(
         self,
@@ -279,85 +194,31 @@ class Batch(ABC):
         *,
         also: Mapping[str, object] | None,
     ) -> None:
-        """Everything that a step found out, in one transaction that only the holder of the lease can make.
-
-        `also` is what is saved with each item's outcome, the same for all; None where they differ in more.
-        """
-        now = clock.now()
+        """Save everything that this batch found, in one transaction under the lease. `also`: see saving.save_items."""
+        measured = budget.measure(replies or {}, self.portal.seconds_per_command, self.portal.operating)
         with transaction.atomic():
-            self.lease.renew(last_slice_at=now, **self._measured(replies or {}))
-            self._save_items(items, also)
+            self.lease.renew(last_slice_at=clock.now(), **(vars(measured) if measured else {}))
+            saving.save_items(items, also)
             self.record(items, shown)
-            Job.objects.filter(pk=self.job.pk).update(
-                **self._counts_after(items),
-                state=Job.State.RUNNING,
-                setbacks=0,
-                wait_reason="",
-                wait_code="",
-                last_slice_at=now,
-            )
+            saving.save_progress(self.job, items)
             if self.portal.parked_until:
                 access.unpark(self.job.person)
             failpoints.reach("saving")
-        self.job.setbacks, self.job.wait_code = 0, ""  # whoever waits after this begins to count
+        self.job.setbacks, self.job.wait_code = 0, ""  # an error after this point is the first in a row
         failpoints.reach("saved")
 
-    def _save_items(self, items: Sequence[JobItem], also: Mapping[str, object] | None) -> None:
-        """Mostly all of them have had the same fate: then one statement with their ids says it."""
-        outcomes = {tuple(getattr(item, name) for name in OUTCOME) for item in items}
-        if also is not None and len(outcomes) == 1:
-            (outcome,) = outcomes
-            alike = JobItem.objects.filter(pk__in=[item.pk for item in items])
-            alike.update(**dict(zip(OUTCOME, outcome, strict=True)), **also)
-        else:
-            # Not bulk_update: building its CASE WHEN for 50 rows takes longer than all the rest of a step.
-            fields = [*OUTCOME, "title", "seen_at"]
-            JobItem.objects.bulk_create(items, update_conflicts=True, update_fields=fields, unique_fields=["id"])
 
-    def _counts_after(self, items: Sequence[JobItem]) -> Mapping[str, object]:
-        """The job's counts with what became of `items`."""
-        ended = Counter(item.state for item in items if item.state in JobItem.ENDED)
-        return {state: F(state) + number for state, number in ended.items()}
-
-    def _measured(self, replies: Replies) -> dict[str, object]:
-        """What the answers teach about the portal: time per command, operating time per method."""
-        answers = [(act, reply) for (_, act), reply in replies.items() if isinstance(reply, Answer)]
-        seconds = [reply.seconds for _, reply in answers if reply.seconds is not None]
-        if not seconds:
-            return {}
-        operating = dict(self.portal.operating)
-        for act, reply in answers:
-            if reply.operating:
-                operating[act.method] = [reply.operating.seconds, reply.operating.reset_at]
-        average = limits.smoothed(self.portal.seconds_per_command, sum(seconds) / len(seconds))
-        return {"seconds_per_command": average, "operating": operating}
-
-    def _finish_or_wait(self) -> None:
-        """Nothing to send and nothing due: wait for lost answers to become readable, or close the job."""
-        now = clock.now()
-        lost = self.job.items.filter(state=State.SENT).order_by("sent_at").annotate(at=shared_now())
-        oldest = lost.values_list("sent_at", "at").first()
-        with transaction.atomic():
-            self.lease.renew()
-            mine = Job.objects.unfinished().filter(pk=self.job.pk)
-            if oldest:
-                sent_at, at = oldest
-                until = now + timedelta(seconds=settings.SETTLE_AFTER) - (at - sent_at)
-                mine.update(
-                    state=Job.State.WAITING, wait_reason=Job.WaitReason.PORTAL, wait_until=until, last_slice_at=now
-                )
-            else:
-                mine.update(
-                    **jobs.counts(self.job),
-                    state=Job.State.FINISHED,
-                    finished_at=now,
-                    last_slice_at=now,
-                    wait_reason="",
-                )
+def _rename(items: Sequence[JobItem], found: Mapping[int, TaskState]) -> bool:
+    """Give the items the titles that their tasks have now. Return whether a title changed."""
+    renamed = [item for item in items if item.task_id in found and found[item.task_id].title[:300] != item.title]
+    for item in renamed:
+        item.title = found[item.task_id].title[:300]
+    return bool(renamed)
 
 
 class DeferBatch(Batch):
-    """To Deferred: steps.py decides for each task, and what one task teaches about the portal is used for the next."""
+    """Tasks on their way to Deferred. deferring.py decides about each; what one task teaches about the portal is used
+    for the next."""
 
     @property
     def fresh_for(self) -> float:
@@ -369,69 +230,66 @@ class DeferBatch(Batch):
     def to_read(self, items: Sequence[JobItem]) -> Sequence[JobItem]:
         return items
 
-    def take_readings(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
+    def apply_readings(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
         refused_directly = [item for item in items if deferring.is_refused_directly(item, found.get(item.task_id))]
         for item in items:
             deferring.apply_reading(item, found.get(item.task_id), self.job.person.user_id)
         if refused_directly:
             self._learn_from_refusals(refused_directly, items, found)
-        self._ask_what_may_be_paused(items, found)
+        self._check_rights(items, found)
 
-    def take_answers(self, item: JobItem, replies: dict[Act, Reply]) -> TaskState | None:
+    def apply_answers(self, item: JobItem, replies: dict[Act, Reply]) -> TaskState | None:
         if any(isinstance(reply, Answer) and tasks.shows_direct_defer(reply) for reply in replies.values()):
             self._learn(direct=True)
         return deferring.apply_answer(item, replies, self.job.person.user_id)
 
     def record(self, items: Sequence[JobItem], shown: Mapping[int, TaskState]) -> None:
-        slept = [(item, shown.get(item.task_id)) for item in items if item.state == State.DONE]
-        deferrals.record(self.job, slept, clock.now())
+        deferred = [(item, shown.get(item.task_id)) for item in items if item.state == State.DONE]
+        deferrals.record(self.job, deferred, clock.now())
 
-    def _ask_what_may_be_paused(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
-        """Who is no participant may be allowed to pause a task and then not to defer it: ask before pausing.
+    def _check_rights(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
+        """Ask for the person's rights before pausing tasks in which they do not take part.
 
-        The first task of a portal that we do not know yet is asked for too: it may be one that defers directly.
+        Such a person may have the right to pause a task but not to defer it. If the portal is new to us, the first
+        task is asked for too: the answer shows whether the portal defers directly.
         """
         pending = [item for item in items if item.state == State.PENDING and item.step == Step.NONE]
         self._choose_paths(pending)
         to_pause = {item.task_id: item for item in pending if Act.PAUSE in deferring.acts_for(item)}
         foreign = [id for id in to_pause if self.job.person.user_id not in found[id].participants]
         unknown = list(to_pause)[:1] if self.portal.defers_directly is None else []
-        access = tasks.read_access(self.client, ids) if (ids := list(dict.fromkeys(foreign + unknown))) else {}
-        if access:
-            self._learn_from_access(access.values())
+        rights = tasks.read_access(self.client, ids) if (ids := list(dict.fromkeys(foreign + unknown))) else {}
+        if rights:
+            self._learn_from_rights(rights.values())
             self._choose_paths(pending)
-        for id in foreign:
-            if Act.PAUSE in deferring.acts_for(to_pause[id]) and id not in access:
-                deferring.mark_garbled(to_pause[id])
-            elif Act.PAUSE in deferring.acts_for(to_pause[id]) and not {"PAUSE", "EDIT"} <= access[id]:
-                self._forbid(to_pause[id], found)
+        for item in (to_pause[id] for id in foreign if Act.PAUSE in deferring.acts_for(to_pause[id])):
+            if item.task_id not in rights:
+                deferring.mark_garbled(item)
+            elif not {"PAUSE", "EDIT"} <= rights[item.task_id]:
+                _forbid(item, found)
 
-    def _forbid(self, item: JobItem, found: Mapping[int, TaskState]) -> None:
-        outcomes.finish(item, State.FAILED, Code.NOT_PERMITTED)
-        outcomes.record_changer(item, found[item.task_id])
-
-    # Whether the portal defers a task in progress without a pause
+    # -- Whether the portal defers a task in progress without a pause --------------------------------------------
 
     def _choose_paths(self, items: Sequence[JobItem]) -> None:
         for item in items:
             item.direct = self.portal.defers_directly is True and item.status_seen == Status.IN_PROGRESS
 
-    def _learn_from_access(self, access: Iterable[frozenset[str]]) -> None:
-        """What a person may do with tasks in progress: DEFER among it is there only where no pause is needed."""
-        if any("DEFER" in allowed for allowed in access):
+    def _learn_from_rights(self, rights: Iterable[frozenset[str]]) -> None:
+        """The right DEFER on a task in progress exists only if the portal needs no pause."""
+        if any("DEFER" in allowed for allowed in rights):
             self._learn(direct=True)
-        elif self.portal.defers_directly is None and any("PAUSE" in allowed for allowed in access):
+        elif self.portal.defers_directly is None and any("PAUSE" in allowed for allowed in rights):
             self._learn(direct=False)
 
     def _learn_from_refusals(
         self, refused: Sequence[JobItem], items: Sequence[JobItem], found: Mapping[int, TaskState]
     ) -> None:
-        """Where direct defers work for other tasks of the job, a refusal is about the person; else the portal
-        has changed its rule, and these take two steps."""
-        now_done = any(item.state == State.DONE and item.direct for item in items)
-        if now_done or self.job.items.filter(state=State.DONE, direct=True).exists():
+        """If direct defer works for other tasks of this job, the person lacks the right. Otherwise the portal no longer
+        allows it, and these tasks need pause + defer."""
+        works_now = any(item.state == State.DONE and item.direct for item in items)
+        if works_now or self.job.items.filter(state=State.DONE, direct=True).exists():
             for item in refused:
-                self._forbid(item, found)
+                _forbid(item, found)
         else:
             self._learn(direct=False)
 
@@ -442,9 +300,15 @@ class DeferBatch(Batch):
             logger.info("portal %s defers tasks in progress directly: %s", self.portal.pk, direct)
 
 
+def _forbid(item: JobItem, found: Mapping[int, TaskState]) -> None:
+    """Fail an item that the person may not defer, and note whom to ask."""
+    outcomes.finish(item, State.FAILED, Code.NOT_PERMITTED)
+    outcomes.record_changer(item, found[item.task_id])
+
+
 class ReturnBatch(Batch):
-    """The way back: returns.py decides for each task. Renewing reopens whatever is not asleep any more, so tasks are
-    read by the batch, right before they are sent."""
+    """Tasks on their way back. returning.py decides about each. `renew` reopens completed tasks too, so the tasks of a
+    batch are read right before it is sent."""
 
     @property
     def items(self) -> QuerySet[JobItem]:
@@ -460,11 +324,11 @@ class ReturnBatch(Batch):
     def to_read(self, items: Sequence[JobItem]) -> Sequence[JobItem]:
         return self.fitting(items)
 
-    def take_readings(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
+    def apply_readings(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
         for item in items:
             returning.apply_reading(item, found.get(item.task_id), self.job.person.user_id)
 
-    def take_answers(self, item: JobItem, replies: dict[Act, Reply]) -> TaskState | None:
+    def apply_answers(self, item: JobItem, replies: dict[Act, Reply]) -> TaskState | None:
         returning.apply_answer(item, replies, self.job.person.user_id)
         return None
 

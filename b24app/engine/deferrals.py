@@ -1,4 +1,4 @@
-"""The ledger of what we must return: recorded, ended, orphaned by an uninstall, adopted by an administrator."""
+"""The ledger of deferred tasks: recorded, ended, and after a reinstall adopted or discarded by an administrator."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,17 +18,17 @@ from b24app.portals import uninstall
 
 
 def adopted(admin: Person) -> QuerySet[Deferral]:
-    """What this admin has taken over from before the app was installed anew, and what still sleeps of it."""
+    """The tasks from before a reinstall that this administrator adopted and that are still deferred."""
     return Deferral.objects.live().filter(person=admin, item=None)
 
 
-def record(job: Job, slept: Iterable[tuple[JobItem, TaskState | None]], now: datetime) -> None:
-    """Note what we owe for items just deferred, in the transaction that saves their outcome.
+def record(job: Job, deferred: Iterable[tuple[JobItem, TaskState | None]], now: datetime) -> None:
+    """Record deferrals for items that were just deferred. Call it in the transaction that saves their outcome.
 
-    `slept` holds each item with its task as the portal showed it afterwards. A live deferral that a task still
-    has from before is overtaken: somebody woke it since.
+    `deferred` pairs each item with its task after the change, if the portal showed it. An earlier live deferral of the
+    task is overtaken: another user has resumed the task since.
     """
-    owed = [
+    recorded = [
         Deferral(
             portal_id=job.portal_id,
             person_id=job.person_id,
@@ -38,41 +38,41 @@ def record(job: Job, slept: Iterable[tuple[JobItem, TaskState | None]], now: dat
             status_changed_at=found.status_changed_at if found else None,
             created_at=now,
         )
-        for item, found in slept
+        for item, found in deferred
     ]
-    if not owed:
+    if not recorded:
         return
-    ids = [deferral.task_id for deferral in owed]
+    ids = [deferral.task_id for deferral in recorded]
     earlier = Deferral.objects.live().filter(portal=job.portal_id, task_id__in=ids)
     earlier.update(state=Deferral.State.OVERTAKEN)
-    Deferral.objects.bulk_create(owed)
+    Deferral.objects.bulk_create(recorded)
 
 
 def record_ends(items: Iterable[JobItem]) -> None:
-    """Close what we owed for items of a return that have ended, in the transaction that saves their outcome.
+    """End the deferrals of items whose return has ended. Call it in the transaction that saves their outcome.
 
-    A return that failed is still owed.
+    If the return failed, the deferral stays live.
     """
     live = Deferral.objects.live()
     ended: dict[str, list[int]] = {}
     for item in items:
         if item.returns_id:
             ended.setdefault(item.state, []).append(item.returns_id)
-    if woken := ended.get(JobItem.State.DONE):
-        live.filter(pk__in=woken).update(state=Deferral.State.RETURNED)
+    if returned := ended.get(JobItem.State.DONE):
+        live.filter(pk__in=returned).update(state=Deferral.State.RETURNED)
     if overtaken := ended.get(JobItem.State.SKIPPED):
         live.filter(pk__in=overtaken).update(state=Deferral.State.OVERTAKEN)
 
 
 def count_orphans(person: Person) -> int:
-    """How many tasks still sleep from before the app was installed anew; only admins are told."""
+    """How many tasks from before a reinstall are still deferred. 0 for people who are not administrators."""
     is_told = person.is_admin and uninstall.was_uninstalled(person.portal)
     return OrphanedDeferral.objects.filter(portal=person.portal_id).count() if is_told else 0
 
 
 def adopt(admin: Person) -> int:
-    """What was owed before becomes this admin's to return; says how many tasks. May be repeated."""
-    owed = list(OrphanedDeferral.objects.filter(portal=admin.portal_id))
+    """Make this administrator responsible for the orphaned deferrals. Return their number. Safe to repeat."""
+    orphans = list(OrphanedDeferral.objects.filter(portal=admin.portal_id))
     with transaction.atomic():
         Deferral.objects.bulk_create(
             (
@@ -84,14 +84,14 @@ def adopt(admin: Person) -> int:
                     status_changed_at=task.status_changed_at,
                     created_at=task.deferred_at,
                 )
-                for task in owed
+                for task in orphans
             ),
             ignore_conflicts=True,
         )
-        OrphanedDeferral.objects.filter(pk__in=[task.pk for task in owed]).delete()
-    return len(owed)
+        OrphanedDeferral.objects.filter(pk__in=[task.pk for task in orphans]).delete()
+    return len(orphans)
 
 
 def discard(admin: Person) -> None:
-    """The admin does not want the list of what was owed before: delete it. The tasks stay as they are."""
+    """Delete the orphaned deferrals: the administrator does not want to return them. The tasks stay as they are."""
     OrphanedDeferral.objects.filter(portal=admin.portal_id).delete()

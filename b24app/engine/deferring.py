@@ -1,11 +1,10 @@
-"""One task's way to Deferred: which acts come next, and what an answer or a reading means for it.
+"""One task's way to Deferred: which commands come next, and what an answer or a reading means.
 
-Pure decisions over one item, without database or network. A task in progress is deferred in two steps, pause
-then defer, both sent together, or directly where the portal allows that; every answer that does not settle the
-matter is followed by a reading.
+Pure decisions over one item, without database or network. A task in progress needs two commands, pause and defer, sent
+together; some portals defer it directly. If an answer does not decide the outcome, the task is read.
 
     pending --sent--> answered: done | to be read (refusal, no task shown) | pending (nothing ran) | lost
-    to be read, lost --reading--> done | skipped | failed | pending (again, or to be started again)
+    to be read, lost --reading--> done | skipped | failed | pending (send again, or start it again)
 """
 
 from b24app.bitrix import tasks
@@ -17,7 +16,7 @@ from b24app.models import JobItem
 
 
 def acts_for(item: JobItem) -> list[Act]:
-    """What to send next for an item whose status was read."""
+    """The commands to send next for an item whose status was read."""
     if item.step == Step.RESTORING:
         return [Act.START]
     if item.status_seen == Status.IN_PROGRESS and not item.direct:
@@ -26,10 +25,10 @@ def acts_for(item: JobItem) -> list[Act]:
 
 
 def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> TaskState | None:
-    """Move a sent item according to what its acts were answered; `user_id` is the acting person.
+    """Move a sent item according to the answers to its commands; `user_id` is the person who acts.
 
-    Returns the task as the portal showed it after it was deferred, None where it did not show it or the item is
-    not done. An item that stays sent is to be read: at once when it carries a refusal, else after SETTLE_AFTER.
+    Return the task as the portal showed it after deferring it; None if the portal did not show it or the item is not
+    done. An item that stays sent must be read: at once if it has a refusal, otherwise after SETTLE_AFTER.
     """
     last = replies.get(Act.START) or replies[Act.DEFER]
     pause = replies.get(Act.PAUSE)
@@ -50,7 +49,7 @@ def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> Task
 
 
 def _apply_pause(item: JobItem, is_ours: bool) -> None:
-    """The task is paused now. Where somebody else was first, that is what it was before we touched it."""
+    """The task is paused now. If another user paused it first, paused is also its original status."""
     item.status_seen = Status.PENDING
     if is_ours:
         item.step = Step.PAUSED
@@ -59,9 +58,9 @@ def _apply_pause(item: JobItem, is_ours: bool) -> None:
 
 
 def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
-    """Move an item according to what its task is now. Works for pending items and for sent ones that are due.
+    """Move an item according to its task, None if the task was not found. The item is pending, or sent and due.
 
-    The status is kept for the next send; a terminal state is final. Safe to repeat.
+    The status is kept for the next send. A final state stays final. Safe to repeat.
     """
     was_lost, refused = outcomes.may_be_lost(item), outcomes.has_refusal(item)
     item.refusal = ""
@@ -69,30 +68,31 @@ def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
         _task_not_found(item, was_lost)
         return
     seen, item.status_seen = item.status_seen, found.status
-    ours = found.status_changed_by == user_id
-    if found.status == Status.DEFERRED:
-        if was_lost and ours and item.step != Step.RESTORING:
+    was_ours = was_lost and found.status_changed_by == user_id
+    changed = seen != found.status
+    match found.status:
+        case Status.DEFERRED if was_ours and item.step != Step.RESTORING:
             item.state = State.DONE
-        else:
+        case Status.DEFERRED:
             outcomes.finish(item, State.SKIPPED, Code.ALREADY_DEFERRED)
-    elif found.status in outcomes.ENDED:
-        outcomes.finish(item, State.SKIPPED, outcomes.ENDED[found.status])
-    elif found.status == Status.IN_PROGRESS:
-        _apply_in_progress(item, refused and seen == Status.IN_PROGRESS, changed=seen != found.status)
-    else:
-        if was_lost and ours and seen == Status.IN_PROGRESS and item.step == Step.NONE and not item.direct:
-            item.step = Step.PAUSED  # the first half was applied
-        _apply_paused_or_pending(item, refused and seen != Status.IN_PROGRESS, changed=seen != found.status)
+        case Status.AWAITING_CONTROL | Status.COMPLETED | Status.DECLINED:
+            outcomes.finish(item, State.SKIPPED, outcomes.ENDED[found.status])
+        case Status.IN_PROGRESS:
+            _apply_in_progress(item, refused and seen == Status.IN_PROGRESS, changed)
+        case _:
+            if was_ours and seen == Status.IN_PROGRESS and item.step == Step.NONE and not item.direct:
+                item.step = Step.PAUSED  # the portal applied the pause and not the defer
+            _apply_paused_or_pending(item, refused and seen != Status.IN_PROGRESS, changed)
     outcomes.record_changer(item, found)
 
 
 def _apply_in_progress(item: JobItem, refused: bool, changed: bool) -> None:
     if item.step == Step.RESTORING:
-        _fail(item, Code(item.code))  # it is in progress again, which was the point
+        _fail(item, Code(item.code))  # restored: it is in progress again
     elif refused and not item.direct:
         _fail(item, outcomes.refusal_of(item))
     else:
-        # Whoever started it, and whether or not it could not be deferred directly: it takes both steps.
+        # Another user may have started it, or direct defer was refused: it needs pause and defer.
         item.step, item.direct = Step.NONE, False
         _try_again(item, changed)
 
@@ -104,8 +104,8 @@ def _apply_paused_or_pending(item: JobItem, defer_refused: bool, changed: bool) 
         else:
             item.state = State.PENDING
     elif item.step == Step.PAUSED:
-        # One batch is one PHP process: what it remembered from before the pause may have refused the defer. So
-        # a second, fresh request decides.
+        # The portal runs one batch in one PHP process. A cache filled before the pause may have refused the defer, so a
+        # second request decides.
         if item.sends >= 2 and defer_refused:
             item.step, item.code = Step.RESTORING, outcomes.refusal_of(item)
             item.state = State.PENDING
@@ -118,7 +118,10 @@ def _apply_paused_or_pending(item: JobItem, defer_refused: bool, changed: bool) 
 
 
 def _try_again(item: JobItem, changed: bool) -> None:
-    """Back to pending: the reading proved that what was sent is not applied, `changed` by somebody else or not."""
+    """The reading proved that the commands had no effect: send them again, up to MAX_SENDS times.
+
+    `changed`: another user changed the status in between.
+    """
     why = Code.CHANGING if changed else Code.REFUSED
     if item.sends < outcomes.MAX_SENDS:
         item.state = State.PENDING
@@ -129,9 +132,12 @@ def _try_again(item: JobItem, changed: bool) -> None:
 
 
 def mark_garbled(item: JobItem) -> None:
-    """The portal showed the task, and what it showed makes no sense. Who is not finished is to be read again later."""
+    """The portal returned a row for this task that cannot be parsed.
+
+    Fail an untouched item; read any other again later.
+    """
     if item.state == State.PENDING and item.step == Step.NONE:
-        outcomes.finish(item, State.FAILED, Code.REFUSED)  # it was not touched
+        outcomes.finish(item, State.FAILED, Code.REFUSED)  # the app has not changed this task
     elif item.sends > outcomes.MAX_SENDS:
         _task_not_found(item, was_lost=True)
     else:
@@ -140,17 +146,17 @@ def mark_garbled(item: JobItem) -> None:
 
 
 def is_refused_directly(item: JobItem, found: TaskState | None) -> bool:
-    """Whether the portal refused to defer a task from in progress that is in progress indeed."""
+    """True if the portal refused to defer a task directly, and the task is in progress as expected."""
     both = {item.status_seen, found.status if found else None}
     return item.direct and outcomes.has_refusal(item) and both == {Status.IN_PROGRESS}
 
 
 def _task_not_found(item: JobItem, was_lost: bool) -> None:
-    """The task is deleted, or the person may not see it any more."""
+    """The task was deleted, or the person lost the right to see it."""
     if item.step != Step.NONE:
         _fail(item, Code.LEFT_PAUSED)
     elif was_lost:
-        _fail(item, Code.GONE)  # we may have changed it, and nobody can tell us
+        _fail(item, Code.GONE)  # the app may have changed it; it cannot find out
     else:
         item.state, item.code = State.SKIPPED, Code.GONE
 

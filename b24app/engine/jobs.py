@@ -4,16 +4,16 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 
 from django.db import IntegrityError, transaction
-from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, When
 
 from b24app import clock
-from b24app.engine import deferrals, selections
+from b24app.engine import deferrals, saving, selections
 from b24app.models import Deferral, Job, JobItem, Person, Selection
 from b24app.portals import access
 from b24app.portals.lease import Lease, LeaseLost, is_neglected
 
-ADOPTED = "taken over "  # begins the keys of jobs that return what was
-MAX_UNFINISHED = 4  # jobs of one person: one is worked on, the others queue
+ADOPTED = "taken over "  # the keys of jobs that return adopted tasks begin with this
+MAX_UNFINISHED = 4  # jobs of one person; one runs, the others wait in line
 
 
 class KeyReused(Exception):
@@ -21,40 +21,40 @@ class KeyReused(Exception):
 
 
 class NotReady(Exception):
-    """This selection is still being collected, too old, or empty."""
+    """The selection is not collected yet, too old, or empty; or the job has no tasks for this."""
 
 
 class TooManyJobs(Exception):
-    """This person's earlier jobs have to end first."""
+    """The person has MAX_UNFINISHED unfinished jobs."""
 
 
 def undo(job: Job, key: str) -> Job:
-    """A new job that returns what a finished one, and those before that it went on with, have put to sleep.
+    """Start a job that returns the tasks that a finished job deferred, and the jobs that it continued.
 
-    The same `key` again returns the same job. Raises as `start`; NotReady before the job has finished, and when
-    nothing sleeps any more.
+    The same `key` again returns the same job. Raises as `start`; NotReady before the job has finished, or if none of
+    its tasks is still deferred.
     """
     digest = _digest(f"undo {job.pk}")
     if existing := Job.objects.filter(person=job.person_id, key=key).first():
         return _same(existing, digest)
     if job.state != Job.State.FINISHED:
         raise NotReady
-    asleep = _still_deferred(job).select_related("item").order_by("task_id")
-    items = [_return_item(deferral) for deferral in asleep]
+    deferred = _still_deferred(job).select_related("item").order_by("task_id")
+    items = [_return_item(deferral) for deferral in deferred]
     return _create_of(items, Job(person=job.person, kind=Job.Kind.RETURN, key=key, digest=digest))
 
 
 def return_adopted(admin: Person) -> Job:
-    """The job that returns what this admin has taken over; asked for again before it has finished, the same one.
+    """Start a job that returns the tasks that this administrator adopted. While one runs, return that one.
 
-    Raises NotReady when nothing sleeps any more, or TooManyJobs.
+    Raises TooManyJobs, or NotReady if none of the tasks is still deferred.
     """
-    asleep = list(deferrals.adopted(admin).select_related("item").order_by("pk"))
+    deferred = list(deferrals.adopted(admin).select_related("item").order_by("pk"))
     mine = Job.objects.filter(person=admin, key__startswith=ADOPTED)
     if existing := mine.unfinished().first():
         return existing
     key = f"{ADOPTED}{mine.count()}"
-    items = [_return_item(deferral) for deferral in asleep]
+    items = [_return_item(deferral) for deferral in deferred]
     return _create_of(items, Job(person=admin, kind=Job.Kind.RETURN, key=key, digest=_digest(key)))
 
 
@@ -64,21 +64,21 @@ def _return_item(deferral: Deferral) -> JobItem:
 
 
 def can_undo(job: Job) -> bool:
-    """Whether tasks still sleep because of a finished job, or of those that it went on with. One query."""
+    """True if tasks are still deferred because of a finished job or the jobs that it continued. One query."""
     return _still_deferred(job).exists()
 
 
 def _still_deferred(job: Job) -> QuerySet[Deferral]:
-    """What still sleeps because of this job and those before it: a Continue or a Retry closes their results."""
+    """The live deferrals of a job and of the jobs that it continued: Continue and Retry close their results."""
     original = job.original_id or job.pk
     chain = Job.objects.filter(Q(pk=original) | Q(original=original), pk__lte=job.pk)
     return Deferral.objects.live().filter(item__job__in=chain)
 
 
 def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
-    """The job that defers a selection; the same `key` again returns the same job.
+    """Start a job that defers a selection. The same `key` again returns the same job.
 
-    Job and items exist together or not at all. Raises NotReady, TooManyJobs, or KeyReused when the key stood for
+    One transaction saves the job and its items. Raises NotReady, TooManyJobs, or KeyReused if the key was used for
     another request.
     """
     digest = _digest(f"{selection.pk}", reason)
@@ -88,13 +88,13 @@ def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
         raise NotReady
     total = selection.tasks.count()
     job = Job(person=person, kind=Job.Kind.DEFER, key=key, digest=digest, reason=reason, total=total)
-    return _create(job, lambda: JobItem.copy_selected(job, selection))
+    return _create(job, lambda: JobItem.objects.copy_selected(job, selection))
 
 
 def retry(job: Job, states: Collection[JobItem.State], key: str) -> Job:
-    """A new job over the tasks of a finished one that ended in these states: failed to retry, cancelled to go on.
+    """Start a new job over those tasks of a finished job that ended in `states`: failed ones, or cancelled ones.
 
-    The same `key` again returns the same job. Raises as `start`; NotReady when there is nothing of the kind.
+    The same `key` again returns the same job. Raises as `start`; NotReady if there is no such task.
     """
     digest = _digest(f"job {job.pk}", *sorted(states))
     if existing := Job.objects.filter(person=job.person_id, key=key).first():
@@ -106,15 +106,18 @@ def retry(job: Job, states: Collection[JobItem.State], key: str) -> Job:
 
 
 def _retry_item(item: JobItem) -> JobItem:
-    """The same task for another job; one that we left paused, or put to sleep, is still owed what it was before."""
-    is_owed = item.step != JobItem.Step.NONE or item.returns_id is not None
-    before = item.status_before if is_owed else None
+    """A new item for the same task.
+
+    If we left the task paused or deferred, keep its original status, so it can still be restored.
+    """
+    is_changed = item.step != JobItem.Step.NONE or item.returns_id is not None
+    before = item.status_before if is_changed else None
     step = JobItem.Step.PAUSED if item.step == JobItem.Step.RESTORING else item.step
     return JobItem(task_id=item.task_id, title=item.title, status_before=before, step=step, returns_id=item.returns_id)
 
 
 def _create_of(items: Sequence[JobItem], job: Job) -> Job:
-    """The new `job` over these items."""
+    """Save the new `job` over these items."""
     for item in items:
         item.job = job
     job.total = len(items)
@@ -122,13 +125,13 @@ def _create_of(items: Sequence[JobItem], job: Job) -> Job:
 
 
 def _create(job: Job, fill: Callable[[], object]) -> Job:
-    """Save the new `job` together with its items, which `fill` makes; or the one that was faster with the same key."""
+    """Save the new `job`, and its items with `fill`. If a request with the same key was faster, return its job."""
     if not job.total:
         raise NotReady
     job.portal_id, job.created_at = job.person.portal_id, clock.now()
     try:
         with transaction.atomic():
-            # One request of a person at a time: two tabs cannot both be the fourth.
+            # One request of a person at a time: two tabs cannot both start the last allowed job.
             Person.objects.select_for_update().get(pk=job.person_id)
             if faster := Job.objects.filter(person=job.person_id, key=job.key).first():
                 return _same(faster, job.digest)
@@ -136,7 +139,7 @@ def _create(job: Job, fill: Callable[[], object]) -> Job:
                 raise TooManyJobs
             job.save()
             fill()
-    except IntegrityError:  # the same request, twice at the same moment
+    except IntegrityError:  # the same request came twice at the same moment
         return _same(Job.objects.get(person=job.person_id, key=job.key), job.digest)
     return job
 
@@ -152,17 +155,16 @@ def _same(job: Job, digest: str) -> Job:
 
 
 def stop(job: Job) -> bool:
-    """Stop a job: nothing more is begun; says whether a slice has to bring it to its end.
+    """Stop a job: no further task is changed. Return True if a slice must still finish the job.
 
-    What was not touched is cancelled, what was sent is settled, and what we paused is started again. May be
-    repeated.
+    Untouched tasks are cancelled, sent tasks are settled, and paused tasks are started again. Safe to repeat.
     """
     now = clock.now()
     Job.objects.unfinished().filter(pk=job.pk, stop_asked_at=None).update(stop_asked_at=now)
     Job.objects.filter(pk=job.pk, state=Job.State.WAITING).update(wait_until=now)
     lease = Lease.acquire(job.portal_id)
     if lease is None:
-        return True  # whoever works on the portal sees it before its next step, or when it leaves
+        return True  # the worker that holds the lease sees `stop_asked_at` before its next batch
     try:
         return not cancel_untouched(job, lease)
     except LeaseLost:
@@ -172,7 +174,7 @@ def stop(job: Job) -> bool:
 
 
 def finish_stopped(portal_id: int) -> None:
-    """Bring the stopped jobs of this portal to their end whose untouched tasks nobody has cancelled yet."""
+    """Finish stopped jobs of this portal that still have pending, untouched items."""
     untouched = JobItem.objects.filter(job=OuterRef("pk"), state=JobItem.State.PENDING, step=JobItem.Step.NONE)
     stopped = Job.objects.unfinished().filter(portal=portal_id).exclude(stop_asked_at=None)
     for job in stopped.filter(Exists(untouched)):
@@ -180,10 +182,10 @@ def finish_stopped(portal_id: int) -> None:
 
 
 def cancel_untouched(job: Job, lease: Lease) -> bool:
-    """Cancel a stopped job's tasks that we have not changed; say whether that was the end of it.
+    """Cancel the untouched tasks of a stopped job. Return True if the job has finished with this.
 
-    Those that we paused are to be started again. Only the holder of the portal's lease does this, so that it
-    cannot meet an answer half saved. Raises LeaseLost.
+    Paused tasks will be started again. Requires the portal's lease: otherwise it could run while a worker is saving
+    answers. Raises LeaseLost.
     """
     pending = job.items.filter(state=JobItem.State.PENDING)
     unfinished = Job.objects.unfinished().filter(pk=job.pk)
@@ -191,26 +193,20 @@ def cancel_untouched(job: Job, lease: Lease) -> bool:
         lease.renew()
         pending.filter(step=JobItem.Step.PAUSED).update(step=JobItem.Step.RESTORING, code=JobItem.Code.STOPPED)
         pending.filter(step=JobItem.Step.NONE).update(state=JobItem.State.CANCELLED, code=JobItem.Code.STOPPED)
-        unfinished.update(**counts(job))
+        unfinished.update(**saving.counts(job))
         if job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT]).exists():
             return False
         unfinished.update(state=Job.State.FINISHED, finished_at=clock.now(), wait_reason="", wait_code="")
     return True
 
 
-def counts(job: Job) -> dict[str, int]:
-    """How many of a job's items ended in each way, by the job's fields. One query."""
-    found = dict(job.items.values_list("state").annotate(Count("id")))
-    return {end.value: found.get(end, 0) for end in JobItem.ENDED}
-
-
 def resume_waiting(person: Person) -> bool:
-    """Let the jobs go on that waited until the portal lets this person in again; say whether there were any."""
+    """The portal accepts this person again: resume their waiting jobs. Return True if there were any."""
     return access.readmit(person)
 
 
 def waits_for(job: Job) -> Job.WaitReason | None:
-    """Why an unfinished job does not move at the moment, as far as the portal is concerned."""
+    """Why an unfinished job waits: the reason of its portal, or its own. None if it does not wait."""
     portal = job.person.portal
     if portal.parked_until:
         return Job.WaitReason(portal.parked_reason)
@@ -218,27 +214,27 @@ def waits_for(job: Job) -> Job.WaitReason | None:
 
 
 def latest_job(person: Person) -> Job | None:
-    """The job to show when the page is opened: the oldest unfinished one, else the last result not yet closed."""
+    """The job to show when the page is opened: the oldest unfinished one, otherwise the last result not closed yet."""
     id_of_unfinished = Case(When(~Q(state=Job.State.FINISHED), then="id"))
     mine = Job.objects.filter(person=person, dismissed_at=None)
     return mine.order_by(id_of_unfinished.asc(nulls_last=True), "-id").first()
 
 
 def dismiss(job: Job) -> None:
-    """The person has seen the results: this one, and any older one that would come up in its place."""
+    """The person closed the result. Older results close too; otherwise one of them would take its place."""
     finished = Job.objects.filter(person=job.person_id, pk__lte=job.pk, state=Job.State.FINISHED)
     finished.filter(dismissed_at=None).update(dismissed_at=clock.now())
 
 
 def is_stalled(job: Job) -> bool:
-    """Whether an unfinished job that could go on is left alone for longer than by any healthy worker."""
+    """True if an unfinished job is due and no worker has picked it up for longer than SWEEP_EVERY."""
     due = job.wait_until if job.state == Job.State.WAITING else job.last_slice_at or job.created_at
     if due is None:
-        return False  # it waits for a person, however long
+        return False  # it waits for its person
     return is_neglected(job.portal, max(due, job.portal.parked_until or due), clock.now())
 
 
 def paused(job: Job) -> int:
-    """How many tasks of an unfinished job are paused because of it: still to be deferred, or started again."""
+    """How many tasks an unfinished job has paused, and must still defer or start again."""
     under_way = job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT])
     return under_way.exclude(step=JobItem.Step.NONE).count()

@@ -8,43 +8,46 @@ from b24app.bitrix.errors import AccessLost, BitrixError, MethodDenied, NotRun, 
 from b24app.bitrix.tasks import Status, TaskState, Unreadable
 from b24app.models import JobItem
 
-MAX_SENDS = 4  # of one item; somebody else keeps changing a task that needs more
-UNSEEN = "unseen"  # in place of a refusal: a success that did not show what the task is now
-# The codes by which a portal says "not allowed" of a task that is there and has the right status. Others, such as
-# 1048584 of a validator, are refusals for a reason that we do not know.
+MAX_SENDS = 4  # of one item; if it needs more, other users keep changing the task
+UNSEEN = "unseen"  # instead of a refusal code: a success that did not show the task after the change
+# Codes that mean "not allowed" for a task that exists and has the right status. Other codes, such as 1048584 of a
+# validator, are refusals for an unknown reason.
 NOT_ALLOWED = frozenset({"1048582", "0", "ERROR_CORE", "ACCESS_DENIED"})
+
 State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
+
+# The statuses in which a task can neither be deferred nor returned, and the outcome of its item.
 ENDED: dict[int, JobItem.Code] = {
     Status.AWAITING_CONTROL: Code.AWAITING_CONTROL,
     Status.COMPLETED: Code.COMPLETED,
     Status.DECLINED: Code.DECLINED,
 }
-# Outcomes that somebody else is the reason of.
+# Outcomes caused by another user.
 CHANGED_BY_OTHERS = {*ENDED.values(), Code.ALREADY_DEFERRED, Code.CHANGING, Code.AWAKE, Code.DEFERRED_ANEW}
 
 
 def may_be_ours(shown: TaskState | Unreadable | None, user_id: int) -> bool:
-    """Whether a success does not show that somebody else has changed the status: what is so already succeeds too."""
+    """False if the answer shows that another user changed the status. (A call that changes nothing also succeeds.)"""
     return not isinstance(shown, TaskState) or shown.status_changed_by in (None, user_id)
 
 
 class Verdict(Enum):
-    """What the answers to one or two acts in a row come to."""
+    """What the answers to the one or two commands of a task mean together."""
 
-    APPLIED = auto()  # the last one succeeded
-    NOT_RUN = auto()  # it may be sent again
+    APPLIED = auto()  # the last command succeeded
+    NOT_RUN = auto()  # it can be sent again
     REFUSED = auto()
-    LOST = auto()  # only a reading tells
+    LOST = auto()  # only reading the task tells
 
 
 def verdict(first: Reply | None, last: Reply) -> Verdict:
-    """What `last` comes to, and the act before it, if it takes one."""
+    """Combine the answers to the two commands of one task into one verdict. `first` is None for a single command."""
     if isinstance(last, Answer):
         return Verdict.APPLIED
     if isinstance(last, Unknown) or isinstance(first, Unknown):
         return Verdict.LOST
     if _may_run_later(first) or (_may_run_later(last) and not _is_refused(first)):
-        return Verdict.NOT_RUN  # where the first act did not run, the refusal of the last one means nothing
+        return Verdict.NOT_RUN  # if the first command did not run, the refusal of the last one means nothing
     return Verdict.REFUSED
 
 
@@ -57,36 +60,39 @@ def _is_refused(reply: Reply | None) -> bool:
 
 
 def is_shown(item: JobItem, answer: Reply, status: int, user_id: int) -> bool:
-    """Whether a success shows its task with this status, by our doing, or no task at all; else it is to be read."""
+    """True if `answer` is a success whose task has this status because of us, or that shows no task.
+
+    Otherwise the item must be read; its `refusal` then says why.
+    """
     if not isinstance(answer, Answer):
         return False
-    if answer.result is None:  # the legacy dialect says no more than that: whose doing it was, a reading tells
+    if answer.result is None:  # the legacy dialect never shows the task: reading it tells who changed it
         item.refusal = UNSEEN
         return False
     found = tasks.state_in(answer)
     if found is None:
         return True
     if not isinstance(found, TaskState) or found.status != status:
-        item.refusal = UNSEEN  # garbled, or from before it: a batch remembers what it has read
+        item.refusal = UNSEEN  # garbled, or as it was before: one batch caches what it has read
         return False
     if not may_be_ours(found, user_id):
-        item.refusal = "not_ours"  # a success that changed nothing: somebody else was there first
+        item.refusal = "not_ours"  # the call changed nothing: another user was first
         return False
     return True
 
 
 def revert_send(item: JobItem) -> None:
-    """What was sent did not run: the item was never sent."""
+    """The command did not run: restore the item as if it had never been sent."""
     item.state = State.PENDING
     item.sends -= 1
     if not item.sends and item.step == Step.NONE and item.status_before == item.status_seen:
-        item.status_before = None  # nothing was touched yet
+        item.status_before = None  # the app has not changed the task yet
 
 
 def record_refusal(item: JobItem, first: Reply | None, last: Reply) -> None:
-    """Keep what the portal called it; the next reading understands it.
+    """Keep the code of the refusal; reading the task will explain it.
 
-    Where the first act was refused, the last one failed for that alone.
+    If the first command was refused, the last one failed only because of that.
     """
     reply = first if _is_refused(first) else last
     code = reply.code if isinstance(reply, BitrixError) else ""
@@ -94,27 +100,27 @@ def record_refusal(item: JobItem, first: Reply | None, last: Reply) -> None:
 
 
 def refusal_of(item: JobItem) -> JobItem.Code:
-    """What a refusal that a reading could not explain means."""
+    """The outcome of a refusal that reading the task could not explain."""
     return Code.NOT_PERMITTED if item.vendor_code.upper() in NOT_ALLOWED else Code.REFUSED
 
 
 def has_refusal(item: JobItem) -> bool:
-    """Whether the answer to what was sent last was a refusal that is still to be understood."""
+    """True if the last answer was a refusal that no reading has explained yet."""
     return item.refusal not in ("", UNSEEN)
 
 
 def may_be_lost(item: JobItem) -> bool:
-    """Whether an item was sent and nothing is known of what came of it."""
+    """True if the item was sent and its effect is unknown."""
     return item.state == State.SENT and item.refusal in ("", UNSEEN)
 
 
 def finish(item: JobItem, state: JobItem.State, code: JobItem.Code) -> None:
-    """The item's outcome, and why; nothing of it is half done."""
+    """Set the final state of the item and the reason. No step of it is half done."""
     item.state, item.step, item.code = state, Step.NONE, code
 
 
 def record_changer(item: JobItem, found: TaskState) -> None:
-    """Who changed the task and when, or who may where our person may not, for the sentence that the item gets."""
+    """Note for the screen who changed the task, and when; or the creator, if the person lacks the right."""
     if item.code == Code.NOT_PERMITTED:
         item.changed_by = found.creator[:200]
     elif item.code in CHANGED_BY_OTHERS:

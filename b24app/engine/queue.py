@@ -13,29 +13,29 @@ from b24app.portals.lease import Lease
 
 
 def portals_with_work() -> list[int]:
-    """The portals that a slice could do something for now, longest neglected first."""
+    """The portals that have work now and no worker, the one that waited longest first."""
     now = clock.now()
     of_jobs = Job.objects.runnable(now).exclude(portal__parked_until__gt=now).values("portal")
     of_selections = selections.collecting(now).values("person__portal")
-    # Two short lists made one: with an OR the database would look at every portal.
+    # A union of two short lists: with OR the database would scan every portal.
     waiting = Portal.objects.filter(Lease.free(), pk__in=of_jobs.union(of_selections), status=Portal.Status.ACTIVE)
     return list(waiting.order_by(F("last_slice_at").asc(nulls_first=True)).values_list("pk", flat=True))
 
 
 def not_parked(now: datetime) -> Q:
-    """Portals whose jobs may ask, as a condition. What somebody waits for at a page asks in any case."""
+    """Condition: portals that are not parked. Requests made for an open page ignore parking."""
     return Q(parked_until=None) | Q(parked_until__lte=now)
 
 
 def seconds_until_work(portal_id: int) -> float | None:
-    """When a slice should look at this portal again: 0 for at once, None when nothing is to be expected."""
+    """Seconds until the next slice of this portal is due: 0 for immediately, None if there is no work."""
     now = clock.now()
     jobs = Job.objects.filter(portal=portal_id)
     of_portal = Selection.objects.filter(person__portal=portal_id, state=Selection.State.COLLECTING)
     if selections.collecting(now).filter(pk__in=of_portal).exists():
         return 0.0
     if not Portal.objects.filter(not_parked(now), pk=portal_id).exists():
-        return None  # the sweep looks again when its time has come
+        return None  # the sweep will find it when the parking is over
     if jobs.runnable(now).exists():
         return 0.0
     job_at = jobs.filter(state=Job.State.WAITING, wait_until__gt=now).aggregate(at=Min("wait_until"))
@@ -45,9 +45,9 @@ def seconds_until_work(portal_id: int) -> float | None:
 
 
 def claim_message(portal_id: int, seconds: float) -> bool:
-    """Whether to send a message about this portal for in `seconds`: not while one is under way that is due by then.
+    """Return True if a message about this portal, due in `seconds`, should be sent now.
 
-    One that should have been read long ago is taken for lost.
+    False if a message that is due by then is under way. A message that is overdue by MESSAGE_LOST counts as lost.
     """
     now = shared_now()
     due = now + timedelta(seconds=seconds)
@@ -57,15 +57,15 @@ def claim_message(portal_id: int, seconds: float) -> bool:
 
 
 def message_received(portal_id: int) -> bool:
-    """A message about this portal has been read: the next may be sent. Says whether it is time to work.
+    """A worker has read a message about this portal, so the next may be sent. Return True if work is due.
 
-    It is not when the only message under way is due later: the sender's clock was behind ours.
+    False if the message under way is due later: the sender's clock was behind ours.
     """
-    early = timedelta(seconds=1)  # a broker may be early a little
+    early = timedelta(seconds=1)  # a broker may deliver slightly early
     is_due = Q(message_due_at=None) | Q(message_due_at__lte=shared_now() + early)
     return Portal.objects.filter(is_due, pk=portal_id).update(message_due_at=None) == 1
 
 
 def release_message(portal_id: int) -> None:
-    """No message about this portal could be sent."""
+    """The message that was claimed could not be sent."""
     Portal.objects.filter(pk=portal_id).update(message_due_at=None)

@@ -1,12 +1,12 @@
-"""One task's way back: which acts come next, and what an answer or a reading means for it.
+"""One task's way back: which commands come next, and what an answer or a reading means.
 
-Pure decisions over one item, without database or network, as steps.py makes them for the way to Deferred. A task is
-renewed, and started where it was in progress before; both acts are sent together.
+Pure decisions over one item, without database or network. A task is renewed, and started if it was in progress before;
+both commands are sent together.
 
     6 --renew--> 2 --start--> 3
 
-Renewing would reopen a completed task too, so that only a task is touched that is asleep, and by our act: its status
-changed last when we deferred it. Whatever else is found means that somebody has overtaken us.
+`renew` also reopens completed tasks. So we only renew a task that is still deferred and whose status last changed when
+we deferred it. Any other state means that another user has changed the task ("overtaken").
 """
 
 from datetime import timedelta
@@ -32,11 +32,12 @@ from b24app.engine.outcomes import (
 from b24app.models import JobItem
 
 State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
-CLOCKS_DIFFER = timedelta(minutes=10)  # the portal's and ours, at the most
+
+CLOCKS_DIFFER = timedelta(minutes=10)  # the most by which the portal's clock and ours may differ
 
 
 def acts_for(item: JobItem) -> list[Act]:
-    """What to send next for an item whose task was read."""
+    """The commands to send next for an item whose task was read."""
     if item.step == Step.RENEWED:
         return [Act.START]
     return [Act.RENEW, Act.START] if _was_in_progress(item) else [Act.RENEW]
@@ -47,9 +48,9 @@ def _was_in_progress(item: JobItem) -> bool:
 
 
 def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None:
-    """Move a sent item according to what its acts were answered; `user_id` is the acting person.
+    """Move a sent item according to the answers to its commands; `user_id` is the person who acts.
 
-    An item that stays sent is to be read: at once when it carries a refusal, else after SETTLE_AFTER.
+    An item that stays sent must be read: at once if it has a refusal, otherwise after SETTLE_AFTER.
     """
     renew, start = replies.get(Act.RENEW), replies.get(Act.START)
     if isinstance(renew, Answer) and may_be_ours(tasks.state_in(renew), user_id):
@@ -66,9 +67,9 @@ def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None
 
 
 def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
-    """Move an item according to what its task is now. Works for pending items and for sent ones that are due.
+    """Move an item according to its task, None if the task was not found. The item is pending, or sent and due.
 
-    Safe to repeat; a terminal state is final.
+    Safe to repeat. A final state stays final.
     """
     was_lost, refused = may_be_lost(item), has_refusal(item)
     item.refusal = ""
@@ -77,16 +78,19 @@ def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
         return
     item.status_seen = found.status
     ours = found.status_changed_by == user_id if was_lost else item.step == Step.RENEWED
-    if found.status == Status.DEFERRED:
-        _apply_still_deferred(item, found, refused)
-    elif found.status in ENDED:
-        finish(item, State.SKIPPED, ENDED[found.status])
-    elif not ours:
-        finish(item, State.SKIPPED, Code.AWAKE)
-    elif found.status == Status.IN_PROGRESS or not _was_in_progress(item):
-        item.state = State.DONE
-    else:
-        _start_again(item, refused)
+    match found.status:
+        case Status.DEFERRED:
+            _apply_still_deferred(item, found, refused)
+        case Status.AWAITING_CONTROL | Status.COMPLETED | Status.DECLINED:
+            finish(item, State.SKIPPED, ENDED[found.status])
+        case _ if not ours:
+            finish(item, State.SKIPPED, Code.AWAKE)
+        case Status.IN_PROGRESS:
+            item.state = State.DONE
+        case _ if not _was_in_progress(item):
+            item.state = State.DONE
+        case _:
+            _start_again(item, refused)
     record_changer(item, found)
 
 
@@ -102,7 +106,7 @@ def _apply_still_deferred(item: JobItem, found: TaskState, refused: bool) -> Non
 
 
 def _is_another_deferral(item: JobItem, found: TaskState) -> bool:
-    """Whether the task fell asleep at another time than by our act; where that is not known, long after it."""
+    """True if the task was deferred again after us. If the time of our change is unknown, a much later one counts."""
     if item.returns is None or found.status_changed_at is None:
         return False
     if since := item.returns.status_changed_at:
@@ -111,7 +115,7 @@ def _is_another_deferral(item: JobItem, found: TaskState) -> bool:
 
 
 def _start_again(item: JobItem, refused: bool) -> None:
-    """It is back and not in progress yet. A second, fresh request decides: see steps.py."""
+    """The task is back but not in progress. A second request decides, as in deferring.py."""
     item.step = Step.RENEWED
     if (refused and item.sends >= 2) or item.sends >= MAX_SENDS:
         item.state, item.code = State.DONE, Code.NOT_STARTED

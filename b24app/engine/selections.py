@@ -1,5 +1,5 @@
-"""What a person selected, made definite: the tasks are read once and frozen, so that the count confirmed is the
-count processed."""
+"""Selections: the tasks that a person chose are read once and frozen, so the number they confirm is the number
+processed."""
 
 import logging
 from collections import Counter
@@ -21,16 +21,16 @@ from b24app.portals import clients
 from b24app.portals.lease import Lease, LeaseLost, is_neglected
 
 logger = logging.getLogger(__name__)
-MAX_TASKS = 5000  # of one selection, so of one job
-READ_AT_ONCE = 200  # ticked tasks that a page may wait for; more are left to a worker
-READ_PER_STEP = 500  # ticked tasks that a worker reads in one request
+MAX_TASKS = 5000  # of one selection, and so of one job
+READ_AT_ONCE = 200  # ticked tasks; a page waits for these, a worker reads more
+READ_PER_STEP = 500  # ticked tasks, by a worker in one request
 LIFE = timedelta(hours=1)
-OURS = "internal"  # why a selection failed that we could not collect for a reason of our own
+OURS = "internal"  # the failure code if the cause is ours
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What deferring a selection would do: how many will be sent, and why others will be skipped."""
+    """What deferring a selection will do: how many tasks will be sent, how many skipped, and why."""
 
     total: int
     to_send: int
@@ -38,9 +38,9 @@ class Forecast:
 
 
 def select_ticked(person: Person, task_ids: Sequence[int]) -> Selection:
-    """A selection of tasks ticked one by one; a few are read at once, more by a worker.
+    """A selection of tasks that were ticked one by one. A few are read now, more are left to a worker.
 
-    Raises BitrixError when they cannot be read at once, and then keeps nothing.
+    Raises BitrixError if they cannot be read now; then nothing is stored.
     """
     wanted = list(dict.fromkeys(task_ids))[:MAX_TASKS]
     selection = Selection(person=person, wanted_ids=wanted, created_at=clock.now())
@@ -48,7 +48,7 @@ def select_ticked(person: Person, task_ids: Sequence[int]) -> Selection:
     with transaction.atomic():
         selection.save()
         if few(wanted):
-            _keep(selection, _every(wanted, rows), ended=True)
+            _save_rows(selection, _every(wanted, rows), ended=True)
     return selection
 
 
@@ -57,12 +57,12 @@ def few(task_ids: Sequence[int]) -> bool:
 
 
 def select_matching(person: Person, wanted: TaskFilter) -> Selection:
-    """A selection of everything that matches but `wanted.excluded`, up to MAX_TASKS; a worker collects it."""
+    """A selection of all tasks that match, without `wanted.excluded`, up to MAX_TASKS. A worker collects it."""
     return Selection.objects.create(person=person, filter=wanted.as_json(), created_at=clock.now())
 
 
 def forecast(selection: Selection) -> Forecast:
-    """Count a ready selection by what the portal showed while it was collected. One query."""
+    """The forecast of a ready selection, from the statuses read while it was collected. One query."""
     counts: Counter[JobItem.Code | None] = Counter()
     for status, number in selection.tasks.values_list("status").annotate(Count("id")):
         counts[_skip_code(status)] += number
@@ -71,7 +71,7 @@ def forecast(selection: Selection) -> Forecast:
 
 
 def _skip_code(status: int | None) -> JobItem.Code | None:
-    """Why a task of this status will be skipped; None when it will be sent."""
+    """Why a task of this status will be skipped; None if it will be sent."""
     if status is None:
         return JobItem.Code.GONE
     if status == Status.DEFERRED:
@@ -80,7 +80,7 @@ def _skip_code(status: int | None) -> JobItem.Code | None:
 
 
 def collecting(now: datetime) -> QuerySet[Selection]:
-    """Selections that a slice could go on with."""
+    """Selections that a slice can collect now."""
     may_try = Q(try_at=None) | Q(try_at__lte=now)
     return Selection.objects.filter(may_try, state=Selection.State.COLLECTING, created_at__gt=now - LIFE)
 
@@ -90,13 +90,13 @@ def is_alive(selection: Selection) -> bool:
 
 
 def is_stalled(selection: Selection) -> bool:
-    """Whether a selection that is being collected is left alone for longer than by any healthy worker."""
+    """True if a selection is being collected and no worker has picked it up for longer than SWEEP_EVERY."""
     due = max(selection.created_at, selection.try_at or selection.created_at)
     return is_neglected(selection.person.portal, due, clock.now())
 
 
 def advance(selection: Selection, lease: Lease) -> None:
-    """One request's worth of collecting; what stops it is written on the selection. Raises LeaseLost."""
+    """Collect with one request. If an error stops it, save that on the selection. Raises LeaseLost."""
     try:
         clients.act(selection.person, lease, None, lambda client: _collect_more(selection, client, lease))
     except NotRun as error:
@@ -108,13 +108,13 @@ def advance(selection: Selection, lease: Lease) -> None:
     except LeaseLost:
         raise
     except Exception:
-        # A selection that we cannot collect must not stop the jobs of its portal.
+        # A failing selection must not block the jobs of its portal.
         logger.exception("selection %s cannot be collected", selection.pk)
         _save(selection, lease, state=Selection.State.FAILED, failure_code=OURS)
 
 
 def _save(selection: Selection, lease: Lease, **stopped_by: object) -> None:
-    """Write down what stops the collecting, unless another slice is at it by now. Raises LeaseLost."""
+    """Save what stopped the collecting. Raises LeaseLost."""
     with transaction.atomic():
         lease.renew()
         Selection.objects.filter(pk=selection.pk).update(**stopped_by)
@@ -139,16 +139,16 @@ def _collect_more(selection: Selection, client: Client, lease: Lease) -> None:
     with transaction.atomic():
         lease.renew()
         Portal.objects.filter(pk=lease.portal_id).update(last_slice_at=clock.now())
-        _keep(selection, rows, ended)
+        _save_rows(selection, rows, ended)
 
 
 def _every(wanted: Iterable[int], rows: Iterable[TaskRow]) -> list[TaskRow]:
-    """A row for every task that was ticked, in that order; what the portal does not show has no status."""
+    """A row for every ticked task, in that order. A task that the portal does not show gets status 0."""
     found = {row.id: row for row in rows}
     return [found.get(id) or TaskRow(id, "", 0, None, "", "") for id in wanted]
 
 
-def _keep(selection: Selection, rows: Sequence[TaskRow], ended: bool) -> None:
+def _save_rows(selection: Selection, rows: Sequence[TaskRow], ended: bool) -> None:
     SelectedTask.objects.bulk_create(
         SelectedTask(selection=selection, task_id=row.id, title=row.title[:300], status=row.status or None)
         for row in rows

@@ -1,11 +1,12 @@
-"""The engine: short slices of work, at most one at a time per portal.
+"""Short slices of work, at most one at a time per portal.
 
-A slice makes steps until its time is over: collect a selection that somebody waits for, or move a job on by one
-batch (batches.py). Whatever stops a job is written on it, with the time to try again.
+A slice does one thing after the other until its time is over: one batch of a job (batches.py), or one request for a
+selection that a person waits for. If an error stops a job, the job gets the reason and the time of the next attempt.
 """
 
 import logging
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -28,17 +29,17 @@ from b24app.portals import access, clients, credentials
 from b24app.portals.lease import Lease, LeaseLost
 
 logger = logging.getLogger(__name__)
-RENEWALS = 3  # in a row, that the portal did not take; then the person has to come back
-LONGEST_WAIT = 3600.0  # waits double with every setback up to this
-MOST_DOUBLINGS = 20  # setbacks that are counted: far beyond the longest wait
+
+RENEWALS = 3  # renewed tokens in a row that the portal rejects; then the person must open the app again
+LONGEST_WAIT = 3600.0  # seconds; pauses double with every setback up to this
+MOST_DOUBLINGS = 20  # setbacks that count; far more than the longest wait needs
 
 
 def run(portal_id: int) -> float | None:
-    """Work on one portal for about settings.SLICE_SECONDS, unless another slice is at it.
+    """Work on one portal for about SLICE_SECONDS, unless another worker holds its lease.
 
-    Returns in how many seconds the next slice should look at this portal: 0 for at once, None when nothing is to be
-    expected, or somebody else is at it. May be called any number of times, by any number of workers: the lease lets
-    one in. Waiting is written on the job and never slept here.
+    Return the seconds until the next slice is due: 0 for immediately, None if there is no work or another worker holds
+    the lease. Safe to call at any time, by any number of workers. It never sleeps: a wait is a time on the job.
     """
     lease = Lease.acquire(portal_id)
     if lease is None:
@@ -47,30 +48,31 @@ def run(portal_id: int) -> float | None:
     try:
         is_time_over = _work(lease)
     except LeaseLost:
-        logger.warning("portal %s: the lease was lost; another slice goes on", portal_id)
+        logger.warning("portal %s: lease lost; another worker continues", portal_id)
     finally:
         lease.release()
-    # Who pressed Stop during the last request found the portal leased, and the job may wait for long now.
+    # If Stop was pressed during the last request, it could not take the lease. Finish that job now; otherwise it could
+    # wait for hours.
     jobs.finish_stopped(portal_id)
     return 0.0 if is_time_over else queue.seconds_until_work(portal_id)
 
 
 def _work(lease: Lease) -> bool:
-    """Make steps until nothing is left to do; say whether the time was over first."""
+    """Do what is due until nothing is left. Return True if the time was over first."""
     started = time.monotonic()
-    while _run_step(lease):
+    while _do_next(lease):
         if time.monotonic() - started >= settings.SLICE_SECONDS:
-            return True  # there is more to do, most likely; others first
+            return True  # more is probably due; other portals get their turn first
     return False
 
 
-def _run_step(lease: Lease) -> bool:
-    """Do the next thing: a selection that somebody waits for, then the job that was left alone longest."""
+def _do_next(lease: Lease) -> bool:
+    """Do the next thing: a batch of the job that waited longest, unless a person waits for a selection."""
     now = clock.now()
     collecting = selections.collecting(now).filter(person__portal=lease.portal_id)
     runnable = Job.objects.runnable(now).filter(~Exists(collecting), portal=lease.portal_id)
-    jobs = runnable.exclude(person__portal__parked_until__gt=now).select_related("person__portal")
-    if job := jobs.order_by(F("last_slice_at").asc(nulls_first=True), "id").first():
+    due = runnable.exclude(person__portal__parked_until__gt=now).select_related("person__portal")
+    if job := due.order_by(F("last_slice_at").asc(nulls_first=True), "id").first():
         _advance(job, lease)
         return True
     if selection := collecting.select_related("person__portal").order_by("created_at").first():
@@ -80,57 +82,85 @@ def _run_step(lease: Lease) -> bool:
 
 
 def _advance(job: Job, lease: Lease) -> None:
-    """One step of one job; whatever stops it is written on the job, with the time to try again."""
+    """Run one batch of a job. If an error stops it, save the reason and the time of the next attempt.
+
+    A failing job must not block the other jobs of the portal, and must not be tried again immediately.
+    """
     if job.stop_asked_at and jobs.cancel_untouched(job, lease):
         return
     try:
         clients.act(job.person, lease, job.pk, lambda client: batches.run(job, client, lease))
     except LeaseLost:
         raise
-    except CredentialRefused as error:
-        _wait(job, lease, Job.WaitReason.PERSON, error.code, None)
-    except AccessLost as error:
-        logger.warning("job %s: the portal refuses the app (%s)", job.pk, error.code)
+    except Exception as error:
+        _save_stop(job, lease, error)
+
+
+def _save_stop(job: Job, lease: Lease, error: Exception) -> None:
+    """Save on the job, or on its portal, what stopped it. Raises LeaseLost."""
+    if isinstance(error, AccessLost) and not isinstance(error, CredentialRefused):
+        logger.warning("job %s: the portal rejects the app (%s)", job.pk, error.code)
         with transaction.atomic():
             lease.renew()
             access.record(job.person, error)
-    except BitrixError as error:
-        if isinstance(error, TokenExpired):
-            if not isinstance(error_for(job.wait_code), TokenExpired):
-                job.setbacks = 0  # those before had other reasons
-            elif job.setbacks >= RENEWALS:
-                credentials.give_up(job.person)
-                error = CredentialRefused(error.code)
-        _wait(job, lease, *_reason_to_wait(job, error))
-    except Exception:
-        # A job that we cannot work on must neither stop the others of its portal nor come round at once.
-        logger.exception("job %s cannot go on", job.pk)
-        _wait(job, lease, Job.WaitReason.ERROR, "internal", _backoff(job, 60.0))
+        return
+    if not isinstance(error, BitrixError):
+        logger.error("job %s: stopped by an internal error", job.pk, exc_info=error)
+    wait = stopped_by(job, error)
+    if isinstance(error, TokenExpired) and wait.reason == Job.WaitReason.PERSON:
+        credentials.give_up(job.person)
+    _save_wait(job, lease, wait)
 
 
-def _reason_to_wait(job: Job, error: BitrixError) -> tuple[Job.WaitReason, str, float]:
-    """Why a job waits after an error that passes by itself, the vendor's word for it, and for how many seconds."""
-    if isinstance(error, (TooManyRequests, OperatingLimit)):
-        return Job.WaitReason.LIMIT, error.code, error.delay
-    if isinstance(error, TokenExpired) and not job.setbacks:
-        return Job.WaitReason.PORTAL, error.code, 0.0  # the token is renewed by the next step
-    return Job.WaitReason.PORTAL, error.code, max(_backoff(job, 5.0), getattr(error, "delay", 0.0))
+@dataclass(frozen=True)
+class Wait:
+    """Why a job waits, the portal's error code, for how long, and how many setbacks there were in a row.
+
+    `seconds` is None if the job waits until its person acts.
+    """
+
+    reason: Job.WaitReason
+    code: str
+    seconds: float | None
+    setbacks: int
 
 
-def _backoff(job: Job, seconds: float) -> float:
+def stopped_by(job: Job, error: Exception) -> Wait:
+    """How long a job waits after this error, and why."""
+    setbacks = job.setbacks
+    if isinstance(error, TokenExpired) and not isinstance(error_for(job.wait_code), TokenExpired):
+        setbacks = 0  # the setbacks before had other reasons
+    match error:
+        case TokenExpired() if setbacks >= RENEWALS:
+            return Wait(Job.WaitReason.PERSON, error.code, None, setbacks)
+        case CredentialRefused():
+            return Wait(Job.WaitReason.PERSON, error.code, None, setbacks)
+        case TokenExpired() if setbacks == 0:  # the next attempt renews the token
+            return Wait(Job.WaitReason.PORTAL, error.code, 0.0, setbacks)
+        case TooManyRequests() | OperatingLimit():
+            return Wait(Job.WaitReason.LIMIT, error.code, error.delay, setbacks)
+        case BitrixError():
+            seconds = max(_backoff(setbacks, 5.0), getattr(error, "delay", 0.0))
+            return Wait(Job.WaitReason.PORTAL, error.code, seconds, setbacks)
+        case _:
+            return Wait(Job.WaitReason.ERROR, "internal", _backoff(setbacks, 60.0), setbacks)
+
+
+def _backoff(setbacks: int, seconds: float) -> float:
+    """A pause of `seconds` that doubles with every setback."""
     scale: float = settings.TIME_SCALE
-    return min(LONGEST_WAIT, seconds * 2.0 ** min(job.setbacks, MOST_DOUBLINGS)) / scale
+    return min(LONGEST_WAIT, seconds * 2.0 ** min(setbacks, MOST_DOUBLINGS)) / scale
 
 
-def _wait(job: Job, lease: Lease, why: Job.WaitReason, code: str, seconds: float | None) -> None:
+def _save_wait(job: Job, lease: Lease, wait: Wait) -> None:
     now = clock.now()
     with transaction.atomic():
         lease.renew()
         Job.objects.unfinished().filter(pk=job.pk).update(
             state=Job.State.WAITING,
-            wait_reason=why,
-            wait_code=code[:100],
-            wait_until=None if seconds is None else now + timedelta(seconds=seconds),
-            setbacks=min(job.setbacks + 1, MOST_DOUBLINGS),
+            wait_reason=wait.reason,
+            wait_code=wait.code[:100],
+            wait_until=None if wait.seconds is None else now + timedelta(seconds=wait.seconds),
+            setbacks=min(wait.setbacks + 1, MOST_DOUBLINGS),
             last_slice_at=now,
         )

@@ -1,6 +1,6 @@
-"""What we keep: portals, their people and credentials, what was asked for, and what became of it.
+"""The rows: portals, their people and credentials, jobs and their items, deferrals, and the journal.
 
-The database is the truth; a Celery message only says that a portal may have work.
+States are in the database only; a Celery message only says that a portal may have work.
 """
 
 from b24app.models.deferral import Deferral, DeferralQuerySet, OrphanedDeferral

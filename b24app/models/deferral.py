@@ -1,4 +1,4 @@
-"""What the app must return: tasks that are deferred because of us."""
+"""The ledger: tasks that the app has deferred and must be able to return."""
 
 from typing import Self
 
@@ -16,22 +16,23 @@ class DeferralQuerySet(models.QuerySet["Deferral"]):
 
 
 class Deferral(models.Model):
-    """The standing fact that a task sleeps because of us. Lives longer than its job: it is what we owe."""
+    """A task that the app has deferred, and that it must be able to return. It stays after its job has finished."""
 
     class State(models.TextChoices):
         SLEEPING = "sleeping"
         RETURNED = "returned"
-        OVERTAKEN = "overtaken"  # somebody else has changed the task since
+        OVERTAKEN = "overtaken"  # another user has changed the task since
 
     LIVE = [State.SLEEPING]
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="deferrals")
     person = models.ForeignKey(Person, models.CASCADE, related_name="deferrals")
-    # None for one that was taken over from before the app was installed anew.
+    # None if it was adopted after a reinstall.
     item = models.OneToOneField(JobItem, models.CASCADE, null=True, related_name="deferral")
     task_id = models.PositiveBigIntegerField()
     previous_status = models.PositiveSmallIntegerField()
-    status_changed_at = models.DateTimeField(null=True)  # after our act, by the portal's clock: proves it was ours
+    # By our call, by the portal's clock. A later time at the portal means that another user has changed the task.
+    status_changed_at = models.DateTimeField(null=True)
     state = models.CharField(max_length=16, choices=State, default=State.SLEEPING)
     created_at = models.DateTimeField()
 
@@ -49,9 +50,9 @@ class Deferral(models.Model):
 
 
 class OrphanedDeferral(models.Model):
-    """A task that slept because of us when the app was removed: what we owed, without anybody's name.
+    """A task that was still deferred by the app when the app was uninstalled. It holds no names.
 
-    An admin takes it over or deletes it after installing the app again; else it is deleted after 90 days.
+    After a reinstall an administrator adopts or discards it. It is deleted after 90 days.
     """
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="orphans")

@@ -1,4 +1,4 @@
-"""What a person asked for, and the outcome for each task."""
+"""Jobs: what a person asked for, and the outcome for each task."""
 
 import uuid
 from datetime import datetime
@@ -17,10 +17,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.exclude(state=Job.State.FINISHED)
 
     def runnable(self, now: datetime) -> Self:
-        """Jobs that a slice could work on at `now`: of each person, the first that does not wait."""
+        """Jobs that a slice can work on at `now`: for each person, the first one that does not wait."""
         active = [Job.State.QUEUED, Job.State.RUNNING]
         waited = Q(state=Job.State.WAITING, wait_until__lte=now)
-        # Whoever came back in whatever way: what a job waited for is the state of the credential, not an event.
+        # A job that waits for its person becomes runnable as soon as the credential is usable, however that happened.
         waited |= Q(
             state=Job.State.WAITING,
             wait_reason=Job.WaitReason.PERSON,
@@ -31,7 +31,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
 
 class Job(models.Model):
-    """One request of one person over a frozen list of tasks: defer them, or return them to what they were."""
+    """One request of one person for a frozen list of tasks: defer them, or return them to their previous status."""
 
     class Kind(models.TextChoices):
         DEFER = "defer"
@@ -44,35 +44,35 @@ class Job(models.Model):
         FINISHED = "finished"
 
     class WaitReason(models.TextChoices):
-        """What a job waits for, or the jobs of a whole portal do."""
+        """What a job waits for, or all jobs of a portal."""
 
-        PERSON = "person"  # to open the app again: the credential was refused
-        PORTAL = "portal"  # to answer
-        LIMIT = "limit"  # of requests or operating time to pass
-        ERROR = "error"  # us to mend something
-        # The portal refuses the app, to this person or to everybody (refusals.py).
-        DISMISSED = "dismissed"  # this person works there no more
+        PERSON = "person"  # must open the app again: the credential was rejected
+        PORTAL = "portal"  # does not answer
+        LIMIT = "limit"  # of requests or operating time is reached
+        ERROR = "error"  # in the app or its registration: we must fix it
+        # The portal rejects the app, for this person or for all users (portals/access.py).
+        DISMISSED = "dismissed"  # this person no longer works there
         RESTRICTED = "restricted"  # this person may not use the app
-        PLAN = "plan"  # the portal's plan has no apps
+        PLAN = "plan"  # the portal's plan does not include apps
         PAYMENT = "payment"  # the app's subscription has ended
-        SCOPE = "scope"  # a permission was taken from the app
-        CONFIRM = "confirm"  # an administrator to confirm a method
+        SCOPE = "scope"  # the app has lost a permission
+        CONFIRM = "confirm"  # an administrator must confirm a method
         OVERLOAD = "overload"  # the portal has blocked the app for a while
-        DELETED = "deleted"  # the portal
-        ACCESS = "access"  # for a reason that we do not know
+        DELETED = "deleted"  # the portal was deleted
+        ACCESS = "access"  # rejected for an unknown reason
 
     portal = models.ForeignKey(Portal, models.CASCADE, related_name="jobs")
     person = models.ForeignKey(Person, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.DEFER, db_default=Kind.DEFER)
-    key = models.CharField(max_length=64)  # made by the page: the same request twice is one job
-    digest = models.CharField(max_length=64)  # of what was asked: the same key for something else is refused
-    original = models.ForeignKey("self", models.SET_NULL, null=True, related_name="+")  # whose rest this goes on with
+    key = models.CharField(max_length=64)  # made by the page: sending the same request twice creates one job
+    digest = models.CharField(max_length=64)  # of the request: the same key with another request is an error
+    original = models.ForeignKey("self", models.SET_NULL, null=True, related_name="+")  # this job continues it
     reason = models.CharField(max_length=500, blank=True)
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
     wait_reason = models.CharField(max_length=10, choices=WaitReason, blank=True)
-    wait_until = models.DateTimeField(null=True)  # None while waiting: until somebody acts
-    wait_code = models.CharField(max_length=100, blank=True)  # the portal's word for it, for support
-    setbacks = models.PositiveSmallIntegerField(default=0)  # in a row; waits grow with it
+    wait_until = models.DateTimeField(null=True)  # None while waiting: until a person acts
+    wait_code = models.CharField(max_length=100, blank=True)  # the portal's error code, for support
+    setbacks = models.PositiveSmallIntegerField(default=0)  # in a row; each makes the next wait longer
     total = models.PositiveIntegerField()
     done = models.PositiveIntegerField(default=0)
     skipped = models.PositiveIntegerField(default=0)
@@ -101,12 +101,37 @@ class Job(models.Model):
 
     @property
     def settled(self) -> int:
-        """How many items have their outcome."""
+        """How many items have an outcome."""
         return self.done + self.skipped + self.failed + self.cancelled
 
 
+class JobItemQuerySet(models.QuerySet["JobItem"]):
+    def copy_selected(self, job: Job, selection: Selection) -> None:
+        """Create an item of a new job for each task of a selection, in the same order.
+
+        One INSERT … SELECT: preparing 5,000 rows in Python would take longer than the rest of starting a job.
+        """
+        fields = [field for field in self.model._meta.concrete_fields if not field.primary_key]
+        values = {str(field.column): field.get_default() for field in fields}
+        values["job_id"] = job.pk
+        copied = {"task_id", "title"}
+        chosen = [column if column in copied else "%s" for column in values]
+        source, target = SelectedTask._meta.db_table, self.model._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {target} ({', '.join(values)}) SELECT {', '.join(chosen)} FROM {source}"  # noqa: S608
+                " WHERE selection_id = %s ORDER BY id",  # safe: it contains only our own table and column names
+                [*(values[column] for column in values if column not in copied), _database_id(selection.pk)],
+            )
+
+
+def _database_id(id: uuid.UUID) -> str:
+    """A UUID in the form that this database stores."""
+    return str(Selection._meta.pk.get_db_prep_value(id, connection))
+
+
 class JobItem(models.Model):
-    """One task of a job. `state` moves forward only; back from sent to pending only when nothing was applied."""
+    """One task of a job. `state` only moves forward, except from sent to pending if nothing was applied."""
 
     class State(models.TextChoices):
         PENDING = "pending"
@@ -117,15 +142,15 @@ class JobItem(models.Model):
         CANCELLED = "cancelled"  # the person stopped the job before this one was touched
 
     class Step(models.TextChoices):
-        """How far a two-step change got."""
+        """How far a change that takes two calls has got."""
 
         NONE = "none"
-        PAUSED = "paused"  # by us; still to be deferred
-        RESTORING = "restoring"  # by us, and deferring was refused: to be started again
-        RENEWED = "renewed"  # by us; still to be started
+        PAUSED = "paused"  # by us; defer it next
+        RESTORING = "restoring"  # paused by us, and deferring was refused: start it again
+        RENEWED = "renewed"  # by us; start it next
 
     class Code(models.TextChoices):
-        """Why an item was skipped or failed, or is not wholly what it was asked to be."""
+        """Why an item was skipped or failed, or is done only in part."""
 
         ALREADY_DEFERRED = "already_deferred"
         COMPLETED = "completed"
@@ -133,13 +158,13 @@ class JobItem(models.Model):
         DECLINED = "declined"
         GONE = "gone"
         NOT_PERMITTED = "not_permitted"
-        CHANGING = "changing"  # somebody else kept changing it
-        REFUSED = "refused"  # for a reason that we do not know
+        CHANGING = "changing"  # another user kept changing it
+        REFUSED = "refused"  # for an unknown reason
         LEFT_PAUSED = "left_paused"  # neither deferred nor started again
         STOPPED = "stopped"  # by the person who asked for the job
-        AWAKE = "awake"  # somebody else has taken it up again
-        DEFERRED_ANEW = "deferred_anew"  # by somebody else, since we deferred it
-        NOT_STARTED = "not_started"  # it is back, and was in progress before, and may not be started
+        AWAKE = "awake"  # another user has resumed it
+        DEFERRED_ANEW = "deferred_anew"  # by another user, after we deferred it
+        NOT_STARTED = "not_started"  # returned, but the person may not start it, and it was in progress before
 
     ENDED = (State.DONE, State.SKIPPED, State.FAILED, State.CANCELLED)
 
@@ -148,21 +173,23 @@ class JobItem(models.Model):
     title = models.CharField(max_length=300, blank=True)
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     step = models.CharField(max_length=10, choices=Step, default=Step.NONE)
-    status_seen = models.PositiveSmallIntegerField(null=True)  # the real status at the last reading
+    status_seen = models.PositiveSmallIntegerField(null=True)  # the real status when the task was last read
     seen_at = models.DateTimeField(null=True)
-    # What the task was when we first touched it; of a task to be returned, before it was deferred.
+    # The status before our first change; for a task to return, the status before it was deferred.
     status_before = models.PositiveSmallIntegerField(null=True)
-    # What a return is to end.
+    # The deferral that a return ends.
     returns = models.ForeignKey("Deferral", models.SET_NULL, null=True, related_name="+", db_index=False)
-    direct = models.BooleanField(default=False)  # from in progress without a pause: last sent, or next
+    direct = models.BooleanField(default=False)  # the last send, or the next one, defers without a pause
     sends = models.PositiveSmallIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
-    refusal = models.CharField(max_length=100, blank=True)  # the code of an answer that awaits its reading
+    refusal = models.CharField(max_length=100, blank=True)  # the code of a refusal, until the task is read
     code = models.CharField(max_length=20, choices=Code, blank=True)
-    vendor_code = models.CharField(max_length=100, blank=True)  # what the portal called it, for support
-    changed_at = models.DateTimeField(null=True)  # when somebody else changed the status, by the portal's clock
-    # Who changed it, or may change it where our person may not.
+    vendor_code = models.CharField(max_length=100, blank=True)  # the portal's error code, for support
+    changed_at = models.DateTimeField(null=True)  # when another user changed the status, by the portal's clock
+    # The user who changed it, or who may change it if our person may not.
     changed_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+
+    objects = JobItemQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "task_id"], name="one_item_per_task")]
@@ -173,28 +200,3 @@ class JobItem(models.Model):
 
     def __str__(self) -> str:
         return f"item {self.pk}"
-
-    @classmethod
-    def copy_selected(cls, job: Job, selection: Selection) -> None:
-        """Make an item of a new job for each task of a selection, in its order.
-
-        By the database alone: preparing 5,000 rows here would take longer than anything else that starts a job.
-        """
-        values = {
-            str(field.column): field.get_default() for field in cls._meta.concrete_fields if not field.primary_key
-        }
-        values["job_id"] = job.pk
-        copied = {"task_id", "title"}
-        chosen = [column if column in copied else "%s" for column in values]
-        source, target = SelectedTask._meta.db_table, cls._meta.db_table
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {target} ({', '.join(values)}) SELECT {', '.join(chosen)} FROM {source}"  # noqa: S608
-                " WHERE selection_id = %s ORDER BY id",  # only names of ours stand in it
-                [*(values[column] for column in values if column not in copied), _database_id(selection.pk)],
-            )
-
-
-def _database_id(id: uuid.UUID) -> str:
-    """A UUID as this database keeps it."""
-    return str(Selection._meta.pk.get_db_prep_value(id, connection))

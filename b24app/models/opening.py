@@ -1,10 +1,10 @@
-"""Openings of the app: those that wait for their portal, and those that failed."""
+"""Openings of the app that wait for their portal, and openings that failed."""
 
 from django.db import models
 
 
 class PendingOpening(models.Model):
-    """An opening whose portal had not answered in time: the page asks again, once, with a 60-second code."""
+    """An opening whose portal did not answer in time. The page asks again, once, with a code that lasts 60 seconds."""
 
     code_digest = models.CharField(max_length=64, unique=True)
     sealed_payload = models.TextField()
@@ -12,9 +12,9 @@ class PendingOpening(models.Model):
 
 
 class FailedOpening(models.Model):
-    """An opening that nobody confirmed (attempts.py): which portal it named, and where it came from."""
+    """An opening that no server confirmed (portals/throttle.py): which portal it named, and where it came from."""
 
-    member_id = models.CharField(max_length=64)  # a claim
+    member_id = models.CharField(max_length=64)  # as the opening claims
     network = models.CharField(max_length=50)
     at = models.DateTimeField()
 

@@ -24,11 +24,11 @@ class Person(models.Model):
 
 
 class Credential(models.Model):
-    """One person's OAuth token pair at one portal, sealed. `version` rises with every new pair."""
+    """One person's sealed OAuth token pair for one portal. `version` rises with every new pair."""
 
     class State(models.TextChoices):
         USABLE = "usable"
-        NEEDS_REOPEN = "needs_reopen"  # refused: no calls until the person opens the app again
+        NEEDS_REOPEN = "needs_reopen"  # rejected: no calls until the person opens the app again
 
     person = models.OneToOneField(Person, models.CASCADE, related_name="credential")
     sealed_access = models.TextField()
@@ -44,7 +44,7 @@ class Credential(models.Model):
 
     @property
     def owner(self) -> str:
-        """Whom the pair is sealed for."""
+        """The owner that the pair is sealed for."""
         return f"{self.person.portal.member_id}:{self.person.user_id}"
 
     @property

@@ -1,4 +1,4 @@
-"""What a person selected."""
+"""Selections: which tasks a person has selected."""
 
 import uuid
 
@@ -8,23 +8,23 @@ from b24app.models.people import Person
 
 
 class Selection(models.Model):
-    """What a person selected, made definite: a frozen list of tasks with what was known of each. Lives an hour."""
+    """A frozen list of the tasks that a person has selected. It lives for an hour."""
 
     class State(models.TextChoices):
         COLLECTING = "collecting"
         READY = "ready"
-        FAILED = "failed"  # the portal refused to list; `failure_code` holds its code
+        FAILED = "failed"  # the portal refused to list the tasks; `failure_code` holds its code
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     person = models.ForeignKey(Person, models.CASCADE, related_name="selections")
     state = models.CharField(max_length=12, choices=State, default=State.COLLECTING)
     wanted_ids = models.JSONField(default=list)  # ticked one by one
-    filter = models.JSONField(default=dict)  # or everything that matches (TaskFilter.as_json)
+    filter = models.JSONField(default=dict)  # or all tasks that match (TaskFilter.as_json)
     collected = models.PositiveIntegerField(default=0)
-    after_id = models.PositiveBigIntegerField(default=0)  # everything up to this task id is collected
+    after_id = models.PositiveBigIntegerField(default=0)  # all matching tasks up to this id are collected
     failure_code = models.CharField(max_length=50, blank=True)
     created_at = models.DateTimeField()
-    try_at = models.DateTimeField(null=True)  # the portal asked for patience until then
+    try_at = models.DateTimeField(null=True)  # do not call the portal before this time
 
 
 class SelectedTask(models.Model):
@@ -33,7 +33,7 @@ class SelectedTask(models.Model):
     selection = models.ForeignKey(Selection, models.CASCADE, related_name="tasks")
     task_id = models.PositiveBigIntegerField()
     title = models.CharField(max_length=300, blank=True)
-    status = models.PositiveSmallIntegerField(null=True)  # None: the portal does not show it (any more)
+    status = models.PositiveSmallIntegerField(null=True)  # None: deleted, or the person may not see it
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["selection", "task_id"], name="task_selected_once")]

@@ -1,9 +1,9 @@
-"""The one factory of clients: who asks, for whom, how long, and in which dialect."""
+"""Clients for one person's calls to one portal: who calls, how long a call may take, and in which dialect."""
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
 
 from django.conf import settings
 
@@ -18,87 +18,105 @@ from b24app.bitrix.errors import (
     NotInstalled,
     TokenExpired,
 )
-from b24app.models import Credential, Person, Portal
+from b24app.models import Person, Portal
 from b24app.portals import access, credentials, outgoing
 from b24app.portals.lease import Lease
 
 logger = logging.getLogger(__name__)
 
-
 T = TypeVar("T")
-WEB_TIMEOUT = 10.0  # seconds; somebody is looking at a page
-WEB_PATIENCE = 2.0  # seconds that a page waits for another process's refresh
+
+
+@dataclass(frozen=True)
+class Caller:
+    """On whose behalf a client calls: for a page that a person waits for, or for a slice that holds a lease."""
+
+    patience: float  # seconds to wait while another process renews the token
+    timeout: float  # seconds for one request
+    share: float  # of the portal's request bucket
+    lease: Lease | None = None  # renewed before every request
+    job_id: int | None = None  # for the journal
+
+    @classmethod
+    def slice(cls, lease: Lease, job_id: int | None) -> Self:
+        """A slice never waits, and leaves a share of the bucket to pages."""
+        return cls(0.0, settings.READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id)
+
+
+PAGE = Caller(patience=2.0, timeout=10.0, share=outgoing.FULL_SHARE)
+
+
+def client_for(portal: Portal, token: str, caller: Caller = PAGE) -> Client:
+    """A client that calls the stored address of the portal, in its dialect and within its rate limit."""
+    return replace(
+        client_at(portal.endpoint, token, portal, caller),
+        before=lambda: outgoing.reserve_request(portal, caller.share, caller.lease),
+        dialect=Dialect(portal.dialect),
+    )
+
+
+def client_at(endpoint: str, token: str, portal: Portal | None, caller: Caller = PAGE) -> Client:
+    """A client for an address of a portal that may not be stored yet, so it has no rate limit. The caller has
+    proven the address. `portal` is for the journal."""
+    after = outgoing.journal(portal, caller.job_id)
+    return Client(endpoint, token, outgoing.egress(), caller.timeout, after=after)
 
 
 def ask(person: Person, question: Callable[[Client], T]) -> T:
-    """Ask the portal something for a page that somebody is looking at; a token that has expired is renewed once.
+    """Call the portal for a page that a person is waiting for. An expired token is renewed once.
 
-    `question` may be asked twice, so it only reads, or may be repeated. Raises what it raises, CredentialRefused,
-    or NotRun when another process is still renewing the token.
+    `question` may be called twice, so it must only read, or be safe to repeat. Raises what it raises,
+    CredentialRefused, or NotRun if another process is still renewing the token.
     """
     try:
-        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, outgoing.FULL_SHARE, None, None, question)
+        answer = _with_client(person, PAGE, question)
     except TokenExpired:
-        answer = _with_client(person, WEB_PATIENCE, WEB_TIMEOUT, outgoing.FULL_SHARE, None, None, question)
+        answer = _with_client(person, PAGE, question)
     if person.portal.parked_until:
         access.unpark(person)
     return answer
 
 
 def act(person: Person, lease: Lease, job_id: int | None, work: Callable[[Client], T]) -> T:
-    """Let a slice work with the person's own token; the lease is renewed ahead of every request.
+    """Let a slice call the portal with the person's own token. The lease is renewed before every request.
 
-    People's requests have precedence: background work leaves a share of the bucket free. Raises what `work`
-    raises, LeaseLost, CredentialRefused, or NotRun; nothing is waited for.
+    Raises what `work` raises, LeaseLost, CredentialRefused, or NotRun. It never waits.
     """
-    return _with_client(person, 0.0, settings.READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id, work)
+    return _with_client(person, Caller.slice(lease, job_id), work)
 
 
-def _with_client(
-    person: Person,
-    patience: float,
-    timeout: float,
-    share: float,
-    lease: Lease | None,
-    job_id: int | None,
-    use: Callable[[Client], T],
-) -> T:
-    """Call `use` with a client for the person, and tell their credential when the portal refuses its token."""
+def _with_client(person: Person, caller: Caller, use: Callable[[Client], T]) -> T:
+    """Call `use` with a client for the person. Record it if the portal rejects the token, or the app."""
     portal = person.portal
-    credential = credentials.usable_credential(person, patience)
-
-    client = Client(
-        portal.endpoint,
-        credential.access_token,
-        outgoing.egress(),
-        timeout,
-        lambda: outgoing.reserve_request(portal, share, lease),
-        outgoing.journal(portal, job_id),
-        Dialect(portal.dialect),
-    )
+    credential, pair = credentials.usable(person, caller.patience)
     try:
-        try:
-            return in_its_dialect(portal, client, use)
-        except MaybeMoved:
-            if not follow_move(credential):
-                raise
-            return in_its_dialect(portal, replace(client, endpoint=portal.endpoint), use)
+        return _at_its_address(portal, client_for(portal, pair.access, caller), use)
     except TokenExpired:
         credentials.mark_expired(credential)
         raise
     except CredentialRefused as error:
         if not credentials.mark_refused(credential):
-            raise TokenExpired(error.code) from error  # the pair was renewed meanwhile: the new one may do
+            raise TokenExpired(error.code) from error  # the pair was renewed in the meantime: the new one may work
         raise
     except NotInstalled:
         access.suspend(portal, clock.now())
         raise
 
 
-def in_its_dialect(portal: Portal, client: Client, use: Callable[[Client], T]) -> T:
-    """Call `use`; where a method is missing, once more in the other dialect, which is remembered if it works.
+def _at_its_address(portal: Portal, client: Client, use: Callable[[Client], T]) -> T:
+    """Call `use`. If the portal has moved, store its new address and call `use` once more."""
+    try:
+        return _in_its_dialect(portal, client, use)
+    except MaybeMoved:
+        if not follow_move(portal, client.access_token):
+            raise
+    return _in_its_dialect(portal, replace(client, endpoint=portal.endpoint), use)
 
-    `use` may be called twice: a method that does not exist has done nothing. Raises what `use` raises.
+
+def _in_its_dialect(portal: Portal, client: Client, use: Callable[[Client], T]) -> T:
+    """Call `use`. If a method is missing, call it once more in the other dialect, and store that if it works.
+
+    Calling twice is safe: a method that does not exist has done nothing. Raises what `use` raises.
     """
     try:
         return use(client)
@@ -109,23 +127,24 @@ def in_its_dialect(portal: Portal, client: Client, use: Callable[[Client], T]) -
 
 
 def learn_dialect(portal: Portal, dialect: Dialect) -> None:
-    """Remember how the portal speaks of tasks. Boxes without tasks.task.* defer a task in progress in one step,
-    until one of them refuses to."""
+    """Store which dialect the portal understands.
+
+    A box without tasks.task.* is expected to defer a task in progress in one step, until it refuses to.
+    """
     portal.dialect, portal.defers_directly = Portal.Dialect(dialect.value), dialect is Dialect.LEGACY or None
     Portal.objects.filter(pk=portal.pk).update(dialect=portal.dialect, defers_directly=portal.defers_directly)
-    logger.info("portal %s speaks the %s dialect", portal.pk, dialect)
+    logger.info("portal %s uses the %s dialect", portal.pk, dialect)
 
 
-def follow_move(credential: Credential) -> bool:
-    """Ask the authorization server where the portal is now; keep a new address, and say whether there is one.
+def follow_move(portal: Portal, token: str) -> bool:
+    """Ask the authorization server for the portal's address. Store it if it is new; return whether it was.
 
-    Where a redirect points to is no evidence: anybody may own the old address by now.
+    Never trust the redirect target: the old domain may belong to someone else. Ask the authorization server.
     """
-    portal = credential.person.portal
     try:
-        info = credentials.token_info(portal.oauth_url, credential.access_token, portal)
+        info = credentials.token_info(portal.oauth_url, token, portal)
     except BitrixError:
-        return False  # the caller's own error says it all
+        return False  # the caller raises the error that it has already
     is_new = info.endpoint != portal.endpoint and outgoing.egress().admits_url(info.endpoint)
     if info.member_id != portal.member_id or not is_new:
         return False

@@ -1,4 +1,4 @@
-"""Installing: connect the administrator, check the permissions, register menu entries and events."""
+"""Installing: connect the administrator, check the scope, register menu entries and events."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,11 @@ from django.utils.translation import gettext
 
 from b24app import clock
 from b24app.bitrix.client import Client, Command, Reply, success
-from b24app.bitrix.errors import (
-    BitrixError,
-)
+from b24app.bitrix.errors import BitrixError
 from b24app.bitrix.payloads import Opening
 from b24app.languages import ENGLISH, LANGUAGES
 from b24app.models import Person, Portal
-from b24app.portals import clients, credentials, openings, outgoing, people
+from b24app.portals import clients, credentials, openings, people
 from b24app.portals.openings import NotProven
 
 REQUIRED_SCOPE = frozenset({"task", "placement", "user_brief", "im"})
@@ -31,7 +29,7 @@ Binding = tuple[str, str]  # the code of a placement or an event, and the handle
 
 
 class NotAllowed(Exception):
-    """The app cannot be set up as things are; `code` says why: "not_admin", "scope", "bind"."""
+    """The app cannot be set up. `code` says why: "not_admin", "scope" or "bind"."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         self.code, self.detail = code, detail
@@ -39,19 +37,14 @@ class NotAllowed(Exception):
 
 
 def connect(opening: Opening) -> Person:
-    """Step 1 of the installer: the admin who opened it, proven at the authorization server and stored.
+    """Step 1 of the installer: prove at the authorization server who opened it, and store that administrator.
 
-    Raises NotProven, NotAllowed("not_admin"), or a BitrixError when somebody did not answer. May be repeated.
+    Raises NotProven, NotAllowed("not_admin"), or a BitrixError if a server did not answer. Safe to repeat.
     """
     received_at = clock.now()
     info = openings.prove(opening, installing=True)
-    client = Client(
-        info.endpoint,
-        opening.access_token,
-        outgoing.egress(),
-        clients.WEB_TIMEOUT,
-        after=outgoing.journal(Portal.objects.filter(member_id=info.member_id).first()),
-    )
+    stored = Portal.objects.filter(member_id=info.member_id).first()
+    client = clients.client_at(info.endpoint, opening.access_token, stored)
     profile = people.read_profile(client.call("profile").result)
     if profile.user_id != info.user_id:
         raise NotProven("another person's token")
@@ -61,18 +54,21 @@ def connect(opening: Opening) -> Person:
 
 
 def check_scope(person: Person) -> None:
-    """Step 2: the portal granted what we need. Raises NotAllowed("scope") naming what is missing."""
-    credential = credentials.usable_credential(person, clients.WEB_PATIENCE)
-    info = credentials.token_info(person.portal.oauth_url, credential.access_token, person.portal)
+    """Step 2: check that the portal has granted the scope that the app needs.
+
+    Raises NotAllowed("scope"), whose detail names what is missing, or a BitrixError.
+    """
+    _, pair = credentials.usable(person, clients.PAGE.patience)
+    info = credentials.token_info(person.portal.oauth_url, pair.access, person.portal)
     if missing := REQUIRED_SCOPE - info.scope:
         raise NotAllowed("scope", ", ".join(sorted(missing)))
 
 
 def bind(person: Person) -> None:
-    """Step 3: exactly our menu entries and events are registered at the portal, each once.
+    """Step 3: register exactly our menu entries and events at the portal, each once.
 
-    What is right stays, what is missing is added, what an earlier version or address left is removed. May be
-    repeated, also by two admins at once. Raises NotAllowed("bind") with the portal's code, or a BitrixError.
+    Keeps correct bindings, adds missing ones, and removes those of an earlier version or address of the app. Safe to
+    repeat, also by two administrators at once. Raises NotAllowed("bind") with the portal's code, or a BitrixError.
     Source: manual, placement-bind.md, event-bind.md.
     """
     clients.ask(person, _repair_bindings)
@@ -80,8 +76,10 @@ def bind(person: Person) -> None:
 
 
 def needs_bindings_checked(person: Person) -> bool:
-    """Whether this opening should look after the portal's bindings: each one by an admin. Where nothing is missing
-    that is one request, in the background."""
+    """Whether the portal's bindings should be checked now that this person has opened the app.
+
+    Every opening by an administrator checks them. If nothing is missing, this costs one request in the background.
+    """
     return person.is_admin
 
 
@@ -93,13 +91,13 @@ def _repair_bindings(client: Client) -> None:
     still_missing = {command.key for command in _binding_repairs(client)}
     for command in repairs:
         failure = answers[command.key]
-        # Somebody else may have bound it meanwhile: what the portal lists now decides, not what it answered.
+        # Another administrator may have bound it in the meantime. So the portal's list decides, not its answer.
         if command.key in still_missing and isinstance(failure, BitrixError):
             raise NotAllowed("bind", f"{command.key}: {failure.code}")
 
 
 def _binding_repairs(client: Client) -> list[Command]:
-    """The commands that turn what the portal lists into what it should list."""
+    """The commands that turn the bindings that the portal lists into ours."""
     answers = client.batch([Command("placements", "placement.get"), Command("events", "event.get")])
     placements = [(str(row.get("placement")).upper(), str(row.get("handler"))) for row in _rows(answers["placements"])]
     events = [(str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(answers["events"])]
@@ -118,7 +116,10 @@ def _binding_repairs(client: Client) -> list[Command]:
 
 
 def _differences(listed: Sequence[Binding], wanted: set[Binding]) -> tuple[list[Binding], list[Binding]]:
-    """What to unbind and what to bind then. What is listed twice goes, as all of it does at once, and comes back."""
+    """What to unbind, and what to bind after that.
+
+    A binding that is listed twice is in both lists: unbinding removes all copies of it.
+    """
     twice = {binding for binding in listed if listed.count(binding) > 1}
     return sorted({*listed} - wanted | twice), sorted(wanted - {*listed} | wanted & twice)
 
@@ -138,6 +139,6 @@ def _bind_placement(code: str, handler: str) -> Command:
 
 
 def _rows(answer: Reply) -> list[dict[str, Any]]:
-    """The rows of a list that was answered. Raises the error that it is."""
+    """The rows of a list answer. Raises the answer if it is an error."""
     result = success(answer).result
     return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []

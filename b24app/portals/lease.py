@@ -1,4 +1,4 @@
-"""The lease of a portal: one worker at a time runs a portal's slice, and a late one writes nothing."""
+"""The lease of a portal: one worker at a time runs its slices, and a worker that lost the lease writes nothing."""
 
 import time
 import uuid
@@ -14,14 +14,14 @@ from b24app.models.portal import Portal
 
 
 class Lease:
-    """The right to run one portal's slice, held for settings.LEASE seconds at a time."""
+    """The right to run the slices of one portal. It lasts settings.LEASE seconds and can be renewed."""
 
     def __init__(self, portal_id: int, owner: uuid.UUID, fence: int) -> None:
         self.portal_id, self.owner, self.fence = portal_id, owner, fence
 
     @classmethod
     def acquire(cls, portal_id: int) -> "Lease | None":
-        """Lease the portal, unless another slice holds it. Uses the database's clock."""
+        """Acquire the lease; None if another slice holds it. Uses the database clock."""
         owner = uuid.uuid4()
         taken = Portal.objects.filter(cls.free(), pk=portal_id, status=Portal.Status.ACTIVE).update(
             lease_owner=owner, lease_until=_lease_end(), lease_fence=F("lease_fence") + 1
@@ -33,11 +33,11 @@ class Lease:
 
     @staticmethod
     def free() -> Q:
-        """Portals that no slice holds, as a condition on Portal."""
+        """Condition on Portal: no slice holds the lease."""
         return Q(lease_until=None) | Q(lease_until__lte=clock.database_now())
 
     def held(self) -> models.QuerySet[Portal]:
-        """The portal, in a query, for as long as the lease is held."""
+        """The portal as a query, which is empty once the lease is lost."""
         return Portal.objects.filter(
             pk=self.portal_id,
             lease_owner=self.owner,
@@ -47,26 +47,28 @@ class Lease:
         )
 
     def renew(self, **saved: Any) -> None:
-        """Prolong the lease by its full length, and save these fields of the portal with it.
+        """Extend the lease to its full length, and save these fields of the portal in the same UPDATE.
 
-        Raises LeaseLost, and then nothing more may be sent or saved.
+        Raises LeaseLost; the caller must not send or save anything after that.
 
-        Inside a transaction this also locks the portal's row until the end of it, so that what is saved with it
-        cannot interleave with another slice's work.
+        Inside a transaction the UPDATE also locks the portal's row until the end of the transaction. So its other
+        writes cannot interleave with those of another slice.
         """
         if not self.try_renew(Q(), **saved):
             raise LeaseLost(f"portal {self.portal_id}")
 
     def try_renew(self, condition: Q, **saved: Any) -> bool:
-        """The same where the portal meets a condition; says whether that was so, and the lease is still held.
+        """Renew only if the portal also matches `condition`.
 
-        It is not where the answer took as long as a lease lasts: who was frozen meanwhile may have been taken over.
+        Return False if it does not match, if the lease was lost, or if the query took longer than a lease lasts:
+        another worker may own the portal by then.
         """
         asked_at = time.monotonic()
         renewed = self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
         return renewed and time.monotonic() - asked_at < settings.LEASE
 
     def release(self) -> None:
+        """Give the lease back. Does nothing if another slice has acquired it since."""
         Portal.objects.filter(pk=self.portal_id, lease_owner=self.owner).update(lease_until=None, lease_owner=None)
 
 
@@ -79,7 +81,7 @@ def is_neglected(portal: Portal, due: datetime, now: datetime) -> bool:
 
 
 class LeaseLost(Exception):
-    """Another slice has taken this portal over, or its work was stopped."""
+    """Another slice has acquired the lease, or the portal was suspended."""
 
 
 def _lease_end() -> models.expressions.Combinable:

@@ -1,5 +1,8 @@
-"""Tenants: prove who opened us, install and uninstall. Trusted is what an authorization server of our list says;
-everything else is a claim."""
+"""Openings: prove who opened the app, and at which portal.
+
+The app trusts only the authorization servers on its list, and portals at the addresses that they have named.
+Everything else in an opening is a claim.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,25 +30,25 @@ from b24app.models import Person, Portal
 from b24app.portals import clients, credentials, outgoing, people
 from b24app.portals.people import Profile
 
-OPENING_TIMEOUT = 3.0  # seconds; who opens the page then is shown a skeleton while we go on asking
-MODERN_SIGN = "modern"  # batch key: what answers here is no old box any more
-VIEWER = "$result[me][ID]"  # in a page's own command: the user id of whoever opens the page
+OPENING_TIMEOUT = 3.0  # seconds; after it the page shows a skeleton and asks again
+MODERN_SIGN = "modern"  # batch key of a modern method: a portal that answers it understands the modern dialect
+VIEWER = "$result[me][ID]"  # in a page's own command: the user id of the person who opens the page
 
 
 class NotProven(Exception):
-    """Nobody trustworthy confirms this opening. Nothing was stored."""
+    """No trusted server confirms this opening. Nothing was stored."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A proven opening: who opened the page, and what the portal answered to the page's own command."""
+    """A proven opening: the person who opened the page, and the portal's answer to the page's own command."""
 
     person: Person
     answer: Reply
 
 
 def installed(member_id: str) -> QuerySet[Portal]:
-    """The portal of this member id, where it has the app and nobody says that it was removed."""
+    """The portal of this member id, if it is active."""
     return Portal.objects.filter(member_id=member_id, status=Portal.Status.ACTIVE)
 
 
@@ -56,48 +59,47 @@ def open_page(
     received_at: datetime | None = None,
     known: Portal | None = None,
 ) -> Opened:
-    """Prove an opening and ask the page's own `command`, in one round trip for a portal that we know.
+    """Prove an opening and run the page's own `command`, in one round trip if we know the portal.
 
-    `received_at` is when it came, where that was not now; `known` is the portal, where it was looked up already.
-
-    The token is shown to the portal's *stored* address: a stranger's token is refused there, and another app's
-    token names another app. Only when that does not prove it, or the opening comes from another address, is the
-    authorization server asked.
-    Raises NotProven; NotRun or Unknown when the portal did not answer in time (nothing was stored then);
-    AccessLost when the portal refuses the app as such.
+    `received_at` is the time of the opening (default: now). `known` is the portal if the caller has read it already.
+    The token is sent to the portal's *stored* address: the portal rejects a stranger's token, and answers with the
+    name of another app to another app's token. Only if that proves nothing, or if the opening comes from another
+    address, ask the authorization server.
+    Raises NotProven; NotRun or Unknown if the portal did not answer in time (then nothing was stored); AccessLost if
+    the portal rejects the app itself (plan, payment, scope).
     """
-    received_at = received_at or clock.now()
+    visit = _Visit(opening, command, timeout, received_at or clock.now())
     portal = known or installed(opening.member_id).first()
-    refused = False
+    is_rejected = False
     if portal and _comes_from(portal, opening):
         try:
-            return _opened_at(portal, opening, command, timeout, received_at)
+            return _opened_at(portal, visit)
         except MaybeMoved:
             pass
         except (CredentialRefused, TokenExpired, Refused, NotProven):
-            refused = True  # the portal may have moved, or this is a forgery: the authorization server knows
-    try:
-        info = prove(opening)
-    except AccessLost as error:
-        if refused:  # the token of a portal without access, shown to one that does not know it
-            raise NotProven(error.code) from error
-        raise
-    portal = save_portal(info)
-    try:
-        return _opened_at(portal, opening, command, timeout, received_at, info.user_id)
-    except (CredentialRefused, TokenExpired, Refused) as error:
-        raise NotProven(error.code) from error
+            is_rejected = True  # the portal may have moved, or the opening is a forgery
+    return _opened_by_proof(visit, is_rejected)
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """An opening to be proven, and what the page wants to ask the portal with it."""
+
+    opening: Opening
+    command: Command
+    timeout: float  # seconds for the portal's answer
+    received_at: datetime
 
 
 def _comes_from(portal: Portal, opening: Opening) -> bool:
-    """Whether the opening claims the stored address of the portal, or none."""
+    """Whether the opening claims the stored address of the portal, or no address."""
     return not opening.domain or urlsplit(f"//{opening.domain}").hostname == urlsplit(portal.endpoint).hostname
 
 
 def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
-    """Ask an authorization server of our list about the token. Raises NotProven, AccessLost, NotRun or Unknown.
+    """Ask an authorization server on our list about the token. Raises NotProven, AccessLost, NotRun or Unknown.
 
-    Until the installer has finished, the server calls the app not installed: only the installer may pass by that.
+    Until the installer has finished, the server says that the app is not installed. Only the installer accepts that.
     """
     claimed = Portal.objects.filter(member_id=opening.member_id).first()
     for server in _servers(opening.server_endpoint):
@@ -106,7 +108,7 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
         except AccessLost as error:
             if not isinstance(error, CredentialRefused) and error.code.lower() != "invalid_client":
                 raise
-            continue  # not a token of this server
+            continue  # another server may know this token
         if info.client_id != settings.B24_CLIENT_ID:
             raise NotProven("another app's token")
         if info.member_id != opening.member_id:
@@ -118,7 +120,7 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
 
 
 def save_portal(info: oauth.TokenInfo) -> Portal:
-    """The portal of a proven token, created or brought up to date."""
+    """Create or update the portal of a proven token."""
     portal, _ = Portal.objects.update_or_create(
         member_id=info.member_id,
         defaults={
@@ -134,30 +136,33 @@ def save_portal(info: oauth.TokenInfo) -> Portal:
 
 
 def _servers(endpoint: str) -> list[str]:
-    """The authorization servers to ask: the one that was named, if it is on our list, else all of the list."""
+    """The authorization servers to ask: the named one if it is on our list, otherwise all of the list."""
     named = oauth.server_of(endpoint) if endpoint else ""
     return [named] if named in settings.B24_OAUTH_URLS else list(settings.B24_OAUTH_URLS)
 
 
-def _opened_at(
-    portal: Portal,
-    opening: Opening,
-    command: Command,
-    timeout: float,
-    received_at: datetime,
-    user_id: int | None = None,
-) -> Opened:
-    """Show the token to the portal; store who came (`user_id`, if that is proven), and their fresh pair."""
-    client = Client(
-        portal.endpoint,
-        opening.access_token,
-        outgoing.egress(),
-        timeout,
-        before=lambda: outgoing.reserve_request(portal, outgoing.FULL_SHARE),
-        after=outgoing.journal(portal),
-        dialect=Dialect(portal.dialect),
-    )
-    me = Command("me", "profile")
+def _opened_by_proof(visit: _Visit, is_rejected: bool) -> Opened:
+    """Ask the authorization server where the portal is, and then the portal at that address.
+
+    `is_rejected` says that the stored address has rejected the token.
+    """
+    try:
+        info = prove(visit.opening)
+    except AccessLost as error:
+        if is_rejected:  # a token of a portal without access, sent to another portal
+            raise NotProven(error.code) from error
+        raise
+    portal = save_portal(info)
+    try:
+        return _opened_at(portal, visit, info.user_id)
+    except (CredentialRefused, TokenExpired, Refused) as error:
+        raise NotProven(error.code) from error
+
+
+def _opened_at(portal: Portal, visit: _Visit, user_id: int | None = None) -> Opened:
+    """Send the token to the portal. Store the person (`user_id`, if that is proven already) and their fresh pair."""
+    client = clients.client_for(portal, visit.opening.access_token, replace(clients.PAGE, timeout=visit.timeout))
+    me, command = Command("me", "profile"), visit.command
     answers = client.batch([Command("app", "app.info"), me, command, *_questions_about_dialect(portal)])
     plan = _check_app(success(answers["app"]).result)
     profile = people.read_profile(success(answers["me"]).result)
@@ -165,19 +170,19 @@ def _opened_at(
         raise NotProven("another person's token")
     if portal.plan != plan:
         Portal.objects.filter(pk=portal.pk).update(plan=plan)
-    person = save_visitor(portal, profile, opening, received_at)
+    person = save_visitor(portal, profile, visit.opening, visit.received_at)
     if isinstance(answers.get(MODERN_SIGN), Answer):
         clients.learn_dialect(portal, Dialect.MODERN)
     return Opened(person, _answer_in_its_dialect(portal, client, [me, command], answers[command.key]))
 
 
 def _questions_about_dialect(portal: Portal) -> list[Command]:
-    """A box that spoke the old dialect may have been updated since: every opening asks for a modern method."""
+    """A box with the legacy dialect may have been updated: every opening tries a modern method."""
     return [Command(MODERN_SIGN, "tasks.task.getfields")] if portal.dialect == Portal.Dialect.LEGACY else []
 
 
 def _answer_in_its_dialect(portal: Portal, client: Client, commands: Sequence[Command], answer: Reply) -> Reply:
-    """The answer to the last of `commands`, asked for once more where its method does not exist."""
+    """The answer to the last of `commands`. If its method does not exist, ask again in the other dialect."""
     if not isinstance(answer, NoSuchMethod):
         return answer
     again = replace(client, dialect=client.dialect.other)
@@ -188,19 +193,19 @@ def _answer_in_its_dialect(portal: Portal, client: Client, commands: Sequence[Co
 
 
 def _check_app(result: Any) -> str:
-    """The portal's plan, once its app.info names our app. A token of another app must not open ours."""
+    """The portal's plan. Raises NotProven if the token belongs to another app: it must not open ours."""
     if not isinstance(result, dict) or result.get("CODE") != settings.B24_APP_CODE:
         raise NotProven("another app's token")
     return str(result.get("LICENSE_FAMILY") or "")[:20]
 
 
 def save_visitor(portal: Portal, profile: Profile, opening: Opening, received_at: datetime) -> Person:
-    """The proven person of an opening, and what an admin's opening teaches us about the portal."""
+    """Store the proven person of an opening. An administrator's opening also brings the application token."""
     expires_at = received_at + timedelta(seconds=min(opening.lifetime, oauth.LIFETIME))
     pair = oauth.TokenPair(opening.access_token, opening.refresh_token, expires_at)
     person = people.save_person(portal, profile, pair, received_at, language=opening.language or "en")
     if profile.is_admin and opening.application_token:
-        # Every user can read this token in their browser, so only an admin's opening may change it.
+        # Every user can read and forge this field in their browser, so only an administrator's opening may change it.
         before = portal.sealed_application_token
         portal.learn_application_token(opening.application_token, clock.now())
         if portal.sealed_application_token != before:

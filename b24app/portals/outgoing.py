@@ -24,7 +24,6 @@ from b24app.portals.lease import Lease, LeaseLost
 
 logger = logging.getLogger(__name__)
 
-
 FULL_SHARE, BACKGROUND_SHARE = 1.0, 2 / 3  # of the request bucket
 
 
@@ -37,7 +36,7 @@ def registration() -> oauth.Registration:
 
 
 def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Exchange], None]:
-    """A hook that writes each exchange down. A journal that cannot be written never stops the work itself."""
+    """A hook that writes each exchange to the journal. If that fails, it logs the failure, and the work continues."""
 
     def write(exchange: Exchange) -> None:
         try:
@@ -63,7 +62,7 @@ def journal(portal: Portal | None, job_id: int | None = None) -> Callable[[Excha
 
 @contextmanager
 def journaled(method: str, portal: Portal | None) -> Iterator[http.Trace]:
-    """Write down an exchange with an authorization server; nothing of what it was sent or said."""
+    """Write an exchange with an authorization server to the journal, without its parameters and its answer."""
     started, code, trace = time.monotonic(), "", http.Trace()
     try:
         yield trace
@@ -76,12 +75,12 @@ def journaled(method: str, portal: Portal | None) -> Iterator[http.Trace]:
 
 
 def reserve_request(portal: Portal, share: float, lease: Lease | None = None) -> None:
-    """Take one place in the portal's bucket of requests, and renew the `lease` under which the request is made.
+    """Take one place in the portal's request bucket, and renew the `lease` under which the request is made.
 
-    A request without a lease is a page's: the portal is in use.
-    One query, so that nobody can come between looking and taking, and one clock, the database's: of two machines
-    whose clocks differ each would drain the same seconds again. Raises TooManyRequests with the seconds to wait, or
-    LeaseLost.
+    A request without a lease comes from a page, so the portal is marked as in use.
+    Checks and increments in one UPDATE, so two workers cannot take the same slot. Uses the database clock: with
+    local clocks, two machines that disagree would both count the same drained seconds.
+    Raises TooManyRequests with the seconds to wait, or LeaseLost.
     """
     bucket = Bucket(0, portal.is_enterprise, settings.PORTAL_PACE)
     now = _bucket_clock()
@@ -99,11 +98,11 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
 
 
 def fill_bucket(portal: Portal) -> None:
-    """The portal said that its bucket is full: believe it."""
+    """The portal has answered that its request bucket is full: set our count to full as well."""
     capacity = Bucket(0, portal.is_enterprise).capacity
     Portal.objects.filter(pk=portal.pk).update(bucket_level=capacity, bucket_at=_bucket_clock())
 
 
 def _bucket_clock() -> Combinable:
-    """Unix seconds, in a query; a demo moves this clock with all others."""
+    """The database clock in unix seconds, plus the demo offset, for use in a query."""
     return UnixNow() + clock.offset().total_seconds()

@@ -5,16 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from b24app.bitrix import oauth
-from b24app.bitrix.errors import (
-    Unknown,
-)
+from b24app.bitrix.errors import Unknown
 from b24app.models import Person, Portal
 from b24app.portals import clients, credentials
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Who holds a token, by the portal's own word."""
+    """The holder of a token, as the portal itself describes them."""
 
     user_id: int
     name: str
@@ -23,7 +21,7 @@ class Profile:
 
 
 def read_profile(result: Any) -> Profile:
-    """What `profile` answered. Raises Unknown when it is not a profile."""
+    """The profile in an answer to the method `profile`. Raises Unknown if the answer is not a profile."""
     if not isinstance(result, dict) or not str(result.get("ID", "")).isdigit():
         raise Unknown("garbled_profile")
     name = f"{result.get('NAME') or ''} {result.get('LAST_NAME') or ''}".strip()
@@ -32,17 +30,17 @@ def read_profile(result: Any) -> Profile:
 
 
 def save_person(portal: Portal, profile: Profile, pair: oauth.TokenPair, received_at: datetime, **more: str) -> Person:
-    """The proven person as the portal shows them now, with the pair that they brought at that moment."""
+    """Store a proven person with their current profile, and the pair that they brought at `received_at`."""
     shown = {"name": profile.name, "zone": profile.zone, "is_admin": profile.is_admin, **more}
     person = portal.people.filter(user_id=profile.user_id, **shown).first()
-    if person is None:  # new here, or something has changed
+    if person is None:  # a new person, or their profile has changed
         person, _ = portal.people.update_or_create(user_id=profile.user_id, defaults=shown)
     credentials.store_pair(person, pair, received_at)
     return person
 
 
 def is_admin_now(person: Person) -> bool:
-    """Ask the portal whether this person is an admin at this moment, and remember it. Raises BitrixError."""
+    """Ask the portal whether this person is an administrator now, and store the answer. Raises BitrixError."""
     profile = read_profile(clients.ask(person, lambda client: client.call("profile")).result)
     Person.objects.filter(pk=person.pk).update(is_admin=profile.is_admin)
     person.is_admin = profile.is_admin
@@ -50,13 +48,13 @@ def is_admin_now(person: Person) -> bool:
 
 
 def admin(person_id: int) -> Person | None:
-    """This person, if their portal has the app and they last opened it as an admin."""
+    """This person, if their portal is active and they were an administrator when they last opened the app."""
     admins = Person.objects.filter(is_admin=True, portal__status=Portal.Status.ACTIVE)
     return admins.select_related("portal").filter(pk=person_id).first()
 
 
 def person_of(portal_id: int, person_id: int, epoch: int) -> Person | None:
-    """The person of a ticket, while the portal's access has not been lost since it was issued."""
+    """The holder of a ticket. None if the app has lost access to the portal since the ticket was issued."""
     return (
         Person.objects.select_related("portal")
         .filter(pk=person_id, portal_id=portal_id, portal__epoch=epoch, portal__status=Portal.Status.ACTIVE)

@@ -1,4 +1,7 @@
-"""Openings that nobody confirmed, counted: each costs the portal that it names a request, and us one to its server."""
+"""Throttle for failed openings.
+
+Each one costs a request to the portal that it names and one to the authorization server.
+"""
 
 import ipaddress
 from collections.abc import Iterator
@@ -17,20 +20,20 @@ FAILURES_IN_ALL = 30
 
 
 class Throttled(Exception):
-    """Nothing more from this address is looked at for a minute. Nobody was asked."""
+    """Too many openings from this address have failed within MEMORY. No server was asked about this one."""
 
 
 @contextmanager
 def throttled(member_id: str, address: str) -> Iterator[Portal | None]:
-    """Let an opening of this portal be proven, and remember when that fails. `address` is the client's.
+    """Run the proof of one opening inside this block. Records it if the proof fails.
 
-    Yields the portal, if the app is installed there; one query finds it and that nothing has failed. The address
-    counts, so that nobody can shut a portal's own people out. Raises Throttled.
+    Yields the portal, if the app is installed there. Finding it and checking for failures is one query.
+    Failures count per client `address`, so a stranger cannot lock out the people of a portal. Raises Throttled.
     """
     network = network_of(address)
     recent = FailedOpening.objects.filter(network=network, at__gt=clock.now() - MEMORY)
-    portal = installed(member_id).annotate(somebody_failed=Exists(recent)).first()
-    if portal is None or portal.somebody_failed:
+    portal = installed(member_id).annotate(has_failures=Exists(recent)).first()
+    if portal is None or portal.has_failures:
         failed = list(recent.values_list("member_id", flat=True)[:FAILURES_IN_ALL])
         if len(failed) >= FAILURES_IN_ALL or failed.count(member_id) >= FAILURES_PER_PORTAL:
             raise Throttled(member_id)
@@ -42,7 +45,7 @@ def throttled(member_id: str, address: str) -> Iterator[Portal | None]:
 
 
 def network_of(address: str) -> str:
-    """Who stands behind an address: itself, or for IPv6 the /64 that one household has to choose from."""
+    """What to count failures by: the address itself, or for IPv6 its /64, because one household owns all of that."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -51,5 +54,5 @@ def network_of(address: str) -> str:
 
 
 def delete_expired() -> None:
-    """Delete what no longer counts."""
+    """Delete failures older than MEMORY."""
     FailedOpening.objects.filter(at__lt=clock.now() - MEMORY).delete()

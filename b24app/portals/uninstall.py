@@ -1,12 +1,12 @@
-"""Uninstalling: what is believed, and what is erased.
+"""Uninstalling: a report suspends the portal, the authorization server confirms it, then the data is erased.
 
-Anybody who can open the app can read its application token in their browser and report an uninstall with it. So
-a report stops the work at once, and is confirmed at the authorization server before anything is erased:
+Any user of the app can read its application token in their browser, and report an uninstall with it. So a report
+stops the work at once, but nothing is erased before the authorization server has confirmed it:
 
     active --report, or a dead token--> suspended --"not installed"--> uninstalled (erased)
-                                        suspended --a refresh works--> active (forged reports ignored a while)
+                                        suspended --a refresh works--> active (reports ignored for ten minutes)
                                         suspended --no answer for a day--> suspended (tokens erased)
-                                        suspended --nor for a week--> uninstalled (erased)
+                                        suspended --no answer for a week--> uninstalled (erased)
 """
 
 import logging
@@ -38,20 +38,19 @@ from b24app.portals import access, credentials
 
 logger = logging.getLogger(__name__)
 
-
-UNCONFIRMED_LIFE = timedelta(hours=24)  # of tokens, while nobody can tell whether the app is still installed
-BELIEVED_AFTER = timedelta(days=7)  # somebody would have opened the app again by then
-CONFIRMED_SOON = timedelta(hours=1)  # after a report, mostly; who has not answered by then is asked less often
-FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts; tests divide them
+TOKENS_KEPT = timedelta(hours=24)  # while no server confirms or refutes the uninstall
+DATA_KEPT = timedelta(days=7)  # the same; a person would have opened the app by then
+CONFIRMED_SOON = timedelta(hours=1)  # most uninstalls are confirmed within this time; after it we ask once an hour
+FIRST_PAUSE, LATER_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts; TIME_SCALE divides them
 ORPHAN_LIFE = timedelta(days=90)
-PORTION = 1000  # rows that are deleted at a time
+PORTION = 1000  # rows that one transaction deletes
 CREDENTIALS_TRIED = 5  # the newest ones; each is one call to the authorization server
 
 
 def report(event: Event) -> Portal | None:
     """Suspend the portal that an uninstall event names, if the event carries its application token.
 
-    Returns the portal whose removal is to be confirmed, None when the event is not to be believed.
+    Return the portal whose uninstall must be confirmed, or None if the event is ignored.
     """
     now = clock.now()
     portal = Portal.objects.filter(member_id=event.member_id).first()
@@ -59,13 +58,13 @@ def report(event: Event) -> Portal | None:
         _report_late(portal, event)
         return None
     if not portal or not portal.knows_application_token(event.application_token, now):
-        logger.warning("security: uninstall reported with a wrong token, or for nobody")
+        logger.warning("security: uninstall reported with a wrong token, or for an unknown portal")
         return None
     if portal.uninstall_refuted_at and now - portal.uninstall_refuted_at < access.REFUTATION_HOLDS:
-        logger.warning("security: portal %s: another uninstall reported right after a forged one", portal.pk)
+        logger.warning("security: portal %s: another uninstall reported soon after a forged one", portal.pk)
         return None
     access.suspend(portal, now)
-    if _is_clean(event):  # also when a dead token was faster than this event
+    if _is_clean(event):  # also if a dead token has suspended the portal before this event
         Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED).update(uninstall_is_clean=True)
     logger.info("portal %s: uninstall reported; suspended until it is confirmed", portal.pk)
     portal.refresh_from_db()
@@ -77,40 +76,41 @@ def _is_clean(event: Event) -> bool:
 
 
 def _report_late(portal: Portal, event: Event) -> None:
-    """A dead token was faster than the event, and all but what we owed is erased: that goes if the event says so."""
+    """We noticed the uninstall before this event arrived and erased the portal's data. If the event asks for a clean
+    uninstall, delete the rest too."""
     if not portal.knew_application_token(event.application_token):
-        logger.warning("security: portal %s: uninstall reported with a wrong token after it was removed", portal.pk)
+        logger.warning("security: portal %s: uninstall reported with a wrong token after the erasure", portal.pk)
         return
     gone = Portal.objects.filter(pk=portal.pk, status=Portal.Status.UNINSTALLED)
     with transaction.atomic():
-        # Nobody can install the app again while its row is locked by this.
+        # The update locks the row, so the app cannot be installed again before the deletion.
         if _is_clean(event) and gone.update(uninstalled_token_digest=""):
-            logger.info("portal %s: removed before; now nothing is kept", portal.pk)
+            logger.info("portal %s: erased before; a clean uninstall was reported late: nothing is kept", portal.pk)
             portal.delete()
 
 
 def unconfirmed() -> list[int]:
-    """The portals whose removal somebody could confirm now, or of which something is to be erased: each minute at
-    first, each hour after CONFIRMED_SOON."""
+    """Ids of suspended portals whose uninstall can be confirmed now, or whose data is due to be erased.
+
+    Each portal is due every FIRST_PAUSE at first, and every LATER_PAUSE after CONFIRMED_SOON.
+    """
     now = clock.now()
-    recently = Q(
-        uninstall_reported_at__gt=now - CONFIRMED_SOON, uninstall_checked_at__gt=now - FIRST_PAUSE / settings.TIME_SCALE
-    )
-    tried = recently | Q(
-        uninstall_checked_at__gt=now - LATER_PAUSE / settings.TIME_SCALE,
-        uninstall_reported_at__lte=now - CONFIRMED_SOON,
-    )
+    is_new = Q(uninstall_reported_at__gt=now - CONFIRMED_SOON)
+    tried = is_new & Q(uninstall_checked_at__gt=now - FIRST_PAUSE / settings.TIME_SCALE)
+    is_older = Q(uninstall_reported_at__lte=now - CONFIRMED_SOON)
+    tried |= is_older & Q(uninstall_checked_at__gt=now - LATER_PAUSE / settings.TIME_SCALE)
     usable = Q(people__credential__state=Credential.State.USABLE)
-    stale = Q(people__credential__isnull=False, uninstall_reported_at__lt=now - UNCONFIRMED_LIFE)
-    believed = Q(uninstall_reported_at__lt=now - BELIEVED_AFTER)
-    waiting = Portal.objects.filter(usable | stale | believed, status=Portal.Status.SUSPENDED).exclude(tried)
-    return list(waiting.values_list("pk", flat=True).distinct())
+    has_old_tokens = Q(people__credential__isnull=False, uninstall_reported_at__lt=now - TOKENS_KEPT)
+    has_old_data = Q(uninstall_reported_at__lt=now - DATA_KEPT)
+    suspended = Portal.objects.filter(status=Portal.Status.SUSPENDED)
+    due = suspended.filter(usable | has_old_tokens | has_old_data).exclude(tried)
+    return list(due.values_list("pk", flat=True).distinct())
 
 
 def confirm(portal_id: int) -> None:
-    """Ask the authorization server, by trading a stored refresh token, whether the app is still installed.
+    """Ask the authorization server whether the app is still installed, by trading a stored refresh token.
 
-    May be repeated, and is until somebody has answered. Raises nothing.
+    Safe to repeat; the sweep repeats it until a server has answered. Raises nothing.
     """
     portal = Portal.objects.filter(pk=portal_id, status=Portal.Status.SUSPENDED).first()
     if portal is None:
@@ -123,61 +123,61 @@ def confirm(portal_id: int) -> None:
         except NotInstalled:
             return erase(portal)
         except CredentialRefused:
-            continue  # this one is dead for another reason; somebody else's may still tell
+            continue  # this pair is dead for another reason; another person's may still work
         except BitrixError as error:
             logger.info(
-                "portal %s: removal not confirmed yet (%s, request %s)", portal.pk, error.code, error.request_id
+                "portal %s: uninstall not confirmed yet (%s, request %s)", portal.pk, error.code, error.request_id
             )
-            return _go_without_answer(portal)
+            return _expire(portal)
         else:
             return _refute(portal)
-    return _go_without_answer(portal)
+    return _expire(portal)
 
 
 def _refute(portal: Portal) -> None:
-    """The app is still installed: somebody forged the report. Nothing was lost."""
+    """The app is still installed, so the report was forged. Activate the portal again; nothing was lost."""
     Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED).update(
         status=Portal.Status.ACTIVE, uninstall_reported_at=None, uninstall_refuted_at=clock.now()
     )
     logger.warning("security: portal %s: the reported uninstall was forged", portal.pk)
 
 
-def _go_without_answer(portal: Portal) -> None:
-    """After a day without an answer we keep no key to a portal that has probably thrown us out; after a week without
-    anybody who opened the app, nothing of its people."""
+def _expire(portal: Portal) -> None:
+    """No confirmation for 24 hours: delete the tokens. No confirmation and no opening for 7 days: treat the app as
+    uninstalled."""
     unanswered = clock.now() - portal.uninstall_reported_at if portal.uninstall_reported_at else timedelta()
-    if unanswered > BELIEVED_AFTER:
-        logger.info("portal %s: removal never confirmed; taken for real", portal.pk)
+    if unanswered > DATA_KEPT:
+        logger.info("portal %s: uninstall never confirmed; treated as confirmed", portal.pk)
         erase(portal)
-    elif unanswered > UNCONFIRMED_LIFE:
+    elif unanswered > TOKENS_KEPT:
         deleted, _ = Credential.objects.filter(person__portal=portal).delete()
         if deleted:
-            logger.info("portal %s: removal never confirmed; its tokens are erased", portal.pk)
+            logger.info("portal %s: uninstall never confirmed; its tokens are erased", portal.pk)
 
 
 def erase(portal: Portal) -> None:
-    """The app was removed: tokens, names, titles and reasons go.
+    """Erase the data of an uninstalled portal: tokens, names, titles and reasons.
 
-    Unless the admin asked for nothing to be kept, what we owed stays without anybody's name for OWED_LIFE, so
-    that no task sleeps for ever unnoticed. People, tokens and the portal's status go last: if we are cut short,
-    the removal is confirmed once more and this is repeated.
+    Unless the administrator asked for a clean uninstall, the orphaned deferrals stay for ORPHAN_LIFE, without any
+    names. So a later administrator can still find the tasks that the app left deferred. People, tokens and the
+    portal's status change last: if the process dies before that, the uninstall is confirmed and erased again.
     """
     guard = Portal.objects.filter(pk=portal.pk, status=Portal.Status.SUSPENDED, epoch=portal.epoch)
     try:
         _erase(portal, guard)
     except Reinstalled:
-        logger.info("portal %s: installed again while it was being erased; what is there stays", portal.pk)
+        logger.info("portal %s: installed again during the erasure; the rest is kept", portal.pk)
         return
     logger.info("portal %s: people and tokens erased", portal.pk)
 
 
 class Reinstalled(Exception):
-    """Somebody installed the app again before we had erased what was there."""
+    """The app was installed again before the erasure had finished."""
 
 
 @contextmanager
 def _while_uninstalled(guard: QuerySet[Portal]) -> Iterator[None]:
-    """A transaction in which the portal is and stays removed. Raises Reinstalled."""
+    """A transaction that holds the portal's row, so that the app cannot be installed again. Raises Reinstalled."""
     with transaction.atomic():
         if not guard.update(status=Portal.Status.SUSPENDED):
             raise Reinstalled
@@ -218,15 +218,18 @@ def _erase_people(portal: Portal) -> None:
 
 
 def _orphan_deferrals(portal: Portal) -> None:
-    """Tasks that sleep because of us, those that we have paused on the way there, and those that may sleep: what was
-    answered about them was lost with the portal. A return reads first, so one too many does no harm."""
+    """Keep an orphaned deferral for every task that the app has deferred, has paused, or may have deferred.
+
+    "May have": the answer was lost when the portal was suspended. A return reads the task first, so an orphan too
+    many does no harm.
+    """
     now = clock.now()
-    asleep = Deferral.objects.live().filter(portal=portal)
-    owed = list(asleep.values_list("task_id", "previous_status", "status_changed_at", "created_at"))
+    deferred = Deferral.objects.live().filter(portal=portal)
+    orphans = list(deferred.values_list("task_id", "previous_status", "status_changed_at", "created_at"))
     half_done = ~Q(step=JobItem.Step.NONE) & ~Q(state=JobItem.State.DONE)
     unanswered = Q(state=JobItem.State.SENT, job__kind=Job.Kind.DEFER)
     touched = JobItem.objects.filter(half_done | unanswered, job__portal=portal, status_before__isnull=False)
-    owed += [(id, before, None, now) for id, before in touched.values_list("task_id", "status_before") if before]
+    orphans += [(id, before, None, now) for id, before in touched.values_list("task_id", "status_before") if before]
     OrphanedDeferral.objects.bulk_create(
         (
             OrphanedDeferral(
@@ -237,26 +240,29 @@ def _orphan_deferrals(portal: Portal) -> None:
                 deferred_at=deferred_at,
                 kept_until=now + ORPHAN_LIFE,
             )
-            for task_id, previous_status, changed_at, deferred_at in owed
+            for task_id, previous_status, changed_at, deferred_at in orphans
         ),
         ignore_conflicts=True,
     )
 
 
 def _delete_in_portions(rows: QuerySet[Any], guard: QuerySet[Portal]) -> None:
-    """Each portion is a transaction: neither memory nor locks grow with the portal. Nothing may hang on the rows."""
+    """Delete in one transaction per portion, so that memory and locks do not grow with the portal.
+
+    No other rows may refer to these.
+    """
     while portion := list(rows.values_list("pk", flat=True)[:PORTION]):
         with _while_uninstalled(guard):
             rows.model._default_manager.filter(pk__in=portion).delete()
 
 
 def delete_expired() -> None:
-    """Delete what a removed portal left behind, when its time is over."""
+    """Delete uninstalled portals and orphaned deferrals that are older than ORPHAN_LIFE."""
     now = clock.now()
     Portal.objects.filter(status=Portal.Status.UNINSTALLED, uninstalled_at__lt=now - ORPHAN_LIFE).delete()
     OrphanedDeferral.objects.filter(kept_until__lt=now).delete()
 
 
 def was_uninstalled(portal: Portal) -> bool:
-    """Whether the app may have been removed before: the epoch has risen then. Where it never did, nothing is owed."""
+    """Whether the app may have been uninstalled before: then the epoch has risen. If it has not, no orphans exist."""
     return portal.epoch > 1

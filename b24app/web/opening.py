@@ -85,7 +85,7 @@ def complete(request: HttpRequest) -> HttpResponse:
         opened = prove_or_answer(
             request,
             opening,
-            lambda portal: openings.open_page(opening, listing.command(), clients.WEB_TIMEOUT, received_at, portal),
+            lambda portal: openings.open_page(opening, listing.command(), clients.PAGE.timeout, received_at, portal),
             unauthorized,
             lambda error: render(request, "_trouble.html", vars(reopening(trouble(_of_bitrix(error))))),
         )
@@ -110,7 +110,7 @@ def issue_ticket(request: HttpRequest) -> HttpResponse:
     opened = prove_or_answer(
         request,
         opening,
-        lambda portal: openings.open_page(opening, app, clients.WEB_TIMEOUT, clock.now(), portal),
+        lambda portal: openings.open_page(opening, app, clients.PAGE.timeout, clock.now(), portal),
         unauthorized,
         unauthorized,
     )

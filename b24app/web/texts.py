@@ -197,7 +197,7 @@ def trouble(error: BitrixError) -> Trouble:
         sentence = gettext("Its rate limit has been reached. Please wait a moment.")
         return Trouble(gettext("Bitrix24 is busy"), sentence, retry=max(2, min(60, round(error.delay))))
     if isinstance(error, AccessLost):
-        title, advice = REFUSALS[access.meaning(error.code).why]
+        title, advice = REFUSALS[access.meaning(error.code).reason]
         return Trouble(str(title), str(advice), "again", error.code)
     if isinstance(error, Refused):
         sentence = gettext("You do not have access to this list, or it no longer exists.")

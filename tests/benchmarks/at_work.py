@@ -53,7 +53,7 @@ def start_job(person, ids):
 
 def steps_of(job):
     """What the job's steps asked, from the first to the last, but for those that found nothing to do."""
-    steps, run_step = [], slices._run_step
+    steps, run_step = [], slices._do_next
 
     def watched(lease):
         went_on = []
@@ -63,7 +63,7 @@ def steps_of(job):
         return went_on[0]
 
     Portal.objects.update(defers_directly=False)  # to find that out takes a question more, once
-    slices._run_step = watched
+    slices._do_next = watched
     while Job.objects.get(pk=job.pk).state != Job.State.FINISHED:
         slices.run(job.portal_id)
     return steps

@@ -47,7 +47,7 @@ def fill(items):
         cursor.execute("set statement_timeout = 0")  # a million rows take longer than anything that we do at work
         cursor.execute(
             "insert into defer_jobitem"
-            " (job_id, task_id, title, state, step, directly, sends, refusal, code, vendor_code)"
+            " (job_id, task_id, title, state, step, direct, sends, refusal, code, vendor_code)"
             f" select id, n, '', 'done', 'none', false, 1, '', '', '' from defer_job, generate_series(1, {items}) n"
         )
         cursor.execute("vacuum analyze")

@@ -28,7 +28,7 @@ def client(httpserver, egress):
 
 @pytest.fixture
 def answering(httpserver):
-    """Let the portal answer every request with a saved payload, or with the given body."""
+    """Make the portal answer every request with a saved payload, or with the given body."""
 
     def answer(payload=None, *, status=None, body=None, headers=None):
         saved = PAYLOADS.get(payload, {"status": 200, "body": "", "headers": {}})

@@ -1,4 +1,4 @@
-"""The legacy dialect at the wire: what is sent instead, and what its answers become."""
+"""The legacy dialect: which requests a client sends, and how it translates the answers."""
 
 import json
 from dataclasses import replace
@@ -52,7 +52,7 @@ def batch_of(**answers):
         (Act.START, "task.item.startexecution"),
     ],
 )
-def test_a_change_of_status_takes_the_id_and_nothing_else(legacy, answering, httpserver, act, method):
+def test_a_change_takes_only_the_id(legacy, answering, httpserver, act, method):
     answering(body=batch_of(**{act.key(31): None}))
     replies = tasks.send(legacy, [(31, act)])
     assert replies[31, act].result is None
@@ -61,7 +61,7 @@ def test_a_change_of_status_takes_the_id_and_nothing_else(legacy, answering, htt
     assert (spelled, [value for _, value in parse_qsl(query)]) == (method, ["31"])
 
 
-def test_the_way_back_is_renew_and_startexecution(legacy, answering, httpserver):
+def test_returning_renews_and_starts(legacy, answering, httpserver):
     answering(body={"result": None})
     legacy.call("tasks.task.renew", {"taskId": 31})
     assert sent(httpserver) == ("task.item.renew", {"TASKID": 31, "auth": "the-access-token"})
@@ -69,7 +69,7 @@ def test_the_way_back_is_renew_and_startexecution(legacy, answering, httpserver)
     assert sent(httpserver)[0] == "task.item.startexecution"
 
 
-def test_a_list_has_its_four_arguments_in_their_places_and_none_is_empty(legacy, answering, httpserver):
+def test_a_list_has_four_arguments(legacy, answering, httpserver):
     answering(body={"result": [ROW], "total": 120})
     command = tasks.list_command("page", TaskFilter(member_id=5), Sort.ACTIVITY, True, 3)
     page = tasks.page_of(legacy.call(command.method, command.params))
@@ -84,7 +84,7 @@ def test_a_list_has_its_four_arguments_in_their_places_and_none_is_empty(legacy,
     assert page.total == 120
 
 
-def test_a_row_reads_like_a_modern_one_with_its_real_status(legacy, answering):
+def test_a_row_reads_like_a_modern_one(legacy, answering):
     answering(body={"result": [ROW], "total": 1})
     command = tasks.list_command("page", TaskFilter(), Sort.TITLE, False, 1)
     (row,) = tasks.page_of(legacy.call(command.method, command.params)).tasks
@@ -106,7 +106,7 @@ def test_states_tell_who_changed_them(legacy, answering):
     assert (state.status, state.status_changed_by, state.participants) == (3, 5, frozenset({1, 5}))
 
 
-def test_pages_of_a_batch_start_where_the_one_before_ended(legacy, answering, httpserver):
+def test_each_page_starts_after_the_last(legacy, answering, httpserver):
     answering(body=batch_of(c0=[ROW]))
     rows, ended = tasks.collect_after(legacy, TaskFilter(), 7)
     assert ([row.id for row in rows], ended) == ([31], True)
@@ -116,34 +116,34 @@ def test_pages_of_a_batch_start_where_the_one_before_ended(legacy, answering, ht
 
 
 @pytest.mark.parametrize("body", [{"result": {}}, {"result": None}, {"result": "no"}])
-def test_a_list_that_is_no_list_is_unknown_and_not_empty(legacy, answering, body):
+def test_a_garbled_list_is_unknown(legacy, answering, body):
     answering(body=body)
     with pytest.raises(Unknown):
         tasks.read_states(legacy, [31])
 
 
-def test_a_refusal_is_a_refusal_by_its_legacy_code_too(legacy, answering):
+def test_a_legacy_code_is_a_refusal(legacy, answering):
     answering(body=batch_of(d31={"error": "ERROR_CORE", "error_description": "Action is not allowed<br>"}))
     assert isinstance(tasks.send(legacy, [(31, Act.DEFER)])[31, Act.DEFER], Refused)
 
 
-def test_a_missing_method_says_that_nothing_ran(client, answering):
+def test_a_missing_method_ran_nothing(client, answering):
     answering("rest_error_method_not_found")
     with pytest.raises(NoSuchMethod):
         client.call("tasks.task.list")
 
 
-def test_a_row_of_an_old_box_that_is_no_task_does_not_make_a_task_look_gone(legacy, answering):
+def test_a_garbled_row_hides_no_task(legacy, answering):
     answering(body={"result": ["oops"]})
     assert tasks.read_states(legacy, [31]) == {31: tasks.UNREADABLE}
 
 
-def test_nobody_is_asked_what_is_allowed_where_there_is_no_such_question(legacy, httpserver):
+def test_rights_are_not_asked_for(legacy, httpserver):
     assert tasks.read_access(legacy, [31]) == {31: frozenset()}
     assert httpserver.log == []
 
 
-def test_what_has_no_other_spelling_is_sent_as_it_is(legacy, answering, httpserver):
+def test_other_methods_keep_their_names(legacy, answering, httpserver):
     answering(body=batch_of(me=[]))
     legacy.batch([Command("me", "profile")])
     assert sent(httpserver)[1]["cmd"] == {"me": "profile?"}

@@ -1,3 +1,5 @@
+"""The authorization server: a refresh, what each refusal means, and whose token it is."""
+
 import contextlib
 import socket
 import threading
@@ -22,7 +24,7 @@ def refresh(egress, server, trace=None):
     return oauth.refresh(egress, server, APP, "the-refresh-token", NOW, trace or http.Trace())
 
 
-def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(egress, server, answering):
+def test_a_refresh_brings_a_new_pair(egress, server, answering):
     answering("oauth_refresh_ok")
     renewed = refresh(egress, server)
     assert renewed.pair.refresh == "3s6lr4kr3cv2od4v853gvrchb875bwxb"
@@ -30,15 +32,13 @@ def test_a_refresh_brings_the_next_pair_and_says_whose_it_is(egress, server, ans
     assert (renewed.member_id, renewed.user_id) == ("a223c6b3710f85df22e9377d6c4f7553", 5)
 
 
-def test_an_answer_without_expires_and_user_is_accepted(egress, server, answering):
+def test_expiry_and_user_are_optional(egress, server, answering):
     answering("oauth_code_ok")
     assert refresh(egress, server).user_id is None
 
 
 @pytest.mark.parametrize("payload, status", [("oauth_refresh_ok", 200), ("oauth_invalid_grant", 400)])
-def test_a_refresh_says_under_which_id_it_goes_and_remembers_the_status(
-    egress, server, answering, httpserver, payload, status
-):
+def test_a_refresh_is_traced(egress, server, answering, httpserver, payload, status):
     answering(payload)
     trace = http.Trace()
     with contextlib.suppress(CredentialRefused):
@@ -49,7 +49,7 @@ def test_a_refresh_says_under_which_id_it_goes_and_remembers_the_status(
     assert (trace.status, trace.request_id.version) == (status, 4)
 
 
-def test_secrets_travel_in_the_body_only(egress, server, answering, httpserver):
+def test_secrets_are_only_in_the_body(egress, server, answering, httpserver):
     answering("oauth_refresh_ok")
     refresh(egress, server)
     request, _ = httpserver.log[0]
@@ -69,7 +69,7 @@ def test_secrets_travel_in_the_body_only(egress, server, answering, httpserver):
         ("moved", Unknown),
     ],
 )
-def test_each_refusal_becomes_what_the_caller_does_next(egress, server, answering, payload, error):
+def test_each_refusal_becomes_its_error(egress, server, answering, payload, error):
     answering(payload)
     with pytest.raises(error) as raised:
         refresh(egress, server)
@@ -77,13 +77,13 @@ def test_each_refusal_becomes_what_the_caller_does_next(egress, server, answerin
 
 
 @pytest.mark.parametrize("status, body", [(200, ""), (200, "<html>"), (500, '{"error": "invalid_grant"}')])
-def test_an_outage_is_never_taken_for_a_refused_token(egress, server, answering, status, body):
+def test_an_outage_is_no_refused_token(egress, server, answering, status, body):
     answering(status=status, body=body)
     with pytest.raises(Unknown):
         refresh(egress, server)
 
 
-def test_an_unreachable_server_has_spent_nothing(egress):
+def test_an_unreachable_server_is_not_run(egress):
     with pytest.raises(NotRun):
         refresh(egress, "http://127.0.0.1:9")
 
@@ -102,7 +102,7 @@ def test_a_garbled_app_info_proves_nothing(egress, server, answering):
         oauth.token_info(egress, server, "token", http.Trace())
 
 
-def test_a_dripping_token_answer_ends_at_the_deadline(egress, monkeypatch):
+def test_a_slow_token_answer_is_cut(egress, monkeypatch):
     monkeypatch.setattr(oauth, "TIMEOUT", 0.5)
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:

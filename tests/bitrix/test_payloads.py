@@ -1,3 +1,5 @@
+"""What a browser or a portal posts to the app."""
+
 import pytest
 
 from b24app.bitrix import payloads
@@ -10,7 +12,7 @@ def opening(name, **changes):
     return payloads.read_opening(saved["query"], {**saved["fields"], **changes})
 
 
-def test_an_opening_tells_from_where_it_was_opened():
+def test_an_opening_names_its_place():
     user_list = opening("post_user_list_toolbar")
     assert (user_list.placement, user_list.owner_id, user_list.project_id) == ("TASK_USER_LIST_TOOLBAR", 1, None)
     assert opening("post_group_list_toolbar").project_id == 11
@@ -18,13 +20,13 @@ def test_an_opening_tells_from_where_it_was_opened():
     assert opening("post_task_card").task_id == 31
 
 
-def test_an_opening_of_an_old_box_lacks_the_newer_fields():
+def test_old_boxes_lack_newer_fields():
     old = opening("post_old_box")
     assert (old.server_endpoint, old.application_token, old.options) == ("", "", {})
     assert old.portal_origin == "http://acme.bitrix24.com"
 
 
-def test_tokens_do_not_show_in_a_repr():
+def test_tokens_are_not_in_a_repr():
     text = repr(opening("post_installer"))
     for name in ("AUTH_ID", "REFRESH_ID", "APPLICATION_TOKEN"):
         assert PAYLOADS["post_installer"]["fields"][name] not in text
@@ -41,7 +43,7 @@ def test_tokens_do_not_show_in_a_repr():
         {"member_id": ""},
     ],
 )
-def test_an_opening_without_its_proof_is_refused(changes):
+def test_an_opening_needs_its_proof(changes):
     with pytest.raises(BadPayload):
         opening("post_installer", **changes)
 
@@ -60,7 +62,7 @@ def test_a_strange_domain_is_no_domain():
     assert strange.portal_origin == ""
 
 
-def test_an_uninstall_event_is_read_from_its_bracketed_keys():
+def test_an_uninstall_event_is_read():
     event = payloads.read_event(PAYLOADS["event_uninstall"]["fields"])
     assert event.name == "ONAPPUNINSTALL"
     assert event.member_id == "a223c6b3710f85df22e9377d6c4f7553"
@@ -68,6 +70,6 @@ def test_an_uninstall_event_is_read_from_its_bracketed_keys():
     assert event.data == {"LANGUAGE_ID": "en", "CLEAN": "1"}
 
 
-def test_an_event_of_nobody_is_refused():
+def test_an_event_needs_a_portal():
     with pytest.raises(BadPayload):
         payloads.read_event({"event": "ONAPPUNINSTALL"})

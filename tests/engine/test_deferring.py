@@ -45,11 +45,11 @@ def sent(seen=3, step=Step.NONE, sends=1, **fields):
         (2, Step.RESTORING, [Act.START]),
     ],
 )
-def test_the_path_follows_the_real_status(seen, step, acts):
+def test_the_status_decides_the_commands(seen, step, acts):
     assert deferring.acts_for(sent(seen, step)) == acts
 
 
-def test_a_portal_that_allows_it_gets_one_defer_from_in_progress():
+def test_direct_defer_needs_one_command():
     assert deferring.acts_for(sent(3, direct=True)) == [Act.DEFER]
     assert deferring.acts_for(sent(2, Step.RESTORING, direct=True)) == [Act.START]
 
@@ -73,7 +73,7 @@ def test_a_portal_that_allows_it_gets_one_defer_from_in_progress():
         (AccessLost("insufficient_scope"), AccessLost("insufficient_scope"), S.PENDING, Step.NONE, False),
     ],
 )
-def test_each_pair_of_answers_has_one_consequence(pause, defer, state, step, to_be_read):
+def test_each_pair_of_answers_has_one_outcome(pause, defer, state, step, to_be_read):
     item = sent()
     replies = {
         Act.PAUSE: full(2) if pause is OK else pause,
@@ -84,13 +84,13 @@ def test_each_pair_of_answers_has_one_consequence(pause, defer, state, step, to_
 
 
 @pytest.mark.parametrize("limit", [LIMIT, AccessLost("METHOD_CONFIRM_WAITING")])
-def test_what_did_not_run_was_not_sent(limit):
+def test_a_command_not_run_was_not_sent(limit):
     item = sent(sends=4)
     deferring.apply_answer(item, {Act.PAUSE: limit, Act.DEFER: limit}, ME)
     assert (item.state, item.sends) == (S.PENDING, 3)
 
 
-def test_a_success_that_changed_nothing_is_read_before_it_counts():
+def test_an_empty_success_is_read():
     item = sent(seen=2)
     assert deferring.apply_answer(item, {Act.DEFER: full(6, by=SOMEBODY)}, ME) is None
     assert item.state == S.SENT
@@ -100,7 +100,7 @@ def test_a_success_that_changed_nothing_is_read_before_it_counts():
 
 
 @pytest.mark.parametrize("shown", [full(2), Answer({"task": {"id": "31"}})], ids=["from before", "garbled"])
-def test_a_success_that_shows_something_else_is_settled_by_reading(shown):
+def test_a_success_with_another_status_is_read(shown):
     item = sent()
     assert deferring.apply_answer(item, {Act.PAUSE: full(2), Act.DEFER: shown}, ME) is None
     assert (item.state, bool(item.refusal)) == (S.SENT, True)
@@ -108,13 +108,13 @@ def test_a_success_that_shows_something_else_is_settled_by_reading(shown):
     assert (item.state, item.code) == (S.DONE, "")
 
 
-def test_a_task_that_somebody_paused_before_us_was_pending_before_we_touched_it():
+def test_anothers_pause_is_the_original_status():
     item = sent()
     deferring.apply_answer(item, {Act.PAUSE: full(2, by=SOMEBODY), Act.DEFER: full(6)}, ME)
     assert (item.state, item.status_before) == (S.DONE, 2)
 
 
-def test_a_task_that_somebody_paused_before_us_is_not_started_again():
+def test_anothers_pause_is_not_undone():
     item = sent()
     deferring.apply_answer(item, {Act.PAUSE: full(2, by=SOMEBODY), Act.DEFER: NO}, ME)
     deferring.apply_reading(item, task(2, by=SOMEBODY), ME)
@@ -129,14 +129,14 @@ def test_a_task_that_somebody_paused_before_us_is_not_started_again():
         (NO, LIMIT, Code.NOT_PERMITTED, "1048582"),
     ],
 )
-def test_where_the_pause_was_refused_its_code_is_the_reason(pause, defer, code, vendor_code):
+def test_a_refused_pause_gives_the_reason(pause, defer, code, vendor_code):
     item = sent()
     deferring.apply_answer(item, {Act.PAUSE: pause, Act.DEFER: defer}, ME)
     deferring.apply_reading(item, task(3), ME)
     assert (item.state, item.code, item.vendor_code) == (S.FAILED, code, vendor_code)
 
 
-def test_a_success_that_shows_no_task_is_a_success():
+def test_a_success_without_a_task_counts():
     item = sent(seen=2)
     assert deferring.apply_answer(item, {Act.DEFER: Answer([])}, ME) is None
     assert item.state == S.DONE
@@ -152,7 +152,7 @@ def test_a_success_that_shows_no_task_is_a_success():
         (None, S.FAILED, Code.GONE),
     ],
 )
-def test_a_success_that_says_nothing_is_settled_by_reading_at_once(found, state, code):
+def test_a_silent_success_is_read_at_once(found, state, code):
     item = sent(direct=True)
     assert deferring.apply_answer(item, {Act.DEFER: Answer(None)}, ME) is None
     assert (item.state, bool(item.refusal)) == (S.SENT, True)
@@ -160,7 +160,7 @@ def test_a_success_that_says_nothing_is_settled_by_reading_at_once(found, state,
     assert (item.state, item.code) == (state, code)
 
 
-def test_a_direct_defer_that_is_refused_is_followed_by_both_steps():
+def test_a_refused_direct_defer_gets_a_pause():
     item = sent(direct=True)
     deferring.apply_answer(item, {Act.DEFER: NO}, ME)
     assert deferring.is_refused_directly(item, task(3))
@@ -180,11 +180,11 @@ def test_a_direct_defer_that_is_refused_is_followed_by_both_steps():
         (sent(direct=False, **NOT_ALLOWED), task(3)),
     ],
 )
-def test_nothing_else_tells_that_a_portal_refuses_direct_defers(item, found):
+def test_only_such_a_refusal_is_a_direct_one(item, found):
     assert not deferring.is_refused_directly(item, found)
 
 
-def test_a_pause_that_we_did_not_send_is_not_taken_for_ours():
+def test_a_pause_not_sent_is_not_ours():
     item = sent(direct=True)
     deferring.apply_reading(item, task(2), ME)
     assert (item.state, item.step) == (S.PENDING, Step.NONE)
@@ -230,7 +230,7 @@ def test_a_pause_that_we_did_not_send_is_not_taken_for_ours():
         (sent(2, Step.PAUSED, 4), task(2), S.PENDING, Code.REFUSED, Step.RESTORING),
     ],
 )
-def test_each_reading_has_one_consequence(item, found, state, code, step):
+def test_each_reading_has_one_outcome(item, found, state, code, step):
     deferring.apply_reading(item, found, ME)
     assert (item.state, item.code, item.step) == (state, code, step)
 
@@ -247,7 +247,7 @@ worlds = st.sampled_from([None, 1, 2, 3, 4, 5, 6, 7])
 
 
 @given(st.lists(st.tuples(replies, replies, worlds, st.booleans()), min_size=40, max_size=40), st.booleans())
-def test_whatever_happens_an_item_ends_and_is_never_left_paused_silently(story, directly):
+def test_every_item_ends_and_none_stays_paused_silently(story, directly):
     item = JobItem(task_id=31)
     for first, last, status, mine in story:
         found = None if status is None else task(status, ME if mine else SOMEBODY)

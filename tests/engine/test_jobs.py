@@ -3,7 +3,7 @@
 import pytest
 
 from b24app.bitrix.errors import AccessLost, OperatingLimit
-from b24app.engine import batches, jobs, selections, slices
+from b24app.engine import batches, jobs, saving, selections, slices
 from b24app.models import Job, JobItem
 from b24app.portals.lease import Lease
 from tests.engine.work import outcomes, work
@@ -13,7 +13,7 @@ S, Code = JobItem.State, JobItem.Code
 
 def one_step(person):
     lease = Lease.acquire(person.portal_id)
-    slices._run_step(lease)
+    slices._do_next(lease)
     lease.release()
 
 
@@ -26,7 +26,7 @@ def half_done(sandbox, person, tasks, job_for):
     return job
 
 
-def test_stopping_cancels_what_was_not_touched_and_keeps_what_was_done(sandbox, person, half_done):
+def test_stop_cancels_only_untouched_tasks(sandbox, person, half_done):
     assert not jobs.stop(half_done)
     half_done.refresh_from_db()
     assert (half_done.state, half_done.done, half_done.cancelled) == (Job.State.FINISHED, 5, 7)
@@ -34,7 +34,7 @@ def test_stopping_cancels_what_was_not_touched_and_keeps_what_was_done(sandbox, 
     assert len(sandbox.truth("acme")) == 10
 
 
-def test_stopping_twice_and_stopping_a_finished_job_change_nothing(person, half_done):
+def test_a_second_stop_changes_nothing(person, half_done):
     jobs.stop(half_done)
     half_done.refresh_from_db()
     finished_at = half_done.finished_at
@@ -43,7 +43,7 @@ def test_stopping_twice_and_stopping_a_finished_job_change_nothing(person, half_
     assert half_done.finished_at == finished_at
 
 
-def test_what_was_sent_when_the_job_was_stopped_is_settled(sandbox, person, tasks, job_for):
+def test_a_stop_settles_sent_tasks(sandbox, person, tasks, job_for):
     job = job_for(tasks(5))
     sandbox.fault("batch", "drop", skip=1)
     while not sandbox.truth("acme"):
@@ -54,7 +54,7 @@ def test_what_was_sent_when_the_job_was_stopped_is_settled(sandbox, person, task
     assert (job.state, job.done, job.cancelled) == (Job.State.FINISHED, 5, 0)
 
 
-def test_what_we_paused_is_started_again_and_not_deferred(sandbox, person, tasks, job_for):
+def test_a_stop_starts_paused_tasks_again(sandbox, person, tasks, job_for):
     ids = tasks(5)
     job = job_for(ids)
     sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=5)
@@ -69,7 +69,7 @@ def test_what_we_paused_is_started_again_and_not_deferred(sandbox, person, tasks
 
 
 @pytest.mark.parametrize("error", [OperatingLimit("OPERATION_TIME_LIMIT", delay=9e5), AccessLost("PAYMENT_REQUIRED")])
-def test_a_stop_during_a_request_that_ends_in_a_wait_is_not_kept_waiting(person, half_done, monkeypatch, error):
+def test_a_stop_does_not_wait_for_a_waiting_job(person, half_done, monkeypatch, error):
     def stop_and_refuse(job, *_):
         jobs.stop(job)
         raise error
@@ -80,21 +80,21 @@ def test_a_stop_during_a_request_that_ends_in_a_wait_is_not_kept_waiting(person,
     assert (half_done.state, half_done.done, half_done.cancelled) == (Job.State.FINISHED, 5, 7)
 
 
-def test_a_batch_that_was_about_to_be_sent_is_not_sent_after_the_stop(sandbox, person, half_done, monkeypatch):
-    claim = batches.Batch._claim
+def test_nothing_is_sent_after_a_stop(sandbox, person, half_done, monkeypatch):
+    claim = saving.claim
 
-    def stop_first(step, items):
-        jobs.stop(step.job)
-        return claim(step, items)
+    def stop_first(job, lease, items):
+        jobs.stop(job)
+        return claim(job, lease, items)
 
-    monkeypatch.setattr(batches.Batch, "_claim", stop_first)
+    monkeypatch.setattr(saving, "claim", stop_first)
     work(person)
     half_done.refresh_from_db()
     assert (half_done.state, half_done.done, half_done.cancelled) == (Job.State.FINISHED, 5, 7)
     assert len(sandbox.truth("acme")) == 10
 
 
-def test_a_stopped_job_goes_on_as_a_new_one_over_what_was_left(sandbox, person, half_done):
+def test_continue_takes_the_cancelled_tasks(sandbox, person, half_done):
     jobs.stop(half_done)
     half_done.refresh_from_db()
     rest = jobs.retry(half_done, [S.CANCELLED], "again")
@@ -105,7 +105,7 @@ def test_a_stopped_job_goes_on_as_a_new_one_over_what_was_left(sandbox, person, 
     assert len(sandbox.truth("acme")) == 24
 
 
-def test_only_what_failed_is_tried_again(sandbox, person, tasks, job_for):
+def test_retry_takes_only_failed_tasks(sandbox, person, tasks, job_for):
     ids = tasks(4)
     job = job_for(ids)
     sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=2)
@@ -119,14 +119,14 @@ def test_only_what_failed_is_tried_again(sandbox, person, tasks, job_for):
     assert set(sandbox.states("acme", ids).values()) == {6}
 
 
-def test_nothing_is_tried_again_where_nothing_failed_or_the_job_still_runs(person, half_done):
+def test_retry_needs_a_finished_job_and_failures(person, half_done):
     with pytest.raises(jobs.NotReady):
         jobs.retry(half_done, [S.FAILED], "again")
     with pytest.raises(jobs.NotReady):
         jobs.retry(half_done, [S.CANCELLED], "again")
 
 
-def test_a_fifth_job_of_one_person_has_to_wait_to_be_asked_for(person, tasks):
+def test_a_fifth_unfinished_job_is_refused(person, tasks):
     selection = selections.select_ticked(person, tasks(2))
     four = [jobs.start(person, selection, "", f"key-{number}") for number in range(4)]
     with pytest.raises(jobs.TooManyJobs):
@@ -136,7 +136,7 @@ def test_a_fifth_job_of_one_person_has_to_wait_to_be_asked_for(person, tasks):
     assert jobs.start(person, selection, "", "key-5")
 
 
-def test_the_fourth_job_asked_for_twice_at_once_is_one_job(person, tasks, monkeypatch):
+def test_two_tabs_start_the_fourth_job_once(person, tasks, monkeypatch):
     selection = selections.select_ticked(person, tasks(2))
     for number in range(3):
         jobs.start(person, selection, "", f"key-{number}")

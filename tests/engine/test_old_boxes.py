@@ -5,7 +5,7 @@ import pytest
 from b24app.bitrix.errors import NoSuchMethod
 from b24app.bitrix.payloads import read_opening
 from b24app.bitrix.tasks import TaskFilter
-from b24app.engine import batches, selections
+from b24app.engine import saving, selections
 from b24app.models import Deferral, Job, JobItem, Portal, Selection
 from b24app.portals import openings
 from b24app.web.active import Listing
@@ -50,7 +50,7 @@ def learned(person):
 # -- Direct defers
 
 
-def test_a_portal_that_allows_it_is_spared_the_pauses(sandbox, direct_box, person, tasks, job_for):
+def test_a_direct_box_gets_no_pauses(sandbox, direct_box, person, tasks, job_for):
     ids = tasks(30)
     job = job_for(ids)
     work(person)
@@ -60,7 +60,7 @@ def test_a_portal_that_allows_it_is_spared_the_pauses(sandbox, direct_box, perso
     assert {deferral.previous_status for deferral in Deferral.objects.all()} == {3}
 
 
-def test_todays_portal_is_asked_once_and_paused_at(sandbox, person, tasks, job_for):
+def test_a_current_portal_is_asked_once(sandbox, person, tasks, job_for):
     job_for(first := tasks(2))
     work(person)
     job_for(second := tasks(2))
@@ -71,9 +71,7 @@ def test_todays_portal_is_asked_once_and_paused_at(sandbox, person, tasks, job_f
     assert changes(sandbox) == sorted(step for id in first + second for step in ((id, 3, 2), (id, 2, 6)))
 
 
-def test_a_portal_that_took_direct_defers_and_takes_none_any_more_is_paused_at(
-    sandbox, direct_box, person, tasks, job_for
-):
+def test_a_box_that_ends_direct_defers_gets_pauses(sandbox, direct_box, person, tasks, job_for):
     job_for(tasks(1))
     work(person)
     sandbox.turn({"acme/old_defer_rule": None})
@@ -86,9 +84,7 @@ def test_a_portal_that_took_direct_defers_and_takes_none_any_more_is_paused_at(
     assert len(sandbox.truth("acme")) - before == 60
 
 
-def test_a_mixed_selection_in_a_direct_box_gets_one_truthful_outcome_per_task(
-    sandbox, direct_box, person, tasks, job_for
-):
+def test_a_direct_box_gives_each_task_one_outcome(sandbox, direct_box, person, tasks, job_for):
     eve = sandbox.user("acme", name="Eve")
     progressing, pending, deferred, completed, deleted = tasks(24), tasks(2, status=2), tasks(1, status=6), *_two(tasks)
     merely_created = tasks(2, responsible=eve)
@@ -112,7 +108,7 @@ def _two(tasks):
     return tasks(1), tasks(1)
 
 
-def test_a_lost_answer_of_direct_defers_is_settled_by_reading(sandbox, direct_box, person, tasks, job_for):
+def test_a_lost_direct_defer_is_read(sandbox, direct_box, person, tasks, job_for):
     ids = tasks(30)
     job = job_for(ids)
     sandbox.fault("tasks.task.defer", "cut", skip=12)
@@ -124,7 +120,7 @@ def test_a_lost_answer_of_direct_defers_is_settled_by_reading(sandbox, direct_bo
 # -- The legacy dialect
 
 
-def test_an_opening_learns_the_dialect_and_shows_the_list_at_once(sandbox, oldest_box, person, tasks):
+def test_an_opening_learns_the_dialect(sandbox, oldest_box, person, tasks):
     ids = tasks(3)
     opened = open_list(sandbox, person)
     assert {task["id"] for task in opened.answer.result["tasks"]} == {str(id) for id in ids}
@@ -150,9 +146,7 @@ def mixed(sandbox, tasks):
     return kinds, [id for ids in kinds.values() for id in ids]
 
 
-def test_a_mixed_selection_in_the_oldest_box_gets_one_truthful_outcome_per_task(
-    sandbox, oldest_box, person, mixed, job_for
-):
+def test_the_oldest_box_gives_each_task_one_outcome(sandbox, oldest_box, person, mixed, job_for):
     kinds, ids = mixed
     job = job_for(ids)
     sandbox.change_task("acme", kinds["completed"][0], status=5)
@@ -171,7 +165,7 @@ def test_a_mixed_selection_in_the_oldest_box_gets_one_truthful_outcome_per_task(
     assert all(deferral.status_changed_at for deferral in Deferral.objects.all())
 
 
-def test_a_lost_answer_in_the_oldest_box_is_settled_by_reading(sandbox, oldest_box, person, tasks, job_for):
+def test_a_lost_answer_of_the_oldest_box_is_read(sandbox, oldest_box, person, tasks, job_for):
     ids = tasks(30)
     job = job_for(ids)
     sandbox.fault("task.item.defer", "cut", skip=12)
@@ -180,24 +174,24 @@ def test_a_lost_answer_in_the_oldest_box_is_settled_by_reading(sandbox, oldest_b
     assert changes(sandbox) == [(id, 3, 6) for id in ids]
 
 
-def test_a_success_of_somebody_else_in_the_oldest_box_is_not_ours(sandbox, oldest_box, person, tasks, job_for):
+def test_anothers_success_in_the_oldest_box_is_not_ours(sandbox, oldest_box, person, tasks, job_for):
     ann = sandbox.user("acme", name="Ann")
     (task,) = tasks(1, accomplices=[ann])
     job = job_for([task])
     token = sandbox.access("acme", ann)
-    claim = batches.Batch._claim
+    claim = saving.claim
 
-    def overtaken(step, items):
+    def overtaken(job, lease, items):
         sandbox.rest("acme", "task.item.defer", {"TASKID": task}, token)
-        return claim(step, items)
+        return claim(job, lease, items)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches.Batch, "_claim", overtaken)
+        patch.setattr(saving, "claim", overtaken)
         work(person)
     assert outcomes(job) == {task: (S.SKIPPED, Code.ALREADY_DEFERRED)}
 
 
-def test_everything_that_matches_is_collected_in_the_oldest_box(sandbox, oldest_box, person, tasks):
+def test_the_oldest_box_collects_all_matches(sandbox, oldest_box, person, tasks):
     ids = tasks(130)
     tasks(5, status=2)
     selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
@@ -207,7 +201,7 @@ def test_everything_that_matches_is_collected_in_the_oldest_box(sandbox, oldest_
     assert sorted(selection.tasks.values_list("task_id", flat=True)) == ids
 
 
-def test_a_box_without_tasks_task_and_with_todays_rule_is_paused_at(sandbox, person, tasks, job_for):
+def test_a_legacy_box_with_the_new_rule_gets_pauses(sandbox, person, tasks, job_for):
     sandbox.turn({"acme/no_new_tasks": True})
     ids = tasks(3)
     job = job_for(ids)
@@ -217,7 +211,7 @@ def test_a_box_without_tasks_task_and_with_todays_rule_is_paused_at(sandbox, per
     assert changes(sandbox) == sorted(step for id in ids for step in ((id, 3, 2), (id, 2, 6)))
 
 
-def test_a_dialect_that_is_lost_in_the_middle_of_a_job_is_learned_there(sandbox, person, tasks, job_for):
+def test_a_running_job_learns_the_dialect(sandbox, person, tasks, job_for):
     ids = tasks(30)
     job = job_for(ids)
     sandbox.turn({"acme/old_defer_rule": True, "acme/no_new_tasks": True})
@@ -227,7 +221,7 @@ def test_a_dialect_that_is_lost_in_the_middle_of_a_job_is_learned_there(sandbox,
     assert learned(person) == (LEGACY, True)
 
 
-def test_an_updated_box_is_relearned_at_the_next_opening(sandbox, oldest_box, person, tasks, job_for):
+def test_an_opening_notices_an_updated_box(sandbox, oldest_box, person, tasks, job_for):
     open_list(sandbox, person)
     sandbox.turn({"acme/no_new_tasks": None, "acme/old_defer_rule": None, "acme/old_post": None})
     (task,) = tasks(1)
@@ -239,7 +233,7 @@ def test_an_updated_box_is_relearned_at_the_next_opening(sandbox, oldest_box, pe
     assert "tasks.task.defer" in methods(sandbox)
 
 
-def test_a_box_updated_while_nobody_opens_it_goes_on_in_the_old_dialect(sandbox, oldest_box, person, tasks, job_for):
+def test_an_updated_box_keeps_the_dialect_until_opened(sandbox, oldest_box, person, tasks, job_for):
     open_list(sandbox, person)
     sandbox.turn({"acme/no_new_tasks": None, "acme/old_defer_rule": None})
     ids = tasks(3)
@@ -249,7 +243,7 @@ def test_a_box_updated_while_nobody_opens_it_goes_on_in_the_old_dialect(sandbox,
     assert learned(person) == (LEGACY, False)
 
 
-def test_a_portal_without_either_dialect_teaches_nothing(sandbox, oldest_box, person, tasks, job_for):
+def test_a_portal_without_task_methods_teaches_nothing(sandbox, oldest_box, person, tasks, job_for):
     for method in ("tasks.task.list", "task.item.list"):
         sandbox.fault(method, "error", code="ERROR_METHOD_NOT_FOUND", status=404, times=-1)
     opened = open_list(sandbox, person)
@@ -267,13 +261,13 @@ JUNK = [
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_unknown_missing_or_broken_fields_break_no_opening(sandbox, person, tasks, junk):
+def test_odd_fields_break_no_opening(sandbox, person, tasks, junk):
     tasks(2)
     assert open_list(sandbox, person, **junk).answer.total == 2
 
 
 @pytest.mark.parametrize("missing", ["SERVER_ENDPOINT", "APPLICATION_TOKEN", "AUTH_EXPIRES", "PLACEMENT_OPTIONS"])
-def test_an_opening_needs_only_its_tokens_and_its_portal(sandbox, person, missing):
+def test_an_opening_needs_tokens_and_portal_only(sandbox, person, missing):
     opening = sandbox.open("acme", person.user_id)
     fields = {name: value for name, value in opening["fields"].items() if name != missing}
     read = read_opening({}, fields)

@@ -58,7 +58,7 @@ def sent(before=3, step=Step.NONE, sends=1, state=S.SENT, **fields):
         (3, Step.RENEWED, [Act.START]),
     ],
 )
-def test_the_way_back_ends_where_the_task_was(before, step, acts):
+def test_the_commands_follow_the_original_status(before, step, acts):
     assert returning.acts_for(sent(before, step)) == acts
 
 
@@ -78,27 +78,27 @@ def test_the_way_back_ends_where_the_task_was(before, step, acts):
         (AccessLost("insufficient_scope"), AccessLost("insufficient_scope"), S.PENDING, Step.NONE, False),
     ],
 )
-def test_each_pair_of_answers_has_one_consequence(renew, start, state, step, to_be_read):
+def test_each_pair_of_answers_has_one_outcome(renew, start, state, step, to_be_read):
     item = sent()
     replies = {Act.RENEW: full(2) if renew is OK else renew, Act.START: full(3) if start is OK else start}
     returning.apply_answer(item, replies, ME)
     assert (item.state, item.step, bool(item.refusal)) == (state, step, to_be_read)
 
 
-def test_where_renewing_was_refused_its_code_is_the_reason():
+def test_a_refused_renew_gives_the_reason():
     item = sent()
     returning.apply_answer(item, {Act.RENEW: Refused("1048584"), Act.START: Refused("0")}, ME)
     returning.apply_reading(item, task(6), ME)
     assert (item.state, item.code, item.vendor_code) == (S.FAILED, Code.REFUSED, "1048584")
 
 
-def test_a_task_that_was_pending_is_back_when_it_is_renewed():
+def test_a_pending_task_needs_only_renew():
     item = sent(before=2)
     returning.apply_answer(item, {Act.RENEW: full(2)}, ME)
     assert item.state == S.DONE
 
 
-def test_a_success_that_somebody_else_had_before_us_is_read_and_not_ours():
+def test_anothers_renew_is_not_ours():
     item = sent(before=2)
     returning.apply_answer(item, {Act.RENEW: full(2, by=SOMEBODY)}, ME)
     assert item.state == S.SENT
@@ -139,7 +139,7 @@ LATER = ASLEEP_SINCE + timedelta(minutes=1)
         (sent(step=Step.RENEWED, state=S.PENDING), task(6, by=SOMEBODY, at=LATER), S.SKIPPED, Code.DEFERRED_ANEW),
     ],
 )
-def test_each_reading_has_one_consequence(item, found, state, code):
+def test_each_reading_has_one_outcome(item, found, state, code):
     returning.apply_reading(item, found, ME)
     assert (item.state, item.code) == (state, code)
 
@@ -148,14 +148,14 @@ def test_each_reading_has_one_consequence(item, found, state, code):
     "later, state, code",
     [(timedelta(seconds=5), S.PENDING, ""), (timedelta(hours=1), S.SKIPPED, Code.DEFERRED_ANEW)],
 )
-def test_a_task_that_we_may_have_put_to_sleep_is_not_woken_where_that_was_long_before(later, state, code):
+def test_a_much_later_deferral_is_not_ours(later, state, code):
     item = sent(state=S.PENDING)
     item.returns.status_changed_at = None  # the answer was lost, and the app removed
     returning.apply_reading(item, task(6, at=ASLEEP_SINCE + later), ME)
     assert (item.state, item.code) == (state, code)
 
 
-def test_who_may_return_a_task_is_named_where_our_person_may_not():
+def test_a_refusal_names_who_may_return_it():
     item = sent(**NOT_ALLOWED)
     returning.apply_reading(item, task(6), ME)
     assert item.changed_by == "Ann"
@@ -166,7 +166,7 @@ worlds = st.sampled_from([None, 1, 2, 3, 4, 5, 6, 7])
 
 
 @given(st.lists(st.tuples(replies, replies, worlds, st.booleans()), min_size=40, max_size=40), st.sampled_from([2, 3]))
-def test_whatever_happens_only_what_was_read_asleep_is_renewed_and_the_item_ends(story, before):
+def test_only_a_deferred_task_is_ever_renewed(story, before):
     item = sent(before, sends=0, state=S.PENDING)
     item.status_seen = None
     for first, last, status, mine in story:
@@ -222,7 +222,7 @@ def states_of_deferrals():
     return set(Deferral.objects.values_list("state", flat=True))
 
 
-def test_60_tasks_are_back_in_progress_with_one_renew_and_one_start_each(sandbox, person, put_to_sleep):
+def test_60_tasks_return_with_two_commands_each(sandbox, person, put_to_sleep):
     job = put_to_sleep(60)
     before = len(sandbox.truth("acme"))
     back = undo(job)
@@ -235,14 +235,14 @@ def test_60_tasks_are_back_in_progress_with_one_renew_and_one_start_each(sandbox
     assert not jobs.can_undo(job)
 
 
-def test_pending_tasks_are_pending_again(sandbox, person, put_to_sleep):
+def test_pending_tasks_return_to_pending(sandbox, person, put_to_sleep):
     job = put_to_sleep(3, status=2)
     undo(job)
     work(person)
     assert set(sandbox.states("acme", ids_of(job)).values()) == {2}
 
 
-def test_undoing_a_job_that_went_on_with_another_returns_what_both_deferred(sandbox, person, put_to_sleep, tasks):
+def test_undo_covers_the_continued_job(sandbox, person, put_to_sleep, tasks):
     job = put_to_sleep(2)
     more = tasks(3)
     JobItem.objects.bulk_create(JobItem(job=job, task_id=id, state=S.CANCELLED, code=Code.STOPPED) for id in more)
@@ -257,7 +257,7 @@ def test_undoing_a_job_that_went_on_with_another_returns_what_both_deferred(sand
     assert set(sandbox.states("acme", ids_of(job)).values()) == {3}
 
 
-def test_a_job_that_goes_on_with_another_is_not_undone_before_it_has_ended(person, put_to_sleep, tasks):
+def test_undo_needs_a_finished_job(person, put_to_sleep, tasks):
     job = put_to_sleep(2)
     JobItem.objects.create(job=job, task_id=tasks(1)[0], state=S.CANCELLED, code=Code.STOPPED)
     rest = jobs.retry(job, [S.CANCELLED], "again")
@@ -268,7 +268,7 @@ def test_a_job_that_goes_on_with_another_is_not_undone_before_it_has_ended(perso
     assert undo(rest).total == 3
 
 
-def test_undoing_a_job_leaves_alone_what_a_later_one_deferred(person, put_to_sleep, tasks):
+def test_undo_ignores_later_jobs(person, put_to_sleep, tasks):
     job = put_to_sleep(2)
     JobItem.objects.create(job=job, task_id=tasks(1)[0], state=S.CANCELLED, code=Code.STOPPED)
     jobs.retry(job, [S.CANCELLED], "again")
@@ -276,7 +276,7 @@ def test_undoing_a_job_leaves_alone_what_a_later_one_deferred(person, put_to_sle
     assert undo(job).total == 2
 
 
-def test_undoing_twice_is_one_job_and_an_undone_job_has_nothing_left(person, put_to_sleep):
+def test_undo_twice_is_one_job(person, put_to_sleep):
     job = put_to_sleep(2)
     assert undo(job) == undo(job)
     work(person)
@@ -284,7 +284,7 @@ def test_undoing_twice_is_one_job_and_an_undone_job_has_nothing_left(person, put
         undo(job, "again")
 
 
-def test_what_somebody_did_meanwhile_stands(sandbox, person, put_to_sleep):
+def test_changes_of_others_stay(sandbox, person, put_to_sleep):
     job = put_to_sleep(5)
     completed, started, deleted, anew, ours = ids_of(job)
     sandbox.change_task("acme", completed, status=5)
@@ -308,7 +308,7 @@ def test_what_somebody_did_meanwhile_stands(sandbox, person, put_to_sleep):
     assert states_of_deferrals() == {Deferral.State.RETURNED, Deferral.State.OVERTAKEN}
 
 
-def test_a_task_completed_between_two_batches_is_not_reopened(sandbox, person, put_to_sleep, monkeypatch):
+def test_a_completed_task_is_not_reopened(sandbox, person, put_to_sleep, monkeypatch):
     job = put_to_sleep(60)
     last = ids_of(job)[-1]
     back = undo(job)
@@ -326,7 +326,7 @@ def test_a_task_completed_between_two_batches_is_not_reopened(sandbox, person, p
 
 
 @pytest.mark.parametrize("method, skip", [("batch", 0), ("tasks.task.start", 2), ("tasks.task.renew", 3)])
-def test_a_lost_answer_is_settled_by_reading(sandbox, person, put_to_sleep, method, skip):
+def test_a_lost_answer_is_read(sandbox, person, put_to_sleep, method, skip):
     job = put_to_sleep(5)
     before = len(sandbox.truth("acme"))
     sandbox.fault(method, "drop" if method == "batch" else "cut", skip=skip)
@@ -336,7 +336,7 @@ def test_a_lost_answer_is_settled_by_reading(sandbox, person, put_to_sleep, meth
     assert len(sandbox.truth("acme")) - before == 10
 
 
-def test_what_may_not_be_started_is_back_and_says_so(sandbox, person, put_to_sleep):
+def test_a_task_that_cannot_start_says_so(sandbox, person, put_to_sleep):
     job = put_to_sleep(3)
     sandbox.fault("tasks.task.start", "error", code="1048582", status=400, times=-1)
     back = undo(job)
@@ -346,7 +346,7 @@ def test_what_may_not_be_started_is_back_and_says_so(sandbox, person, put_to_sle
     assert states_of_deferrals() == {Deferral.State.RETURNED}
 
 
-def test_what_may_not_be_returned_is_still_owed_and_may_be_tried_again(sandbox, person, put_to_sleep):
+def test_a_refused_return_can_be_retried(sandbox, person, put_to_sleep):
     job = put_to_sleep(3)
     sandbox.fault("tasks.task.renew", "error", code="1048582", status=400, times=3)
     back = undo(job)
@@ -360,7 +360,7 @@ def test_what_may_not_be_returned_is_still_owed_and_may_be_tried_again(sandbox, 
     assert set(sandbox.states("acme", ids_of(job)).values()) == {3}
 
 
-def test_a_stopped_return_starts_what_it_has_renewed_and_leaves_the_rest_asleep(sandbox, person, put_to_sleep):
+def test_a_stopped_return_starts_renewed_tasks(sandbox, person, put_to_sleep):
     job = put_to_sleep(40)
     back = undo(job)
     sandbox.fault("tasks.task.start", "error", code="OPERATION_TIME_LIMIT", status=429, times=25)
@@ -378,7 +378,7 @@ def test_a_stopped_return_starts_what_it_has_renewed_and_leaves_the_rest_asleep(
     assert set(states.values()) == {3, 6}
 
 
-def test_an_undo_in_the_oldest_box_uses_its_own_verbs(sandbox, person, tasks, job_for):
+def test_undo_in_the_oldest_box(sandbox, person, tasks, job_for):
     sandbox.turn({"acme/old_defer_rule": True, "acme/no_new_tasks": True, "acme/old_post": True})
     ids = tasks(30)
     job = job_for(ids)
@@ -396,7 +396,7 @@ def test_an_undo_in_the_oldest_box_uses_its_own_verbs(sandbox, person, tasks, jo
     )
 
 
-def test_a_return_that_is_asked_for_again_after_a_new_deferral_leaves_that_alone(person, tasks, job_for, put_to_sleep):
+def test_a_retried_return_spares_a_new_deferral(person, tasks, job_for, put_to_sleep):
     job = put_to_sleep(1)
     (task,) = ids_of(job)
     undo(job)

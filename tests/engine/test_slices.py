@@ -19,7 +19,7 @@ from tests.engine.work import outcomes, work
 S, Code = JobItem.State, JobItem.Code
 
 
-def test_it_defers_120_tasks_each_with_one_pause_and_one_defer(sandbox, person, tasks, job_for):
+def test_120_tasks_get_one_pause_and_one_defer(sandbox, person, tasks, job_for):
     ids = tasks(120)
     job = job_for(ids)
     asked_before = len(sandbox.requests("acme"))
@@ -34,7 +34,7 @@ def test_it_defers_120_tasks_each_with_one_pause_and_one_defer(sandbox, person, 
     assert len(sandbox.requests("acme")) - asked_before <= 12
 
 
-def test_every_deferred_task_is_owed_a_return_to_what_it_was(person, tasks, job_for):
+def test_every_deferred_task_has_a_deferral(person, tasks, job_for):
     progressing, pending = tasks(1), tasks(1, status=2)
     job = job_for(progressing + pending)
     work(person)
@@ -43,7 +43,7 @@ def test_every_deferred_task_is_owed_a_return_to_what_it_was(person, tasks, job_
     assert all(deferral.status_changed_at and deferral.item.job == job for deferral in owed.values())
 
 
-def test_a_mixed_selection_gets_one_truthful_outcome_per_task(sandbox, person, tasks, job_for):
+def test_each_task_gets_one_true_outcome(sandbox, person, tasks, job_for):
     stranger = sandbox.user("acme", name="Eve")
     progressing, pending, deferred, overdue = (
         tasks(3),
@@ -67,7 +67,7 @@ def test_a_mixed_selection_gets_one_truthful_outcome_per_task(sandbox, person, t
     assert sandbox.states("acme", not_mine) == {not_mine[0]: 3}
 
 
-def test_a_boss_who_may_pause_but_not_defer_pauses_nothing(sandbox, at_sandbox, open_as):
+def test_a_boss_without_defer_pauses_nothing(sandbox, at_sandbox, open_as):
     boss = sandbox.user("acme", name="Ann")
     worker = sandbox.user("acme", name="Bob", boss=boss)
     other = sandbox.user("acme", name="Eve")
@@ -80,7 +80,7 @@ def test_a_boss_who_may_pause_but_not_defer_pauses_nothing(sandbox, at_sandbox, 
     assert sandbox.truth("acme") == []
 
 
-def test_a_task_paused_but_not_deferred_is_in_progress_again(sandbox, person, tasks, job_for):
+def test_a_paused_task_is_started_if_defer_fails(sandbox, person, tasks, job_for):
     (task,) = tasks(1)
     job = job_for([task])
     sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
@@ -89,7 +89,7 @@ def test_a_task_paused_but_not_deferred_is_in_progress_again(sandbox, person, ta
     assert [(c["before"], c["after"]) for c in sandbox.truth("acme")] == [(3, 2), (2, 3)]
 
 
-def test_a_defer_refused_once_is_asked_again_in_a_fresh_request(sandbox, person, tasks, job_for):
+def test_a_refused_defer_is_sent_once_more(sandbox, person, tasks, job_for):
     (task,) = tasks(1)
     job = job_for([task])
     sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=1)
@@ -98,9 +98,7 @@ def test_a_defer_refused_once_is_asked_again_in_a_fresh_request(sandbox, person,
     assert [(c["before"], c["after"]) for c in sandbox.truth("acme")] == [(3, 2), (2, 6)]
 
 
-def test_a_task_that_can_be_neither_deferred_nor_started_again_is_reported_as_left_paused(
-    sandbox, person, tasks, job_for
-):
+def test_a_task_left_paused_is_reported(sandbox, person, tasks, job_for):
     (task,) = tasks(1)
     job = job_for([task])
     sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
@@ -121,9 +119,7 @@ LOST_ANSWERS = [
 
 
 @pytest.mark.parametrize("kind, options", LOST_ANSWERS)
-def test_a_lost_answer_is_settled_by_reading_and_nothing_is_sent_twice(
-    sandbox, person, tasks, job_for, settings, kind, options
-):
+def test_a_lost_answer_is_read_and_nothing_sent_twice(sandbox, person, tasks, job_for, settings, kind, options):
     settings.READ_TIMEOUT = 1.5 if kind == "late" else 10.0
     settings.SETTLE_AFTER = 4.0 if kind == "late" else 1.0
     ids = tasks(30)
@@ -136,7 +132,7 @@ def test_a_lost_answer_is_settled_by_reading_and_nothing_is_sent_twice(
     assert len(sandbox.truth("acme")) == 60
 
 
-def test_a_request_cut_in_the_middle_leaves_a_prefix_that_is_kept(sandbox, person, tasks, job_for):
+def test_a_cut_request_keeps_what_was_done(sandbox, person, tasks, job_for):
     ids = tasks(30)
     job = job_for(ids)
     sandbox.fault("tasks.task.defer", "cut", skip=12)
@@ -147,7 +143,7 @@ def test_a_request_cut_in_the_middle_leaves_a_prefix_that_is_kept(sandbox, perso
     assert len(sandbox.truth("acme")) == 60
 
 
-def test_a_slice_whose_time_is_over_asks_for_the_next_at_once_until_nothing_is_left(person, tasks, job_for, settings):
+def test_a_slice_asks_for_the_next_while_work_is_left(person, tasks, job_for, settings):
     settings.SLICE_SECONDS = 0
     job = job_for(tasks(3))
     said = list(iter(lambda: slices.run(person.portal_id), None))
@@ -156,7 +152,7 @@ def test_a_slice_whose_time_is_over_asks_for_the_next_at_once_until_nothing_is_l
     assert (job.state, job.done) == (Job.State.FINISHED, 3)
 
 
-def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, tasks, job_for, settings):
+def test_a_token_is_renewed_between_batches(sandbox, person, tasks, job_for, settings):
     job = job_for(tasks(60))
     settings.SLICE_SECONDS = 0
     while not sandbox.truth("acme"):
@@ -169,9 +165,7 @@ def test_a_token_that_expires_between_batches_is_renewed_once(sandbox, person, t
     assert Credential.objects.get().version == 2
 
 
-def test_an_access_token_that_the_portal_calls_expired_is_renewed_and_the_batch_sent_again(
-    sandbox, person, tasks, job_for
-):
+def test_a_rejected_token_is_renewed_and_sent_again(sandbox, person, tasks, job_for):
     job = job_for(tasks(20))
     sandbox.expire("acme")
     work(person)
@@ -181,9 +175,7 @@ def test_an_access_token_that_the_portal_calls_expired_is_renewed_and_the_batch_
     assert len(renewals) == 1
 
 
-def test_a_credential_that_is_refused_gets_no_calls_until_the_person_opens_the_app_again(
-    sandbox, person, tasks, job_for, open_as
-):
+def test_a_refused_credential_waits_for_its_person(sandbox, person, tasks, job_for, open_as):
     job = job_for(tasks(3))
     sandbox.revoke("acme")
     slices.run(person.portal_id)
@@ -199,7 +191,7 @@ def test_a_credential_that_is_refused_gets_no_calls_until_the_person_opens_the_a
     assert job.done == 3
 
 
-def test_a_portal_that_limits_requests_is_left_alone_and_the_job_says_so(sandbox, person, tasks, job_for):
+def test_a_request_limit_makes_the_job_wait(sandbox, person, tasks, job_for):
     job = job_for(tasks(3))
     sandbox.fault("tasks.task.list", "error", code="QUERY_LIMIT_EXCEEDED", status=503)
     assert 1 < slices.run(person.portal_id) <= 10
@@ -207,7 +199,7 @@ def test_a_portal_that_limits_requests_is_left_alone_and_the_job_says_so(sandbox
     assert (job.state, job.wait_reason) == (Job.State.WAITING, Job.WaitReason.LIMIT)
 
 
-def test_the_operating_limit_inside_a_batch_leaves_paused_tasks_to_be_deferred_first(sandbox, person, tasks, job_for):
+def test_an_operating_limit_defers_paused_tasks_first(sandbox, person, tasks, job_for):
     ids = tasks(5)
     job = job_for(ids)
     sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=3)
@@ -221,7 +213,7 @@ def test_the_operating_limit_inside_a_batch_leaves_paused_tasks_to_be_deferred_f
     assert (job.done, len(sandbox.truth("acme"))) == (5, 10)
 
 
-def test_two_slices_of_one_portal_never_run_at_once(person):
+def test_two_slices_never_run_at_once(person):
     lease = Lease.acquire(person.portal_id)
     assert lease
     assert Lease.acquire(person.portal_id) is None
@@ -230,7 +222,7 @@ def test_two_slices_of_one_portal_never_run_at_once(person):
     assert Lease.acquire(person.portal_id)
 
 
-def test_a_lease_that_was_taken_over_writes_nothing(person):
+def test_a_lost_lease_writes_nothing(person):
     stale = Lease.acquire(person.portal_id)
     Portal.objects.update(lease_until=None)
     assert Lease.acquire(person.portal_id)
@@ -238,7 +230,7 @@ def test_a_lease_that_was_taken_over_writes_nothing(person):
         stale.renew()
 
 
-def test_who_was_frozen_while_renewing_a_lease_has_lost_it(person, settings):
+def test_a_freeze_while_renewing_loses_the_lease(person, settings):
     settings.LEASE = 0.1
     lease = Lease.acquire(person.portal_id)
 
@@ -251,7 +243,7 @@ def test_who_was_frozen_while_renewing_a_lease_has_lost_it(person, settings):
         outgoing.reserve_request(person.portal, 1.0, lease)
 
 
-def test_work_for_a_portal_stops_at_once_when_it_is_suspended(sandbox, person, tasks, job_for):
+def test_a_suspended_portal_gets_no_work(sandbox, person, tasks, job_for):
     job = job_for(tasks(3))
     Portal.objects.update(status=Portal.Status.SUSPENDED)
     assert queue.portals_with_work() == []
@@ -261,7 +253,7 @@ def test_work_for_a_portal_stops_at_once_when_it_is_suspended(sandbox, person, t
     assert sandbox.truth("acme") == []
 
 
-def test_the_sweep_finds_a_portal_with_work_and_no_other(person, tasks, job_for):
+def test_the_sweep_finds_portals_with_work(person, tasks, job_for):
     assert queue.portals_with_work() == []
     job_for(tasks(1))
     assert queue.portals_with_work() == [person.portal_id]
@@ -270,7 +262,7 @@ def test_the_sweep_finds_a_portal_with_work_and_no_other(person, tasks, job_for)
     assert queue.portals_with_work() == []
 
 
-def test_a_job_that_we_cannot_work_on_is_put_aside_and_the_next_one_goes_on(person, tasks, job_for, monkeypatch):
+def test_a_failing_job_does_not_block_others(person, tasks, job_for, monkeypatch):
     poisoned, healthy = job_for(tasks(1), "k1"), job_for(tasks(1), "k2")
     run = batches.Batch.run
 
@@ -287,7 +279,7 @@ def test_a_job_that_we_cannot_work_on_is_put_aside_and_the_next_one_goes_on(pers
     assert healthy.state == Job.State.FINISHED
 
 
-def test_the_jobs_of_two_people_take_turns(sandbox, person, tasks, job_for, open_as):
+def test_jobs_of_two_people_take_turns(sandbox, person, tasks, job_for, open_as):
     eve = open_as("acme", sandbox.user("acme", name="Eve"))
     theirs = sandbox.tasks("acme", count=2, status=3, creator=eve.user_id)
     big = job_for(tasks(60))
@@ -295,13 +287,13 @@ def test_the_jobs_of_two_people_take_turns(sandbox, person, tasks, job_for, open
     seen = []
     for _ in range(4):
         lease = Lease.acquire(person.portal_id)
-        slices._run_step(lease)
+        slices._do_next(lease)
         lease.release()
         seen.append(Job.objects.order_by("-last_slice_at").first().pk)
     assert seen == [big.pk, small.pk, big.pk, small.pk]
 
 
-def test_the_jobs_of_one_person_run_one_after_the_other(person, tasks, job_for):
+def test_jobs_of_one_person_run_in_order(person, tasks, job_for):
     first, second = job_for(tasks(60), "k1"), job_for(tasks(2), "k2")
     assert list(Job.objects.runnable(clock.now())) == [first]
     Job.objects.filter(pk=first.pk).update(state=Job.State.WAITING, wait_until=None)
@@ -309,7 +301,7 @@ def test_the_jobs_of_one_person_run_one_after_the_other(person, tasks, job_for):
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_what_a_task_was_before_is_what_it_was_when_we_touched_it(sandbox, person, tasks, job_for, inside):
+def test_the_original_status_is_the_last_one_read(sandbox, person, tasks, job_for, inside):
     (task,) = tasks(1)
     job = job_for([task])
     if inside:
@@ -330,7 +322,7 @@ def test_what_a_task_was_before_is_what_it_was_when_we_touched_it(sandbox, perso
 # -- Selections
 
 
-def test_everything_that_matches_is_collected_and_frozen(person, tasks):
+def test_all_matches_are_collected_and_frozen(person, tasks):
     ids = tasks(130)
     tasks(5, status=2)
     selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
@@ -342,7 +334,7 @@ def test_everything_that_matches_is_collected_and_frozen(person, tasks):
     assert selections.forecast(selection) == selections.Forecast(130, 130, [])
 
 
-def test_a_selection_of_exactly_full_pages_ends(person, tasks):
+def test_a_selection_of_full_pages_ends(person, tasks):
     tasks(100)
     selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
     work(person)
@@ -359,7 +351,7 @@ def test_a_selection_stops_at_its_limit(person, tasks, monkeypatch):
     assert (selection.state, selection.collected) == (Selection.State.READY, 70)
 
 
-def test_many_ticked_tasks_are_read_by_a_worker(person, tasks, monkeypatch):
+def test_a_worker_reads_many_ticked_tasks(person, tasks, monkeypatch):
     monkeypatch.setattr(selections, "READ_AT_ONCE", 20)
     ids = tasks(60)
     selection = selections.select_ticked(person, [*ids, 999_999])
@@ -369,7 +361,7 @@ def test_many_ticked_tasks_are_read_by_a_worker(person, tasks, monkeypatch):
     assert selections.forecast(selection) == selections.Forecast(61, 60, [(Code.GONE, 1)])
 
 
-def test_the_forecast_tells_what_will_be_skipped(person, tasks):
+def test_the_forecast_counts_skipped_tasks(person, tasks):
     selection = selections.select_ticked(
         person, tasks(2) + tasks(1, status=Status.PENDING) + tasks(3, status=6) + tasks(1, status=5)
     )
@@ -388,20 +380,20 @@ def test_the_same_request_twice_is_one_job(person, tasks):
     assert JobItem.objects.count() == 2
 
 
-def test_the_same_key_for_something_else_is_refused(person, tasks):
+def test_a_reused_key_is_refused(person, tasks):
     selection = selections.select_ticked(person, tasks(2))
     jobs.start(person, selection, "why", "key")
     with pytest.raises(jobs.KeyReused):
         jobs.start(person, selection, "because", "key")
 
 
-def test_a_selection_that_is_not_ready_makes_no_job(person):
+def test_a_selection_must_be_ready(person):
     selection = selections.select_matching(person, TaskFilter())
     with pytest.raises(jobs.NotReady):
         jobs.start(person, selection, "", "key")
 
 
-def test_the_journal_holds_every_exchange_and_no_secret(sandbox, person, tasks, job_for):
+def test_the_journal_has_every_call_and_no_secret(sandbox, person, tasks, job_for):
     job = job_for(tasks(3))
     work(person)
     secrets = {person.credential.access_token, person.credential.refresh_token}
@@ -413,7 +405,7 @@ def test_the_journal_holds_every_exchange_and_no_secret(sandbox, person, tasks, 
         assert "auth" not in call.params
 
 
-def test_people_of_two_portals_with_the_same_ids_do_not_meet(sandbox, person, open_as):
+def test_two_portals_with_the_same_ids_stay_apart(sandbox, person, open_as):
     other = sandbox.user("umbrella", name="Bob")
     sandbox.install("umbrella")
     twin = open_as("umbrella", other)
@@ -426,9 +418,9 @@ def test_people_of_two_portals_with_the_same_ids_do_not_meet(sandbox, person, op
 # -- Credentials that change under a running job
 
 
-def test_a_pair_renewed_while_a_call_was_refused_stays_usable(sandbox, person, tasks, job_for):
+def test_a_pair_renewed_meanwhile_stays_usable(sandbox, person, tasks, job_for):
     job = job_for(tasks(3))
-    credential = credentials.usable_credential(person, 0)
+    credential, _ = credentials.usable(person, 0)
 
     def refused(client):
         credentials.renew_now(credential)
@@ -442,12 +434,12 @@ def test_a_pair_renewed_while_a_call_was_refused_stays_usable(sandbox, person, t
     assert job.done == 3
 
 
-def test_a_refusal_during_a_refresh_does_not_outlive_it(person, monkeypatch):
-    credential = credentials.usable_credential(person, 0)
+def test_a_refusal_during_a_refresh_is_forgotten(person, monkeypatch):
+    credential, _ = credentials.usable(person, 0)
     refresh = credentials._refreshed
 
-    def refused_meanwhile(renewing):
-        renewed = refresh(renewing)
+    def refused_meanwhile(*renewing):
+        renewed = refresh(*renewing)
         credentials.mark_refused(credential)
         return renewed
 
@@ -456,7 +448,7 @@ def test_a_refusal_during_a_refresh_does_not_outlive_it(person, monkeypatch):
     assert Credential.objects.get().state == Credential.State.USABLE
 
 
-def test_a_job_that_waits_for_a_person_goes_on_when_their_credential_is_good_whoever_noticed(person, tasks, job_for):
+def test_a_usable_credential_resumes_the_job(person, tasks, job_for):
     job = job_for(tasks(1))
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON, wait_until=None)
     assert queue.portals_with_work() == [person.portal_id]
@@ -465,7 +457,7 @@ def test_a_job_that_waits_for_a_person_goes_on_when_their_credential_is_good_who
     assert job.done == 1
 
 
-def test_a_portal_that_never_takes_a_renewed_token_is_not_asked_for_ever(sandbox, person, tasks, job_for):
+def test_renewals_in_a_row_are_limited(sandbox, person, tasks, job_for):
     job = job_for(tasks(1))
     sandbox.fault("tasks.task.list", "error", code="expired_token", status=401, times=-1)
     for _ in range(12):
@@ -476,7 +468,7 @@ def test_a_portal_that_never_takes_a_renewed_token_is_not_asked_for_ever(sandbox
     assert len([r for r in sandbox.requests(None) if r["method"] == "oauth/token"]) <= 4
 
 
-def test_a_token_that_expires_after_other_setbacks_is_renewed(sandbox, person, tasks, job_for):
+def test_other_setbacks_are_no_renewals(sandbox, person, tasks, job_for):
     job = job_for(tasks(1))
     Job.objects.update(setbacks=slices.RENEWALS, wait_code="QUERY_LIMIT_EXCEEDED")
     sandbox.fault("tasks.task.list", "error", code="expired_token", status=401)
@@ -485,17 +477,17 @@ def test_a_token_that_expires_after_other_setbacks_is_renewed(sandbox, person, t
     assert (job.state, job.done) == (Job.State.FINISHED, 1)
 
 
-def test_a_step_that_got_on_begins_the_count_of_renewals_anew(sandbox, person, tasks, job_for):
+def test_progress_resets_the_count_of_renewals(sandbox, person, tasks, job_for):
     job = job_for(tasks(5))
-    slices._run_step(lease := Lease.acquire(person.portal_id))
+    slices._do_next(lease := Lease.acquire(person.portal_id))
     Job.objects.update(setbacks=slices.RENEWALS, wait_code="expired_token")
     sandbox.fault("tasks.task.defer", "error", code="expired_token", status=401, skip=2)
-    slices._run_step(lease)
+    slices._do_next(lease)
     job.refresh_from_db()
     assert (job.wait_reason, job.setbacks, job.done) == (Job.WaitReason.PORTAL, 1, 4)
 
 
-def test_a_job_may_be_put_off_any_number_of_times(sandbox, person, tasks, job_for):
+def test_any_number_of_setbacks_is_counted(sandbox, person, tasks, job_for):
     job = job_for(tasks(1))
     Job.objects.update(setbacks=32_767)  # the most that the field holds
     sandbox.fault("tasks.task.list", "cut")
@@ -504,9 +496,7 @@ def test_a_job_may_be_put_off_any_number_of_times(sandbox, person, tasks, job_fo
     assert (job.state, job.wait_reason) == (Job.State.WAITING, Job.WaitReason.PORTAL)
 
 
-def test_a_pair_that_an_opening_brought_during_the_last_refused_call_is_not_given_up(
-    sandbox, person, tasks, job_for, open_as, monkeypatch
-):
+def test_a_new_pair_is_not_given_up(sandbox, person, tasks, job_for, open_as, monkeypatch):
     job = job_for(tasks(1))
     Job.objects.update(setbacks=slices.RENEWALS, wait_code="expired_token")
 
@@ -516,7 +506,7 @@ def test_a_pair_that_an_opening_brought_during_the_last_refused_call_is_not_give
 
     with monkeypatch.context() as refusing:
         refusing.setattr(batches, "run", open_and_refuse)
-        slices._run_step(Lease.acquire(person.portal_id))
+        slices._do_next(Lease.acquire(person.portal_id))
     assert Credential.objects.get().state == Credential.State.USABLE
     Portal.objects.update(lease_until=None)
     work(person)
@@ -524,9 +514,7 @@ def test_a_pair_that_an_opening_brought_during_the_last_refused_call_is_not_give
     assert job.done == 1
 
 
-def test_a_pair_whose_key_was_lost_lets_the_job_wait_for_the_person_and_asks_nobody_over_and_over(
-    sandbox, person, tasks, job_for, settings
-):
+def test_a_lost_key_makes_the_job_wait(sandbox, person, tasks, job_for, settings):
     job = job_for(tasks(1))
     settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
     assert slices.run(person.portal_id) is None
@@ -534,7 +522,7 @@ def test_a_pair_whose_key_was_lost_lets_the_job_wait_for_the_person_and_asks_nob
     assert (job.wait_reason, job.wait_code, job.setbacks) == (Job.WaitReason.PERSON, "unreadable", 1)
 
 
-def test_a_selection_that_we_cannot_collect_does_not_stop_the_jobs(person, tasks, job_for, monkeypatch):
+def test_a_failing_selection_blocks_no_job(person, tasks, job_for, monkeypatch):
     job = job_for(tasks(1))
     selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
 
@@ -549,7 +537,7 @@ def test_a_selection_that_we_cannot_collect_does_not_stop_the_jobs(person, tasks
 
 
 @pytest.mark.parametrize("error", [Unknown("timeout"), Refused("ERROR_CORE")])
-def test_a_slice_that_was_overtaken_leaves_the_selection_alone(person, monkeypatch, error):
+def test_a_late_slice_leaves_the_selection_alone(person, monkeypatch, error):
     selection = selections.select_matching(person, TaskFilter(member_id=person.user_id))
 
     def lose_the_lease(*_):
@@ -577,13 +565,13 @@ def left_paused(sandbox, person, tasks, job_for):
     return job
 
 
-def test_a_task_that_stays_paused_when_it_is_tried_again_says_so_again(person, left_paused):
+def test_a_retry_that_leaves_it_paused_says_so(person, left_paused):
     again = jobs.retry(left_paused, [S.FAILED], "again")
     work(person)
     assert outcomes(again) == outcomes(left_paused)
 
 
-def test_a_task_that_was_left_paused_is_owed_what_it_was_before_when_it_is_tried_again(sandbox, person, left_paused):
+def test_a_retry_keeps_the_original_status(sandbox, person, left_paused):
     sandbox.clear_faults()
     again = jobs.retry(left_paused, [S.FAILED], "again")
     work(person)
@@ -599,7 +587,7 @@ def spend(method, seconds, used_at=0.0):
 
 
 @pytest.mark.parametrize("method", ["tasks.task.pause", "tasks.task.defer"])
-def test_nothing_is_paused_that_could_not_be_deferred_and_the_other_way_round(sandbox, person, tasks, job_for, method):
+def test_pause_and_defer_share_a_plan(sandbox, person, tasks, job_for, method):
     job = job_for(tasks(3))
     reset_at = spend(method, 480)
     slices.run(person.portal_id)
@@ -609,7 +597,7 @@ def test_nothing_is_paused_that_could_not_be_deferred_and_the_other_way_round(sa
     assert sandbox.truth("acme") == []
 
 
-def test_what_needs_no_pause_goes_on_while_pauses_have_to_wait(sandbox, person, tasks, job_for):
+def test_pending_tasks_pass_a_pause_limit(sandbox, person, tasks, job_for):
     progressing, pending = tasks(2), tasks(2, status=2)
     job = job_for(progressing + pending)
     spend("tasks.task.pause", 480)
@@ -620,7 +608,7 @@ def test_what_needs_no_pause_goes_on_while_pauses_have_to_wait(sandbox, person, 
     assert (job.state, job.done) == (Job.State.WAITING, 2)
 
 
-def test_people_have_the_last_part_of_the_operating_time_while_they_use_the_app(person, tasks, job_for):
+def test_people_keep_part_of_the_operating_time(person, tasks, job_for):
     job = job_for(tasks(3))
     spend("tasks.task.defer", 400, used_at=clock.now().timestamp())
     slices.run(person.portal_id)
@@ -633,7 +621,7 @@ def test_people_have_the_last_part_of_the_operating_time_while_they_use_the_app(
     assert job.done == 3
 
 
-def test_a_page_that_asks_the_portal_says_that_the_app_is_used(person):
+def test_a_page_marks_the_portal_as_used(person):
     Portal.objects.update(used_at=0)
     clients.ask(person, lambda client: client.call("profile"))
     portal = Portal.objects.get()
@@ -641,7 +629,7 @@ def test_a_page_that_asks_the_portal_says_that_the_app_is_used(person):
     assert not portal.is_in_use(clock.now() + timedelta(seconds=301))
 
 
-def test_a_few_tasks_left_over_are_sent_with_the_next_ones(sandbox, person, tasks, job_for, settings):
+def test_a_few_leftovers_join_the_next_batch(sandbox, person, tasks, job_for, settings):
     job = job_for(tasks(120))
     Portal.objects.update(seconds_per_command=0.33, defers_directly=False)
     sandbox.turn({"cost.sleep": 0, "cost.tasks.task.defer": 0.33, "cost.tasks.task.pause": 0.33})

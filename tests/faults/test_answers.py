@@ -363,7 +363,7 @@ def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine,
         engine.wait(waits[-1] + 1)
         engine.slice(worker)
     assert waits == pytest.approx([60, 120, 240, 480, 960], abs=3)
-    assert f"job {poisoned.pk} cannot go on" in caplog.text
+    assert f"job {poisoned.pk}: stopped by an internal error" in caplog.text
     monkeypatch.setattr(batches.Batch, "run", run)
     engine.work(worker)
     assert outcomes(poisoned) == {("done", ""): 3}

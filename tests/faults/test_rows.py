@@ -11,7 +11,7 @@ COVERED = [*range(1, 23), *range(26, 37), 39, *range(43, 46), 47, 49, 51, *range
 # Proved where the thing itself is tested; every other one has its number in the name of a test in this folder.
 ELSEWHERE = {
     1: ("flows/test_main_job.py", "test_a_token_that_expires_before_and_between_batches_is_renewed_once_per_expiry"),
-    53: ("portals/test_portals.py", "test_a_pair_for_somebody_else_is_not_taken"),
+    53: ("portals/test_credentials.py", "test_a_foreign_pair_is_not_taken"),
 }
 
 

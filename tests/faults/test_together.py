@@ -34,7 +34,7 @@ people = list(Person.objects.select_related("portal"))
 print("ready", flush=True)
 for line in sys.stdin:
     try:
-        print([credentials.usable_credential(person, patience=10.0).version for person in people], flush=True)
+        print([credentials.usable(person, patience=10.0)[0].version for person in people], flush=True)
     except BitrixError as error:
         print(type(error).__name__, error.code, flush=True)
 """

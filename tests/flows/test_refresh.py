@@ -22,7 +22,7 @@ person = Person.objects.select_related("portal").get()
 print("ready", flush=True)
 input()
 try:
-    credential = credentials.usable_credential(person, patience={patience})
+    credential, _ = credentials.usable(person, patience={patience})
     print("pair", credential.version)
 except BitrixError as error:
     print(type(error).__name__, error.code)

@@ -1,4 +1,4 @@
-"""A portal that refuses the app: who waits for what, how often anybody asks again, and what ends it."""
+"""A portal that rejects the app: whose jobs wait for what, how often they try again, and what unparks the portal."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from b24app.portals import clients
 WaitReason = Job.WaitReason
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
-FOR_EVERYBODY = [
+FOR_ALL = [
     ("ACCESS_DENIED", WaitReason.PLAN, DAY),
     ("PAYMENT_REQUIRED", WaitReason.PAYMENT, DAY),
     ("insufficient_scope", WaitReason.SCOPE, DAY),
@@ -22,7 +22,7 @@ FOR_EVERYBODY = [
     ("OVERLOAD_LIMIT", WaitReason.OVERLOAD, HOUR),
     ("PORTAL_DELETED", WaitReason.DELETED, DAY),
 ]
-FOR_A_PERSON = [
+FOR_ONE = [
     ("authorization_error", WaitReason.DISMISSED),
     ("user_access_error", WaitReason.RESTRICTED),
     ("ALLOWED_ONLY_INTRANET_USER", WaitReason.RESTRICTED),
@@ -31,7 +31,7 @@ FOR_A_PERSON = [
 
 @pytest.fixture
 def job_of(sandbox):
-    """A job over two fresh tasks of a person's own: `job_of(person)`."""
+    """Start a job over two new tasks of a person: `job_of(person)`."""
 
     def make(person, key="k1"):
         ids = sandbox.tasks("acme", count=2, status=3, creator=person.user_id)
@@ -50,7 +50,7 @@ def eve(sandbox, person, open_as):
     return open_as("acme", sandbox.user("acme", name="Eve"))
 
 
-def refuse(sandbox, code, method="*", **options):
+def reject(sandbox, code, method="*", **options):
     sandbox.fault(method, "error", portal="acme", code=code, times=-1, **options)
 
 
@@ -58,106 +58,104 @@ def asked(sandbox):
     return len(sandbox.requests("acme"))
 
 
-def why(job):
+def reason(job):
     job = Job.objects.get(pk=job.pk)
     return jobs.waits_for(job)
 
 
 def sweep():
-    """What the sweep and a worker do about portals that have work."""
+    """Run a slice of each portal that has work, as the sweep and a worker do."""
     for portal_id in queue.portals_with_work():
         slices.run(portal_id)
 
 
-def let_pass(moment):
+def after(moment):
     return time_machine.travel(clock.now() + moment, tick=True)
 
 
-@pytest.mark.parametrize("code, expected, pause", FOR_EVERYBODY)
-def test_what_is_refused_to_everybody_parks_the_portal_and_costs_one_call_a_time(
-    sandbox, person, eve, job_of, code, expected, pause
-):
+@pytest.mark.parametrize("code, expected, pause", FOR_ALL)
+def test_a_general_rejection_parks_the_portal(sandbox, person, eve, job_of, code, expected, pause):
     mine = [job_of(person, f"k{n}") for n in range(3)]
     hers = job_of(eve)
-    refuse(sandbox, code)
+    reject(sandbox, code)
     before = asked(sandbox)
     sweep()
     sweep()
-    assert [why(job) for job in [*mine, hers]] == [expected] * 4
+    assert [reason(job) for job in [*mine, hers]] == [expected] * 4
     assert asked(sandbox) - before == 1
-    with let_pass(pause - timedelta(minutes=5)):
+    with after(pause - timedelta(minutes=5)):
         sweep()
         assert asked(sandbox) - before == 1
     sandbox.clear_faults()
-    with let_pass(pause + timedelta(minutes=1)):
+    with after(pause + timedelta(minutes=1)):
         for _ in range(8):
             sweep()
     assert {each.state for each in Job.objects.all()} == {Job.State.FINISHED}
     assert Portal.objects.get().parked_until is None
 
 
-@pytest.mark.parametrize("code, expected", FOR_A_PERSON)
-def test_what_is_refused_to_one_person_leaves_the_others_working(sandbox, person, eve, job_of, code, expected):
+@pytest.mark.parametrize("code, expected", FOR_ONE)
+def test_a_rejected_person_waits_alone(sandbox, person, eve, job_of, code, expected):
     mine, hers = job_of(person), job_of(eve)
     sandbox.fault("*", "error", code=code, times=1)
     for _ in range(6):
         sweep()
-    assert why(mine) == expected
+    assert reason(mine) == expected
     assert Job.objects.get(pk=hers.pk).state == Job.State.FINISHED
-    with let_pass(HOUR + timedelta(minutes=1)):
+    with after(HOUR + timedelta(minutes=1)):
         for _ in range(6):
             sweep()
     assert Job.objects.get(pk=mine.pk).state == Job.State.FINISHED
 
 
-def test_one_blocked_person_costs_one_call_an_hour_however_many_jobs_wait(sandbox, person, job_of):
+def test_a_blocked_person_is_probed_hourly(sandbox, person, job_of):
     jobs = [job_of(person, f"k{n}") for n in range(3)]
-    refuse(sandbox, "user_access_error")
+    reject(sandbox, "user_access_error")
     before = asked(sandbox)
     sweep()
-    with let_pass(HOUR + timedelta(minutes=1)):
+    with after(HOUR + timedelta(minutes=1)):
         sweep()
     assert asked(sandbox) - before == 2
-    assert {why(job) for job in jobs} == {WaitReason.RESTRICTED}
+    assert {reason(job) for job in jobs} == {WaitReason.RESTRICTED}
 
 
-@pytest.mark.parametrize("code", [code for code, _, _ in FOR_EVERYBODY])
-def test_anybodys_opening_shows_that_it_is_over(sandbox, person, eve, job, open_as, code):
-    refuse(sandbox, code)
+@pytest.mark.parametrize("code", [code for code, _, _ in FOR_ALL])
+def test_any_opening_unparks_the_portal(sandbox, person, eve, job, open_as, code):
+    reject(sandbox, code)
     sweep()
-    assert why(job)
+    assert reason(job)
     sandbox.clear_faults()
     assert jobs.resume_waiting(open_as("acme", eve.user_id))
-    assert why(job) is None
+    assert reason(job) is None
     for _ in range(6):
         sweep()
     assert Job.objects.get(pk=job.pk).state == Job.State.FINISHED
 
 
-def test_a_call_from_a_page_that_is_still_open_shows_it_too(sandbox, person, job):
-    refuse(sandbox, "PAYMENT_REQUIRED")
+def test_a_call_for_a_page_unparks_too(sandbox, person, job):
+    reject(sandbox, "PAYMENT_REQUIRED")
     sweep()
     sandbox.clear_faults()
     person.portal.refresh_from_db()
     clients.ask(person, lambda client: client.call("profile"))
-    assert why(job) is None
+    assert reason(job) is None
 
 
-def test_a_refusal_at_the_authorization_server_is_the_same_state(sandbox, person, job):
+def test_a_rejected_refresh_parks_too(sandbox, person, job):
     sandbox.expire("acme")
     person.credential.expires_at = clock.now()
     person.credential.save()
     sandbox.fault("oauth/token", "error", code="PAYMENT_REQUIRED", status=401, times=-1)
     sweep()
-    assert why(job) == WaitReason.PAYMENT
+    assert reason(job) == WaitReason.PAYMENT
     sandbox.clear_faults()
-    with let_pass(DAY + timedelta(minutes=1)):
+    with after(DAY + timedelta(minutes=1)):
         for _ in range(6):
             sweep()
     assert Job.objects.get(pk=job.pk).state == Job.State.FINISHED
 
 
-def test_a_vague_refusal_soon_after_others_were_let_in_concerns_only_who_met_it(sandbox, person, eve, job_of, open_as):
+def test_a_vague_code_concerns_one_person(sandbox, person, eve, job_of, open_as):
     mine, hers = job_of(person), job_of(eve)
     sandbox.fault("*", "error", code="ACCESS_DENIED", times=1)
     sweep()
@@ -165,16 +163,16 @@ def test_a_vague_refusal_soon_after_others_were_let_in_concerns_only_who_met_it(
     sandbox.fault("*", "error", code="ACCESS_DENIED", times=1)
     for _ in range(6):
         sweep()
-    assert why(mine) == WaitReason.PLAN
+    assert reason(mine) == WaitReason.PLAN
     assert Job.objects.get(pk=hers.pk).state == Job.State.FINISHED
 
 
-def test_a_refusal_of_one_method_keeps_what_was_done_and_goes_on_from_there(sandbox, person, job):
-    refuse(sandbox, "METHOD_CONFIRM_WAITING", method="tasks.task.defer")
+def test_a_rejected_method_is_resumed(sandbox, person, job):
+    reject(sandbox, "METHOD_CONFIRM_WAITING", method="tasks.task.defer")
     sweep()
-    assert why(job) == WaitReason.CONFIRM
+    assert reason(job) == WaitReason.CONFIRM
     sandbox.clear_faults()
-    with let_pass(HOUR + timedelta(minutes=1)):
+    with after(HOUR + timedelta(minutes=1)):
         for _ in range(6):
             sweep()
     done = Job.objects.get(pk=job.pk)
@@ -185,8 +183,8 @@ def test_a_refusal_of_one_method_keeps_what_was_done_and_goes_on_from_there(sand
     )
 
 
-def test_a_parked_portal_still_answers_who_selects_tasks(sandbox, person, job):
-    refuse(sandbox, "OVERLOAD_LIMIT")
+def test_a_parked_portal_serves_pages(sandbox, person, job):
+    reject(sandbox, "OVERLOAD_LIMIT")
     sweep()
     before = asked(sandbox)
     person.portal.refresh_from_db()

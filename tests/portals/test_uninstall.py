@@ -1,4 +1,4 @@
-"""Uninstalling: stopped at once, believed only when the authorization server says so, then erased."""
+"""Uninstalling: suspended by a report, confirmed by the authorization server, then erased."""
 
 from datetime import timedelta
 
@@ -26,8 +26,8 @@ def admin(sandbox, open_as, person):
 
 
 @pytest.fixture
-def asleep(sandbox, person):
-    """Two tasks that sleep because of us, one of them in progress before."""
+def deferred(sandbox, person):
+    """The ids of two tasks that the app has deferred. The first one was in progress before."""
     ids = [
         *sandbox.tasks("acme", count=1, status=3, creator=person.user_id, title="Prepare the budget"),
         *sandbox.tasks("acme", count=1, status=2, creator=person.user_id),
@@ -40,7 +40,7 @@ def asleep(sandbox, person):
 
 @pytest.fixture
 def event(sandbox, admin):
-    """The uninstall event of acme with its right token: `event(clean=True)`."""
+    """The uninstall event of acme with its application token: `event(clean=True)`."""
     token = sandbox.open("acme", admin.user_id)["fields"]["APPLICATION_TOKEN"]
 
     def make(clean=False, token=token):
@@ -53,13 +53,13 @@ def status():
     return Portal.objects.get().status
 
 
-def removed(sandbox, event, **options):
+def uninstalled(sandbox, event, **options):
     sandbox.uninstall("acme")
     portal = uninstall.report(event(**options))
     uninstall.confirm(portal.pk)
 
 
-def test_a_report_stops_the_work_and_voids_the_tickets_at_once(person, event):
+def test_a_report_suspends_the_portal(person, event):
     assert people.person_of(person.portal_id, person.pk, person.portal.epoch) == person
     assert uninstall.report(event())
     assert status() == Status.SUSPENDED
@@ -68,42 +68,42 @@ def test_a_report_stops_the_work_and_voids_the_tickets_at_once(person, event):
 
 
 @pytest.mark.parametrize("token", ["", "f" * 32])
-def test_a_report_with_a_wrong_token_changes_nothing(event, token):
+def test_a_wrong_token_reports_nothing(event, token):
     assert uninstall.report(event(token=token)) is None
     assert status() == Status.ACTIVE
 
 
-def test_a_report_for_nobody_changes_nothing(db):
+def test_an_unknown_portal_is_ignored(db):
     assert uninstall.report(Event("ONAPPUNINSTALL", "f" * 32, "t", {})) is None
 
 
-def test_a_confirmed_removal_erases_people_tokens_titles_and_reasons(sandbox, asleep, event):
-    removed(sandbox, event)
+def test_a_confirmation_erases_all_names(sandbox, deferred, event):
+    uninstalled(sandbox, event)
     assert status() == Status.UNINSTALLED
     assert not any(model.objects.exists() for model in (Person, Credential, Job, Deferral))
-    owed = {owed.task_id: owed.previous_status for owed in OrphanedDeferral.objects.all()}
-    assert owed == {asleep[0]: 3, asleep[1]: 2}
+    orphans = {orphan.task_id: orphan.previous_status for orphan in OrphanedDeferral.objects.all()}
+    assert orphans == {deferred[0]: 3, deferred[1]: 2}
     kept = str([list(model.objects.values()) for model in (Portal, OrphanedDeferral, RestCall)])
     assert not any(word in kept for word in PERSONAL)
     assert RestCall.objects.filter(method="batch").exists()
 
 
-def test_a_clean_removal_leaves_nothing(sandbox, asleep, event):
-    removed(sandbox, event, clean=True)
+def test_a_clean_uninstall_leaves_nothing(sandbox, deferred, event):
+    uninstalled(sandbox, event, clean=True)
     models = (Portal, Person, Credential, Job, Deferral, OrphanedDeferral)
     assert not any(model.objects.exists() for model in models)
     assert set(RestCall.objects.values_list("portal", "job")) == {(None, None)}
     assert all(call.params == call.outcome == {} for call in RestCall.objects.all())
 
 
-def test_a_forged_report_is_refuted_and_nothing_is_lost(asleep, event):
+def test_a_forged_report_is_refuted(deferred, event):
     uninstall.confirm(uninstall.report(event()).pk)
     assert status() == Status.ACTIVE
     assert Deferral.objects.live().count() == 2
     assert Credential.objects.filter(state=Credential.State.USABLE).exists()
 
 
-def test_after_a_forged_report_others_are_ignored_for_ten_minutes(event):
+def test_after_a_forgery_reports_are_ignored(event):
     uninstall.confirm(uninstall.report(event()).pk)
     assert uninstall.report(event()) is None
     assert status() == Status.ACTIVE
@@ -111,7 +111,7 @@ def test_after_a_forged_report_others_are_ignored_for_ten_minutes(event):
         assert uninstall.report(event())
 
 
-def test_without_an_answer_the_portal_stays_suspended_and_its_tokens_go_after_a_day(sandbox, asleep, event):
+def test_tokens_go_after_a_day(sandbox, deferred, event):
     sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
     portal = uninstall.report(event())
     uninstall.confirm(portal.pk)
@@ -125,8 +125,8 @@ def test_without_an_answer_the_portal_stays_suspended_and_its_tokens_go_after_a_
 
 
 @pytest.fixture
-def nobody_answers(sandbox, asleep, event):
-    """Suspended by a report, and the authorization server has no answer: `nobody_answers(clean)` is the portal."""
+def unconfirmed(sandbox, deferred, event):
+    """Report an uninstall that the authorization server does not confirm: `unconfirmed(clean)` is the portal."""
 
     def report(clean=False):
         sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
@@ -147,24 +147,24 @@ def sweep_after(days):
     return found
 
 
-def test_a_removal_that_nobody_confirms_is_taken_for_real_after_a_week(sandbox, nobody_answers, asleep, admin):
-    nobody_answers()
+def test_no_answer_for_a_week_erases(sandbox, unconfirmed, deferred, admin):
+    unconfirmed()
     assert sweep_after(6.9) == []
     assert Person.objects.exists()
     assert sweep_after(7.1)
     assert status() == Status.UNINSTALLED
     assert not any(model.objects.exists() for model in (Person, Job, Deferral))
-    assert set(OrphanedDeferral.objects.values_list("task_id", flat=True)) == set(asleep)
+    assert set(OrphanedDeferral.objects.values_list("task_id", flat=True)) == set(deferred)
     assert deferrals.count_orphans(reinstall(sandbox, admin.user_id)) == 2
 
 
-def test_a_removal_that_nobody_confirms_leaves_nothing_after_a_week_when_that_was_asked_for(nobody_answers):
-    nobody_answers(clean=True)
+def test_no_answer_to_a_clean_report_erases_all(unconfirmed):
+    unconfirmed(clean=True)
     assert sweep_after(7.1)
     assert not any(model.objects.exists() for model in (Portal, Person, OrphanedDeferral))
 
 
-def test_without_any_event_the_first_dead_token_leads_to_the_same_place(sandbox, asleep, person):
+def test_a_dead_token_replaces_the_report(sandbox, deferred, person):
     sandbox.turn({"events.never": True})
     sandbox.uninstall("acme")
     with pytest.raises(NotInstalled):
@@ -176,8 +176,8 @@ def test_without_any_event_the_first_dead_token_leads_to_the_same_place(sandbox,
     assert OrphanedDeferral.objects.count() == 2
 
 
-def test_an_erased_portal_gets_no_calls(sandbox, asleep, event):
-    removed(sandbox, event)
+def test_an_erased_portal_gets_no_calls(sandbox, deferred, event):
+    uninstalled(sandbox, event)
     asked = len(sandbox.requests("acme")) + len(sandbox.requests(None))
     for portal_id in [*uninstall.unconfirmed(), *queue.portals_with_work()]:
         pytest.fail(f"portal {portal_id} still has work")
@@ -191,32 +191,32 @@ def reinstall(sandbox, admin_number):
     return openings.open_page(read, Command("admin", "user.admin"), timeout=10).person
 
 
-def test_after_a_reinstall_the_admin_takes_over_what_was_owed(sandbox, asleep, event, admin):
-    removed(sandbox, event)
+def test_an_admin_adopts_the_orphans(sandbox, deferred, event, admin):
+    uninstalled(sandbox, event)
     again = reinstall(sandbox, admin.user_id)
     assert (again.portal.status, Portal.objects.count()) == (Status.ACTIVE, 1)
     assert deferrals.count_orphans(again) == 2
     assert deferrals.adopt(again) == 2
     assert deferrals.count_orphans(again) == 0
-    assert set(Deferral.objects.live().values_list("task_id", "person")) == {(id, again.pk) for id in asleep}
+    assert set(Deferral.objects.live().values_list("task_id", "person")) == {(id, again.pk) for id in deferred}
 
 
-def test_after_a_reinstall_the_admin_may_let_go_of_what_was_owed(sandbox, asleep, event, admin):
-    removed(sandbox, event)
+def test_an_admin_discards_the_orphans(sandbox, deferred, event, admin):
+    uninstalled(sandbox, event)
     again = reinstall(sandbox, admin.user_id)
     deferrals.discard(again)
     assert deferrals.count_orphans(again) == 0
     assert not Deferral.objects.exists()
 
 
-def test_an_ordinary_person_is_not_told_what_was_owed(sandbox, asleep, event, person):
-    removed(sandbox, event)
+def test_others_see_no_orphans(sandbox, deferred, event, person):
+    uninstalled(sandbox, event)
     again = reinstall(sandbox, person.user_id)
     assert deferrals.count_orphans(again) == 0
 
 
-def test_what_a_removed_portal_left_is_deleted_after_ninety_days(sandbox, asleep, event):
-    removed(sandbox, event)
+def test_orphans_go_after_ninety_days(sandbox, deferred, event):
+    uninstalled(sandbox, event)
     with time_machine.travel(clock.now() + timedelta(days=89)):
         uninstall.delete_expired()
         assert OrphanedDeferral.objects.count() == 2
@@ -226,19 +226,19 @@ def test_what_a_removed_portal_left_is_deleted_after_ninety_days(sandbox, asleep
     assert not Portal.objects.exists()
 
 
-def test_a_person_with_the_same_id_at_another_portal_is_untouched(sandbox, open_as, asleep, event):
+def test_another_portals_twin_is_untouched(sandbox, open_as, deferred, event):
     twin_number = sandbox.user("umbrella", name="Bob")
     sandbox.install("umbrella")
     twin = open_as("umbrella", twin_number)
-    removed(sandbox, event)
+    uninstalled(sandbox, event)
     assert list(Person.objects.all()) == [twin]
-    assert credentials.usable_credential(twin, 0)
+    assert credentials.usable(twin, 0)
 
 
-# -- What a removal meets
+# -- What happens during an uninstall
 
 
-def test_a_portal_installed_again_while_we_asked_is_not_erased(sandbox, asleep, event, admin, monkeypatch):
+def test_a_reinstall_prevents_the_erasure(sandbox, deferred, event, admin, monkeypatch):
     sandbox.uninstall("acme")
     portal = uninstall.report(event())
     renew = credentials.renew_now
@@ -254,7 +254,7 @@ def test_a_portal_installed_again_while_we_asked_is_not_erased(sandbox, asleep, 
     assert Deferral.objects.live().count() == 2
 
 
-def test_a_clean_removal_is_clean_also_when_a_dead_token_was_faster(sandbox, asleep, event, person):
+def test_a_clean_report_after_a_dead_token(sandbox, deferred, event, person):
     sandbox.uninstall("acme", clean=True)
     with pytest.raises(NotInstalled):
         clients.ask(person, lambda client: client.call("profile"))
@@ -263,8 +263,8 @@ def test_a_clean_removal_is_clean_also_when_a_dead_token_was_faster(sandbox, asl
 
 
 @pytest.fixture
-def erased(sandbox, asleep, event, person):
-    """Erased because of a dead token, before any event came; the event that comes then: `erased(clean=True)`."""
+def erased(sandbox, deferred, event, person):
+    """Erased because of a dead token, before the event. The event comes afterwards: `erased(clean=True)`."""
     late = event
     sandbox.uninstall("acme")
     with pytest.raises(NotInstalled):
@@ -275,18 +275,18 @@ def erased(sandbox, asleep, event, person):
     return late
 
 
-def test_a_clean_removal_is_clean_also_when_everything_was_erased_before_its_event_came(erased):
+def test_a_clean_report_after_the_erasure(erased):
     assert uninstall.report(erased(clean=True)) is None
     assert not any(model.objects.exists() for model in (Portal, OrphanedDeferral))
 
 
 @pytest.mark.parametrize("late", [{"clean": False}, {"clean": True, "token": "f" * 32}, {"clean": True, "token": ""}])
-def test_other_events_after_the_erasure_change_nothing(erased, late):
+def test_other_late_reports_do_nothing(erased, late):
     assert uninstall.report(erased(**late)) is None
     assert (status(), OrphanedDeferral.objects.count()) == (Status.UNINSTALLED, 2)
 
 
-def test_an_erased_portal_keeps_no_token_and_one_installed_again_no_digest(sandbox, erased, admin):
+def test_an_erased_portal_keeps_a_digest(sandbox, erased, admin):
     token = erased().application_token
     portal = Portal.objects.get()
     assert portal.uninstalled_token_digest
@@ -296,17 +296,17 @@ def test_an_erased_portal_keeps_no_token_and_one_installed_again_no_digest(sandb
     assert Portal.objects.get().uninstalled_token_digest == ""
 
 
-def test_tasks_that_we_had_paused_are_owed_too(sandbox, person, admin, event):
+def test_paused_tasks_are_orphans_too(sandbox, person, admin, event):
     (task,) = sandbox.tasks("acme", count=1, status=3, creator=person.user_id)
     sandbox.fault("tasks.task.defer", "error", code="OPERATION_TIME_LIMIT", status=429, times=9)
     jobs.start(person, selections.select_ticked(person, [task]), "", "k")
     slices.run(person.portal_id)
     assert sandbox.states("acme", [task]) == {task: 2}
-    removed(sandbox, event)
+    uninstalled(sandbox, event)
     assert list(OrphanedDeferral.objects.values_list("task_id", "previous_status")) == [(task, 3)]
 
 
-def test_a_portal_that_denies_us_right_after_a_refutation_stays_active(sandbox, person, event):
+def test_a_refuted_portal_stays_active(sandbox, person, event):
     uninstall.confirm(uninstall.report(event()).pk)
     sandbox.fault("profile", "error", code="APPLICATION_NOT_FOUND", status=401)
     with pytest.raises(NotInstalled):
@@ -314,7 +314,7 @@ def test_a_portal_that_denies_us_right_after_a_refutation_stays_active(sandbox, 
     assert status() == Status.ACTIVE
 
 
-def test_a_suspended_portal_is_asked_about_each_minute_and_later_each_hour(sandbox, asleep, event):
+def test_confirming_slows_down_to_an_hour(sandbox, deferred, event):
     sandbox.fault("oauth/token", "respond", status=502, body="<html>", type="text/html", times=-1)
     portal = uninstall.report(event())
     assert uninstall.unconfirmed() == [portal.pk]
@@ -329,7 +329,7 @@ def test_a_suspended_portal_is_asked_about_each_minute_and_later_each_hour(sandb
     assert due == {30: False, 61: True, 3631: False, 3662: True}
 
 
-def test_a_suspended_portal_without_a_key_is_left_alone_until_its_tokens_are_to_be_erased(event, admin):
+def test_without_a_key_nothing_is_asked(event, admin):
     portal = uninstall.report(event())
     Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
     assert uninstall.unconfirmed() == []
@@ -341,7 +341,7 @@ def test_a_suspended_portal_without_a_key_is_left_alone_until_its_tokens_are_to_
         assert uninstall.unconfirmed() == []
 
 
-def test_erasing_a_big_portal_goes_portion_by_portion(sandbox, asleep, event, monkeypatch):
+def test_erasing_goes_in_portions(sandbox, deferred, event, monkeypatch):
     monkeypatch.setattr(uninstall, "PORTION", 1)
     sandbox.uninstall("acme")
     portal = uninstall.report(event())
@@ -356,7 +356,7 @@ def test_erasing_a_big_portal_goes_portion_by_portion(sandbox, asleep, event, mo
 
 
 @pytest.mark.parametrize("clean", [False, True])
-def test_an_erasure_that_was_cut_short_is_completed_by_the_next_attempt(sandbox, asleep, event, monkeypatch, clean):
+def test_a_cut_erasure_is_completed(sandbox, deferred, event, monkeypatch, clean):
     def cut(portal):
         raise SystemExit
 
@@ -375,11 +375,9 @@ def test_an_erasure_that_was_cut_short_is_completed_by_the_next_attempt(sandbox,
     assert not Person.objects.exists()
 
 
-def test_a_task_whose_answer_was_lost_in_the_uninstall_is_owed_though_nobody_knows_whether_it_sleeps(
-    sandbox, person, event, monkeypatch
-):
-    asleep, returning = sandbox.tasks("acme", count=2, status=2, creator=person.user_id)
-    job = jobs.start(person, selections.select_ticked(person, [asleep]), "", "k")
+def test_a_lost_answer_leaves_an_orphan(sandbox, person, event, monkeypatch):
+    deferred, returning = sandbox.tasks("acme", count=2, status=2, creator=person.user_id)
+    job = jobs.start(person, selections.select_ticked(person, [deferred]), "", "k")
     send = tasks.send
 
     def uninstalled_meanwhile(client, acts):
@@ -396,4 +394,4 @@ def test_a_task_whose_answer_was_lost_in_the_uninstall_is_owed_though_nobody_kno
     JobItem.objects.create(job=back, task_id=returning, state="sent", status_before=2)
     sandbox.uninstall("acme")
     uninstall.confirm(person.portal_id)
-    assert list(OrphanedDeferral.objects.values_list("task_id", "previous_status")) == [(asleep, 2)]
+    assert list(OrphanedDeferral.objects.values_list("task_id", "previous_status")) == [(deferred, 2)]

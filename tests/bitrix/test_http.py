@@ -1,0 +1,147 @@
+"""Outgoing HTTP: what a lost connection means, deadlines, and the addresses that are admitted."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from b24app.bitrix import http
+from b24app.bitrix.client import Client
+from b24app.bitrix.errors import NotRun, Unknown, Unreachable
+
+
+def test_a_refused_connection_ran_nothing(egress):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    client = Client(f"http://127.0.0.1:{port}/rest/", "t" * 10, egress, timeout=1.0)
+    with pytest.raises(NotRun):
+        client.call("profile")
+
+
+def test_a_late_request_is_not_sent(client, httpserver, answering, monkeypatch):
+    answering("profile")
+    resolve = socket.getaddrinfo
+
+    def slowly(*args, **kwargs):
+        time.sleep(0.05)
+        return resolve(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    monkeypatch.setattr(http, "LATEST_START", 0.01)
+    with pytest.raises(Unreachable):
+        client.call("profile")
+    assert httpserver.log == []
+
+
+def test_a_failed_handshake_ran_nothing(egress):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def babble():
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=babble, daemon=True)
+        thread.start()
+        client = Client(f"https://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=1.0)
+        with pytest.raises(Unreachable):
+            client.call("tasks.task.defer", {"taskId": 1})
+        thread.join(5)
+
+
+def test_a_broken_connection_is_unknown(egress):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def cut():
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.close()
+
+        thread = threading.Thread(target=cut, daemon=True)
+        thread.start()
+        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=1.0)
+        with pytest.raises(Unknown):
+            client.call("tasks.task.defer", {"taskId": 1})
+        thread.join(5)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+
+
+OPEN_HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("head, drop", [(HEAD, b" " * 70_000), (HEAD, b" "), (OPEN_HEAD, b" "), (b"HTTP/1.1 ", b"2")])
+def test_a_slow_drip_ends_at_the_deadline(egress, head, drop):
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def drip():
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(head)
+            with contextlib.suppress(OSError):
+                while not stop.wait(0.1):
+                    connection.sendall(drop)
+            connection.close()
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=0.5)
+        started = time.monotonic()
+        with pytest.raises(Unknown, match="timeout"):
+            client.call("profile")
+        assert time.monotonic() - started < 2
+        stop.set()
+        thread.join(5)
+
+
+def test_an_endless_answer_is_cut(client, answering, monkeypatch):
+    monkeypatch.setattr(http, "BODY_LIMIT", 1000)
+    answering(body='{"result": "' + "x" * 2000 + '"}')
+    with pytest.raises(Unknown):
+        client.call("profile")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.0.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
+        *("::1", "::", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0"),
+    ],
+)
+def test_private_addresses_are_refused(address):
+    assert not http.Egress().admits(address)
+
+
+def test_an_operators_network_is_admitted():
+    egress = http.Egress.parse(["10.1.0.0/16"], local=False)
+    assert egress.admits("10.1.2.3")
+    assert not egress.admits("10.2.0.1")
+    assert egress.admits("93.184.216.34")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://acme.bitrix24.com/rest/", "https://a@acme.bitrix24.com/", "ftp://acme.bitrix24.com/", "https:///rest/"],
+)
+def test_only_https_addresses_are_called(url):
+    assert not http.Egress().admits_url(url)
+
+
+def test_a_private_name_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        port = server.getsockname()[1]
+        client = Client(f"https://localhost:{port}/rest/", "t" * 10, http.Egress(), timeout=1.0)
+        with pytest.raises(NotRun):
+            client.call("profile")
+        with pytest.raises(TimeoutError):
+            server.accept()
