@@ -1,5 +1,7 @@
 """A page in a portal's frame: it is opened, gets a second chance at a slow portal, and renews its ticket."""
 
+from functools import partial
+
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -58,9 +60,7 @@ def open_app(request: HttpRequest) -> HttpResponse:
         opened = prove_or_answer(
             request,
             opening,
-            lambda portal: openings.open_page(
-                opening, listing.command(), openings.OPENING_TIMEOUT, received_at, portal
-            ),
+            partial(openings.open_page, opening, listing.command(), openings.OPENING_TIMEOUT, received_at),
             lambda error: refused_page(request, opening, error),
             explain,
         )
