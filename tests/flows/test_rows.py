@@ -1,4 +1,4 @@
-"""docs/lifecycle-tests.md says which test shows which turn of an installation: every one of them, and none that is not."""
+"""docs/lifecycle-tests.md names the test of each turn of an installation: all of them, and no other."""
 
 import re
 from pathlib import Path
