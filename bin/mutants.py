@@ -37,14 +37,14 @@ MUTANTS = [
         "b24app/engine/saving.py",
         "            state=State.SENT,\n            sent_at=shared_now(),",
         "            sent_at=shared_now(),",
-        "tests/faults/test_guards.py::test_the_intent_is_written_before_the_first_byte_leaves",
+        "tests/faults/test_guards.py::test_the_intent_is_committed_first",
     ),
     Mutant(
         "version check",
         "b24app/portals/credentials.py",
         "    saved = Credential.objects.filter(pk=credential.pk, version=credential.version).update(",
         "    saved = Credential.objects.filter(pk=credential.pk).update(",
-        "tests/flows/test_refresh.py::test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair"
+        "tests/flows/test_refresh.py::test_an_opening_during_a_refresh_wins"
         "[sqlite+filesystem]",
     ),
     Mutant(
@@ -59,14 +59,14 @@ MUTANTS = [
         "b24app/engine/choosing.py",
         "state=JobItem.State.PENDING, seen_at__gt=fresh_since)",
         "state=JobItem.State.PENDING, seen_at__isnull=False)",
-        "tests/faults/test_guards.py::test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent",
+        "tests/faults/test_guards.py::test_an_old_status_is_read_again",
     ),
     Mutant(
         "settle delay",
         "b24app/engine/choosing.py",
         "    silent_since = shared_now() - timedelta(seconds=settings.SETTLE_AFTER)",
         "    silent_since = shared_now()",
-        "tests/faults/test_answers.py::test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading[f15-504]",
+        "tests/faults/test_answers.py::test_f15_f20_an_unreadable_answer_is_settled[f15-504]",
     ),
     Mutant(
         "step",
@@ -80,14 +80,14 @@ MUTANTS = [
         "b24app/migrations/0001_initial.py",
         "condition=models.Q(('state', 'finished'), _negated=True), fields=['portal', 'last_slice_at']",
         "condition=models.Q(('state', 'nothing')), fields=['portal', 'last_slice_at']",
-        "tests/faults/test_guards.py::test_what_is_due_is_found_by_its_index_however_much_is_finished[postgres+redis]",
+        "tests/faults/test_guards.py::test_due_jobs_are_found_by_an_index[postgres+redis]",
     ),
     Mutant(
         "constant-time compare",
         "b24app/models/portal.py",
         "compare_digest(secret.encode(), token.encode())",
         "secret.encode() == token.encode()",
-        "tests/faults/test_guards.py::test_the_application_token_is_compared_in_constant_time",
+        "tests/faults/test_guards.py::test_the_token_compare_takes_constant_time",
     ),
     Mutant(
         "idempotency key",
@@ -115,7 +115,7 @@ MUTANTS = [
         "b24app/worker/messages.py",
         "    for portal_id in queue.portals_with_work():\n        enqueue(portal_id)\n",
         "",
-        "tests/faults/test_guards.py::test_a_sweep_hints_at_every_portal_with_work",
+        "tests/faults/test_guards.py::test_a_sweep_enqueues_portals_with_work",
     ),
 ]
 
