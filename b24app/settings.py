@@ -144,25 +144,25 @@ CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
     stored_secret("credential.key", Fernet.generate_key().decode())
 ]
 
-# Times of the engine, in seconds. Tests divide all of them by TIME_SCALE.
-LEASE = 90 / TIME_SCALE  # after this silence of a slice, another worker takes the portal over
-SETTLE_AFTER = 75 / TIME_SCALE  # a lost request is not read before; the portal may work on it for 60 s
-READ_TIMEOUT = 75 / TIME_SCALE  # how long a job waits for an answer
-STATUS_IS_FRESH = 60 / TIME_SCALE  # an older status is read again before anything is sent
-DEFERRAL_IS_FRESH = 20 / TIME_SCALE  # the same before `renew`, which would reopen a task completed meanwhile
-IN_USE = 300 / TIME_SCALE  # a portal counts as in use for this long after a page has called it
-SLICE_SECONDS = 10 / TIME_SCALE  # after this time a slice begins no new batch
-BATCH_SECONDS = 15 / TIME_SCALE  # what a full batch should take; the portal cuts a request at 60 s
-FIRST_BATCH_SECONDS = 2 / TIME_SCALE  # ... and the first of a job, so that a person soon sees progress
-PORTAL_PACE = TIME_SCALE  # a second of ours is this many seconds in the budgets of a portal
-SWEEP_EVERY = 20 / TIME_SCALE  # a sweep finds work that has no message
-MESSAGE_LOST = 35 / TIME_SCALE  # then the next sweep sends an unread message again: within a minute
+# The times of the engine and of its workers, in seconds. Tests divide all of them by TIME_SCALE.
+ENGINE_LEASE = 90 / TIME_SCALE  # after this silence of a slice, another worker takes the portal over
+ENGINE_SETTLE_AFTER = 75 / TIME_SCALE  # a lost request is not read before; the portal may work on it for 60 s
+ENGINE_READ_TIMEOUT = 75 / TIME_SCALE  # how long a job waits for an answer
+ENGINE_STATUS_MAX_AGE = 60 / TIME_SCALE  # an older status is read again before anything is sent
+ENGINE_DEFERRAL_MAX_AGE = 20 / TIME_SCALE  # the same before `renew`, which would reopen a task completed meanwhile
+ENGINE_IN_USE = 300 / TIME_SCALE  # a portal counts as in use for this long after a page has called it
+ENGINE_SLICE_SECONDS = 10 / TIME_SCALE  # after this time a slice begins no new batch
+ENGINE_BATCH_SECONDS = 15 / TIME_SCALE  # what a full batch should take; the portal cuts a request at 60 s
+ENGINE_FIRST_BATCH_SECONDS = 2 / TIME_SCALE  # ... and the first of a job, so that a person soon sees progress
+ENGINE_PORTAL_PACE = TIME_SCALE  # a second of ours is this many seconds in the budgets of a portal
+ENGINE_SWEEP_EVERY = 20 / TIME_SCALE  # a sweep finds work that has no message
+ENGINE_MESSAGE_LOST_AFTER = 35 / TIME_SCALE  # then the next sweep sends an unread message again: within a minute
 # Unread messages expire, so they do not pile up while no worker runs. Celery compares the clocks of two machines here,
 # so this must be longer than the clocks differ.
-MESSAGE_LIFE = 600 / TIME_SCALE
-HEARTBEAT_EVERY = 20 / TIME_SCALE  # each worker sends itself a message
-WORKER_SILENCE = 120 / TIME_SCALE  # a worker that has read no message for this long is not working
-REFRESH_CLAIM = 30 / TIME_SCALE  # after this time another process may refresh the tokens
+ENGINE_MESSAGE_LIFE = 600 / TIME_SCALE
+ENGINE_HEARTBEAT_EVERY = 20 / TIME_SCALE  # each worker sends itself a message
+ENGINE_WORKER_SILENCE = 120 / TIME_SCALE  # a worker that has read no message for this long is not working
+ENGINE_REFRESH_CLAIM = 30 / TIME_SCALE  # after this time another process may refresh the tokens
 
 # -- Celery ---------------------------------------------------------------------------------------------------
 
@@ -184,7 +184,11 @@ CELERY_BROKER_CONNECTION_TIMEOUT = BROKER_PATIENCE
 CELERY_TASK_PUBLISH_RETRY = False  # each attempt would wait again, and the sweep sends the message later
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "b24app.worker.messages.sweep", "schedule": SWEEP_EVERY, "options": {"expires": MESSAGE_LIFE}}
+    "sweep": {
+        "task": "b24app.worker.messages.sweep",
+        "schedule": ENGINE_SWEEP_EVERY,
+        "options": {"expires": ENGINE_MESSAGE_LIFE},
+    }
 }
 if CELERY_BROKER_URL.startswith("filesystem://"):
     # An embedded broker that needs no server. It may lose a message: the sweep sends it again.

@@ -44,8 +44,7 @@ MUTANTS = [
         "b24app/portals/credentials.py",
         "    saved = Credential.objects.filter(pk=credential.pk, version=credential.version).update(",
         "    saved = Credential.objects.filter(pk=credential.pk).update(",
-        "tests/flows/test_refresh.py::test_an_opening_during_a_refresh_wins"
-        "[sqlite+filesystem]",
+        "tests/flows/test_refresh.py::test_an_opening_during_a_refresh_wins[sqlite+filesystem]",
     ),
     Mutant(
         "fence",
@@ -64,7 +63,7 @@ MUTANTS = [
     Mutant(
         "settle delay",
         "b24app/engine/choosing.py",
-        "    silent_since = shared_now() - timedelta(seconds=settings.SETTLE_AFTER)",
+        "    silent_since = shared_now() - timedelta(seconds=settings.ENGINE_SETTLE_AFTER)",
         "    silent_since = shared_now()",
         "tests/faults/test_answers.py::test_f15_f20_an_unreadable_answer_is_settled[f15-504]",
     ),

@@ -105,7 +105,7 @@ class Batch(ABC):
 
         Raises OperatingLimit if the operating time is not enough for the first one.
         """
-        cost = (self.portal.seconds_per_command or budget.UNMEASURED) * settings.PORTAL_PACE
+        cost = (self.portal.seconds_per_command or budget.UNMEASURED) * settings.ENGINE_PORTAL_PACE
         chosen = budget.fitting(items, self.acts_for, self._places(), cost, self._operating_left)
         if items and not chosen:
             raise _operating_limit("own_limit", self.job.portal_id, self.acts_for(items[0]))
@@ -114,7 +114,7 @@ class Batch(ABC):
     def _places(self) -> int:
         """How many commands the next batch may contain. The first batch is short, so that the person sees progress."""
         is_first = self.job.last_slice_at is None or not self.job.settled
-        seconds = settings.FIRST_BATCH_SECONDS if is_first else settings.BATCH_SECONDS
+        seconds = settings.ENGINE_FIRST_BATCH_SECONDS if is_first else settings.ENGINE_BATCH_SECONDS
         return budget.places(self.portal.seconds_per_command, seconds)
 
     def _has_room(self, items: Sequence[JobItem]) -> bool:
@@ -227,7 +227,7 @@ class DeferBatch(Batch):
 
     @property
     def fresh_for(self) -> float:
-        return float(settings.STATUS_IS_FRESH)
+        return float(settings.ENGINE_STATUS_MAX_AGE)
 
     def acts_for(self, item: JobItem) -> list[Act]:
         return deferring.acts_for(item)
@@ -321,7 +321,7 @@ class ReturnBatch(Batch):
 
     @property
     def fresh_for(self) -> float:
-        return float(settings.DEFERRAL_IS_FRESH)
+        return float(settings.ENGINE_DEFERRAL_MAX_AGE)
 
     def acts_for(self, item: JobItem) -> list[Act]:
         return returning.acts_for(item)

@@ -1,8 +1,8 @@
 """Heartbeats: they show whether a worker still reads its messages. A process that runs may have stopped reading.
 
-Each worker sends a heartbeat to its own queue (CELERY_WORKER_DIRECT) every HEARTBEAT_EVERY seconds. The heartbeat takes
-the same path as real messages: broker, consumer, thread pool. The sweep cannot serve as a heartbeat: only one of
-several workers receives it.
+Each worker sends a heartbeat to its own queue (CELERY_WORKER_DIRECT) every ENGINE_HEARTBEAT_EVERY seconds. It takes the
+same path as real messages: broker, consumer, thread pool. The sweep cannot serve as a heartbeat: only one of several
+workers receives it.
 
 A worker records each message that it reads: in a file of its machine, for `manage.py check_worker`. It also records
 each sweep in the database, for /readyz.
@@ -45,8 +45,8 @@ def seconds_silent(worker: str = "") -> float | None:
 
 
 def is_any_worker_alive() -> bool:
-    """True if a worker has read a sweep in the last WORKER_SILENCE seconds. One query."""
-    silence = timedelta(seconds=settings.WORKER_SILENCE)
+    """True if a worker has read a sweep in the last ENGINE_WORKER_SILENCE seconds. One query."""
+    silence = timedelta(seconds=settings.ENGINE_WORKER_SILENCE)
     return WorkerHeartbeat.objects.filter(at__gt=database_now() - silence).exists()
 
 
@@ -62,10 +62,10 @@ def start(sender: Any, **_: Any) -> None:
 def _keep_sending(worker: str) -> None:
     while True:
         try:
-            heartbeat.apply_async(queue=worker_direct(worker), expires=settings.WORKER_SILENCE)
+            heartbeat.apply_async(queue=worker_direct(worker), expires=settings.ENGINE_WORKER_SILENCE)
         except (OperationalError, OSError):
             logger.warning("broker not reachable; no heartbeat sent")
-        time.sleep(settings.HEARTBEAT_EVERY)
+        time.sleep(settings.ENGINE_HEARTBEAT_EVERY)
 
 
 @signals.task_prerun.connect

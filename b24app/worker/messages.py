@@ -64,7 +64,7 @@ def enqueue(portal_id: int, seconds: float = 0.0) -> None:
 def send(job: "Task[[int], None]", subject_id: int, seconds: float = 0.0) -> bool:
     """Send a message. Return False if the broker did not accept it: the sweep then finds the work later."""
     try:
-        job.apply_async((subject_id,), countdown=seconds, expires=seconds + settings.MESSAGE_LIFE)
+        job.apply_async((subject_id,), countdown=seconds, expires=seconds + settings.ENGINE_MESSAGE_LIFE)
     except (OperationalError, OSError):
         logger.warning("broker not reachable; %s %s waits for the sweep", job.name, subject_id)
         return False

@@ -1,6 +1,6 @@
 """The task names of version 0.1. A worker understands them for one release; then this module is deleted.
 
-A message lives for at most MESSAGE_LIFE seconds. A beat process of version 0.1 sends the sweep under its old name.
+A message lives for at most ENGINE_MESSAGE_LIFE seconds. A beat of version 0.1 sends the sweep under its old name.
 """
 
 from b24app.celery import app

@@ -120,7 +120,7 @@ def test_a_read_message_allows_another(inbox, portals_with_work, monkeypatch):
 
 def test_a_lost_message_is_sent_again(inbox, portals_with_work):
     messages.sweep()
-    a_minute_later = timedelta(minutes=1) - timedelta(seconds=settings.SWEEP_EVERY)
+    a_minute_later = timedelta(minutes=1) - timedelta(seconds=settings.ENGINE_SWEEP_EVERY)
     Portal.objects.update(message_due_at=F("message_due_at") - a_minute_later)
     messages.sweep()
     assert len(received(inbox)) == 2 * len(portals_with_work)
@@ -149,9 +149,9 @@ def test_a_refused_message_is_released(portals_with_work, monkeypatch):
 
 
 def test_unread_messages_expire(inbox):
-    assert settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]["expires"] == settings.MESSAGE_LIFE
+    assert settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]["expires"] == settings.ENGINE_MESSAGE_LIFE
     messages.send(messages.run_slice, 7)
     message = inbox.get(timeout=5)
     message.ack()
     expires = datetime.fromisoformat(message.headers["expires"])
-    assert 0 < (expires - datetime.now(UTC)).total_seconds() <= settings.MESSAGE_LIFE
+    assert 0 < (expires - datetime.now(UTC)).total_seconds() <= settings.ENGINE_MESSAGE_LIFE

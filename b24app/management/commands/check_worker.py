@@ -1,6 +1,6 @@
 """`manage.py check_worker [celery@host]`: check that the worker of this machine still reads its messages.
 
-It fails if the worker has read no message for WORKER_SILENCE seconds. A supervisor can then restart the worker.
+It fails if the worker has read no message for ENGINE_WORKER_SILENCE seconds. A supervisor can then restart the worker.
 """
 
 from argparse import ArgumentParser
@@ -23,6 +23,6 @@ class Command(BaseCommand):
         silent = heartbeat.seconds_silent(options["worker"])
         if silent is None:
             raise CommandError("This worker has not read any message yet.")
-        if silent > settings.WORKER_SILENCE:
+        if silent > settings.ENGINE_WORKER_SILENCE:
             raise CommandError(f"This worker has read no message for {silent:.0f} seconds.")
         self.stdout.write(f"This worker has read a message {silent:.0f} seconds ago.")
