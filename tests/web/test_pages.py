@@ -1,4 +1,4 @@
-"""What holds for every template, script and text: no inline code, small files, a Russian word for each of ours."""
+"""What holds for every template, script and text: no inline code, small files, every text in every language."""
 
 import gzip
 import re
@@ -11,10 +11,11 @@ from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 from django.utils.translation.template import templatize
 
+from b24app.languages import ENGLISH, LANGUAGES
+
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 SCRIPTS = sorted((ROOT / "static").glob("*.js"))
-CATALOGUE = ROOT / "locale" / "ru" / "LC_MESSAGES" / "django.po"
 FORBIDDEN = re.compile(
     r"\bstyle=|<style|\bon[a-z]+=|hx-on|\bjs:|hx-push-url|hx-boost|localStorage|sessionStorage|document\.cookie"
     r"|\balert\(|\bconfirm\(|\beval\(|innerHTML ?=|https?://(?!www\.w3\.org)|csrf_token"
@@ -64,9 +65,14 @@ def test_every_used_icon_exists():
 # -- Russian
 
 
-@pytest.fixture(scope="module")
-def russian():
-    return read_po(BytesIO(CATALOGUE.read_bytes()), locale="ru")
+def po_file(locale):
+    return ROOT / "locale" / locale / "LC_MESSAGES" / "django.po"
+
+
+@pytest.fixture(scope="module", params=[language.locale for language in LANGUAGES if language is not ENGLISH])
+def catalogue(request):
+    """The catalogue of each language but English, whose texts are in the code."""
+    return read_po(BytesIO(po_file(request.param).read_bytes()), locale=request.param)
 
 
 def our_words():
@@ -91,28 +97,29 @@ def known(catalogue):
     return {message.id[0] if isinstance(message.id, tuple) else message.id for message in catalogue if message.id}
 
 
-def test_the_catalogue_has_every_text(russian):
+def test_the_catalogue_has_every_text(catalogue):
     words = our_words()
     assert len(words) > 100
-    assert words - known(russian) == set()
+    assert words - known(catalogue) == set()
 
 
-def test_the_catalogue_has_no_unused_text(russian):
-    assert known(russian) - our_words() == set()
+def test_the_catalogue_has_no_unused_text(catalogue):
+    assert known(catalogue) - our_words() == set()
 
 
-def test_every_text_has_its_russian(russian):
-    for message in russian:
+def test_every_text_is_translated(catalogue):
+    for message in catalogue:
         translations = message.string if isinstance(message.string, tuple) else (message.string,)
         if message.id:
             assert all(translations), message.id
             assert "fuzzy" not in message.flags, message.id
-            assert len(translations) == (3 if isinstance(message.id, tuple) else 1), message.id
+            forms = catalogue.num_plurals if isinstance(message.id, tuple) else 1
+            assert len(translations) == forms, message.id
 
 
-def test_translations_keep_the_placeholders(russian):
+def test_translations_keep_the_placeholders(catalogue):
     blank = re.compile(r"%\(\w+\)s|\{\w+\}")
-    for message in russian:
+    for message in catalogue:
         if isinstance(message.id, tuple):
             assert {tuple(sorted(blank.findall(text))) for text in message.string} == {
                 tuple(sorted(blank.findall(message.id[1])))
@@ -121,9 +128,9 @@ def test_translations_keep_the_placeholders(russian):
             assert sorted(blank.findall(message.string)) == sorted(blank.findall(message.id))
 
 
-def test_the_compiled_catalogue_is_current(russian):
-    compiled = read_mo(BytesIO(CATALOGUE.with_suffix(".mo").read_bytes()))
-    assert translations(compiled) == translations(russian)
+def test_the_compiled_catalogue_is_current(catalogue):
+    compiled = read_mo(BytesIO(po_file(catalogue.locale_identifier).with_suffix(".mo").read_bytes()))
+    assert translations(compiled) == translations(catalogue)
 
 
 def translations(catalogue):
