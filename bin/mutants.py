@@ -45,8 +45,7 @@ MUTANTS = [
         "b24app/portals/credentials.py",
         "    saved = Credential.objects.filter(pk=credential.pk, version=credential.version).update(",
         "    saved = Credential.objects.filter(pk=credential.pk).update(",
-        "tests/flows/test_refresh.py::test_an_opening_during_a_refresh_wins"
-        "[sqlite+filesystem]",
+        "tests/flows/test_refresh.py::test_an_opening_during_a_refresh_wins[sqlite+filesystem]",
     ),
     Mutant(
         "fence",
@@ -95,7 +94,7 @@ MUTANTS = [
         "b24app/engine/jobs.py",
         "person=person, kind=Job.Kind.DEFER, key=key, digest=digest",
         "person=person, kind=Job.Kind.DEFER, key=clock.now().isoformat(), digest=digest",
-        "tests/engine/test_slices.py::test_the_same_request_twice_is_one_job",
+        "tests/engine/test_jobs.py::test_the_same_request_twice_is_one_job",
     ),
     Mutant(
         "host check",
