@@ -108,7 +108,7 @@ MUTANTS = [
         "b24app/portals/people.py",
         "portal_id=portal_id, portal__epoch=epoch,",
         "portal_id=portal_id,",
-        "tests/web/test_tickets.py::test_a_ticket_ends_with_the_portals_access",
+        "tests/web/test_tickets.py::test_lost_access_ends_a_ticket",
     ),
     Mutant(
         "sweeper",

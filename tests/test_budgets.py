@@ -93,7 +93,7 @@ def test_watching_a_job_takes_at_most_2_queries(at_sandbox, db, at_most):
     "stack", [pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])], indirect=True
 )
 def test_a_full_house_is_swept_by_indexes_and_a_job_of_5000_tasks_made_at_once(app):
-    """10,000 portals and what they had done: see bench/full_house.py."""
+    """10,000 portals and what they had done: see benchmarks/full_house.py."""
     spent = json.loads(
         app.python("from tests.benchmarks import full_house; full_house.show(items=10)").splitlines()[-1]
     )

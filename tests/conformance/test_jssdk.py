@@ -1,4 +1,4 @@
-"""The vendor's own JavaScript library, unmodified, judges the desktop: what it asks must be answered its way.
+"""The vendor's own JavaScript library, unmodified, runs against the desktop: it must get the answers that it expects.
 
 The stand-in app runs under the strict policy that our own pages have. Its page holds what became of the start in
 `started`; the library's handle is `b24`.

@@ -1,4 +1,4 @@
-"""The vendor's own Python library, unmodified, judges REST and the authorization server, through TLS."""
+"""The vendor's own Python library, unmodified, runs against REST and the authorization server, through TLS."""
 
 import json
 import os

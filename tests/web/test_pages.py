@@ -28,16 +28,16 @@ def compressed(*paths):
 
 
 @pytest.mark.parametrize("path", [*TEMPLATES, *SCRIPTS], ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_page_needs_what_a_strict_policy_or_a_frame_forbids(path):
+def test_pages_obey_the_content_policy(path):
     assert FORBIDDEN.findall(path.read_text()) == []
 
 
-def test_template_lines_are_short_enough_to_diff():
+def test_template_lines_are_short():
     long = [f"{path.name}: {line}" for path in TEMPLATES for line in path.read_text().splitlines() if len(line) > 160]
     assert long == []
 
 
-def test_no_template_has_a_script_of_its_own():
+def test_no_template_has_an_inline_script():
     inline = [path.name for path in TEMPLATES if re.search(r"<script(?![^>]*\bsrc=)", path.read_text())]
     assert inline == []
 
@@ -49,12 +49,12 @@ def test_scripts_and_styles_stay_small():
     assert compressed(ROOT / "static" / "icons.svg") <= 4 * 1024
 
 
-def test_styles_know_no_left_and_right():
+def test_styles_use_logical_directions():
     physical = r"\b(margin|padding|border|inset)-(left|right)\b|text-align: (left|right)|[{;]\s*(left|right):"
     assert re.findall(physical, (ROOT / "static" / "app.css").read_text()) == []
 
 
-def test_every_icon_that_is_used_exists():
+def test_every_used_icon_exists():
     sprite = (ROOT / "static" / "icons.svg").read_text()
     used = {name for path in TEMPLATES for name in re.findall(r'{% icon "([a-z]+)"', path.read_text())}
     assert used
@@ -91,13 +91,13 @@ def known(catalogue):
     return {message.id[0] if isinstance(message.id, tuple) else message.id for message in catalogue if message.id}
 
 
-def test_every_text_of_ours_is_in_the_catalogue(russian):
+def test_the_catalogue_has_every_text(russian):
     words = our_words()
     assert len(words) > 100
     assert words - known(russian) == set()
 
 
-def test_nothing_in_the_catalogue_is_unused(russian):
+def test_the_catalogue_has_no_unused_text(russian):
     assert known(russian) - our_words() == set()
 
 
@@ -110,7 +110,7 @@ def test_every_text_has_its_russian(russian):
             assert len(translations) == (3 if isinstance(message.id, tuple) else 1), message.id
 
 
-def test_every_russian_text_fills_in_what_the_english_one_does(russian):
+def test_translations_keep_the_placeholders(russian):
     blank = re.compile(r"%\(\w+\)s|\{\w+\}")
     for message in russian:
         if isinstance(message.id, tuple):
@@ -121,7 +121,7 @@ def test_every_russian_text_fills_in_what_the_english_one_does(russian):
             assert sorted(blank.findall(message.string)) == sorted(blank.findall(message.id))
 
 
-def test_the_compiled_catalogue_is_of_this_text(russian):
+def test_the_compiled_catalogue_is_current(russian):
     compiled = read_mo(BytesIO(CATALOGUE.with_suffix(".mo").read_bytes()))
     assert translations(compiled) == translations(russian)
 
