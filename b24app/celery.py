@@ -1,4 +1,4 @@
-"""The Celery application: its configuration is the CELERY_* of settings.py."""
+"""The Celery application. Its configuration is every CELERY_* setting."""
 
 import os
 

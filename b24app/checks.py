@@ -1,4 +1,4 @@
-"""System checks: a configuration that would be unsafe, or could not work, does not start quietly."""
+"""System checks: they report a configuration that is unsafe or cannot work."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,24 +26,24 @@ def credential_keys_open_what_they_seal(app_configs: Sequence[AppConfig] | None,
 
 
 @register(deploy=True)
-def production_meets_no_local_portal(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def only_a_demo_has_local_portals(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     if settings.B24_ALLOW_LOCAL_PORTALS:
-        return [Warning("B24_ALLOW_LOCAL_PORTALS lets portals be anywhere, this machine included.", id="defer.W001")]
+        return [Warning("B24_ALLOW_LOCAL_PORTALS allows portals at any address, also local ones.", id="defer.W001")]
     return []
 
 
 @register()
-def production_keeps_real_time(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def only_a_demo_moves_the_clock(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     if settings.CLOCK_FILE and not settings.DEBUG and not settings.B24_ALLOW_LOCAL_PORTALS:
-        hint = "Unset it; or, in a demo, set B24_ALLOW_LOCAL_PORTALS."
-        return [Error("CLOCK_FILE moves the clock: it is for a demo only.", hint=hint, id="defer.E003")]
+        hint = "Unset it. In a demo, set B24_ALLOW_LOCAL_PORTALS."
+        return [Error("CLOCK_FILE moves the clock. It is for demos only.", hint=hint, id="defer.E003")]
     return []
 
 
 @register()
-def production_does_not_kill_itself(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def only_tests_have_failpoints(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     if settings.FAILPOINTS and not settings.B24_ALLOW_LOCAL_PORTALS:
-        return [Error("FAILPOINTS ends workers on purpose: it is for tests only.", hint="Unset it.", id="defer.E004")]
+        return [Error("FAILPOINTS kills workers on purpose. It is for tests only.", hint="Unset it.", id="defer.E004")]
     return []
 
 
@@ -51,5 +51,5 @@ def production_does_not_kill_itself(app_configs: Sequence[AppConfig] | None, **k
 def the_app_is_registered(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     missing = [name for name in ("B24_CLIENT_ID", "B24_CLIENT_SECRET", "B24_APP_CODE") if not getattr(settings, name)]
     if missing:
-        return [Error(f"Not set: {', '.join(missing)}.", hint="They stand on the app's card.", id="defer.E002")]
+        return [Error(f"Not set: {', '.join(missing)}.", hint="The app's card shows them.", id="defer.E002")]
     return []

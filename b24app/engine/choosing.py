@@ -33,10 +33,10 @@ class Next:
 def next_items(items: QuerySet[JobItem], fresh_for: float) -> Next:
     """The items whose turn it is, half-done items first. One query.
 
-    A refused item is read at once. An item whose answer was lost is read SETTLE_AFTER later: the portal may still work
-    on it before. A pending item is sent if its status was read less than `fresh_for` seconds ago.
+    A refused item is read at once. An item whose answer was lost is read ENGINE_SETTLE_AFTER seconds later: the portal
+    may still work on it before. A pending item is sent if its status was read less than `fresh_for` seconds ago.
     """
-    silent_since = shared_now() - timedelta(seconds=settings.SETTLE_AFTER)
+    silent_since = shared_now() - timedelta(seconds=settings.ENGINE_SETTLE_AFTER)
     fresh_since = shared_now() - timedelta(seconds=fresh_for)
     is_due = Q(~Q(refusal="") | Q(sent_at__lte=silent_since), state=JobItem.State.SENT)
     is_fresh = Q(state=JobItem.State.PENDING, seen_at__gt=fresh_since)

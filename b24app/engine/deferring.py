@@ -28,7 +28,7 @@ def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> Task
     """Move a sent item according to the answers to its commands; `user_id` is the person who acts.
 
     Return the task as the portal showed it after deferring it; None if the portal did not show it or the item is not
-    done. An item that stays sent must be read: at once if it has a refusal, otherwise after SETTLE_AFTER.
+    done. An item that stays sent must be read: at once if it has a refusal, otherwise after ENGINE_SETTLE_AFTER.
     """
     last = replies.get(Act.START) or replies[Act.DEFER]
     pause = replies.get(Act.PAUSE)

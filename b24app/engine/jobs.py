@@ -166,7 +166,7 @@ def waits_for(job: Job) -> Job.WaitReason | None:
 
 
 def is_stalled(job: Job) -> bool:
-    """True if an unfinished job is due and no worker has picked it up for longer than SWEEP_EVERY."""
+    """True if an unfinished job is due and no worker has picked it up for longer than ENGINE_SWEEP_EVERY."""
     due = job.wait_until if job.state == Job.State.WAITING else job.last_slice_at or job.created_at
     if due is None:
         return False  # it waits for its person

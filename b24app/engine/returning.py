@@ -35,7 +35,7 @@ def _was_in_progress(item: JobItem) -> bool:
 def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None:
     """Move a sent item according to the answers to its commands; `user_id` is the person who acts.
 
-    An item that stays sent must be read: at once if it has a refusal, otherwise after SETTLE_AFTER.
+    An item that stays sent must be read: at once if it has a refusal, otherwise after ENGINE_SETTLE_AFTER.
     """
     renew, start = replies.get(Act.RENEW), replies.get(Act.START)
     if isinstance(renew, Answer) and outcomes.may_be_ours(tasks.state_in(renew), user_id):

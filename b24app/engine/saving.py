@@ -103,7 +103,7 @@ def finish_or_wait(job: Job, lease: Lease) -> None:
     changes: dict[str, object] = {"last_slice_at": now}
     if oldest:
         sent_at, at = oldest
-        until = now + timedelta(seconds=settings.SETTLE_AFTER) - (at - sent_at)
+        until = now + timedelta(seconds=settings.ENGINE_SETTLE_AFTER) - (at - sent_at)
         changes |= {"state": Job.State.WAITING, "wait_reason": Job.WaitReason.PORTAL, "wait_until": until}
     else:
         changes |= {"state": Job.State.FINISHED, "finished_at": now, "wait_reason": ""}

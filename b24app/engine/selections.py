@@ -90,7 +90,7 @@ def is_alive(selection: Selection) -> bool:
 
 
 def is_stalled(selection: Selection) -> bool:
-    """True if a selection is being collected and no worker has picked it up for longer than SWEEP_EVERY."""
+    """True if a selection is being collected and no worker has picked it up for longer than ENGINE_SWEEP_EVERY."""
     due = max(selection.created_at, selection.try_at or selection.created_at)
     return is_neglected(selection.person.portal, due, clock.now())
 

@@ -9,7 +9,7 @@ from b24app.engine import jobs, selections
 @pytest.fixture(autouse=True)
 def quick(settings):
     """Make the waits of the engine short; their order stays as in production."""
-    settings.SETTLE_AFTER, settings.READ_TIMEOUT = 1.0, 10.0
+    settings.ENGINE_SETTLE_AFTER, settings.ENGINE_READ_TIMEOUT = 1.0, 10.0
     settings.TIME_SCALE = 1000.0
 
 

@@ -14,7 +14,7 @@ from tests.engine.work import work
 
 def test_a_token_is_renewed_between_batches(sandbox, person, tasks, job_for, settings):
     job = job_for(tasks(60))
-    settings.SLICE_SECONDS = 0
+    settings.ENGINE_SLICE_SECONDS = 0
     while not sandbox.truth("acme"):
         slices.run(person.portal_id)
     Credential.objects.update(expires_at=clock.now())

@@ -116,8 +116,8 @@ LOST_ANSWERS = [
 
 @pytest.mark.parametrize("kind, options", LOST_ANSWERS)
 def test_a_lost_answer_is_read_and_nothing_sent_twice(sandbox, person, tasks, job_for, settings, kind, options):
-    settings.READ_TIMEOUT = 1.5 if kind == "late" else 10.0
-    settings.SETTLE_AFTER = 4.0 if kind == "late" else 1.0
+    settings.ENGINE_READ_TIMEOUT = 1.5 if kind == "late" else 10.0
+    settings.ENGINE_SETTLE_AFTER = 4.0 if kind == "late" else 1.0
     ids = tasks(30)
     job = job_for(ids)
     sandbox.fault("batch", kind, skip=2, **options)  # the portal is probed, then a first batch is sent
@@ -140,7 +140,7 @@ def test_a_cut_request_keeps_what_was_done(sandbox, person, tasks, job_for):
 
 
 def test_a_slice_asks_for_the_next_while_work_is_left(person, tasks, job_for, settings):
-    settings.SLICE_SECONDS = 0
+    settings.ENGINE_SLICE_SECONDS = 0
     job = job_for(tasks(3))
     delays = list(iter(lambda: slices.run(person.portal_id), None))
     assert delays == [0.0, 0.0, 0.0]  # to read, to send, to finish
@@ -166,12 +166,12 @@ def test_a_lost_lease_writes_nothing(person):
 
 
 def test_a_freeze_while_renewing_loses_the_lease(person, settings):
-    settings.LEASE = 0.1
+    settings.ENGINE_LEASE = 0.1
     lease = Lease.acquire(person.portal_id)
 
     def answered_late(execute, *arguments):
         result = execute(*arguments)
-        time.sleep(settings.LEASE)
+        time.sleep(settings.ENGINE_LEASE)
         return result
 
     with connection.execute_wrapper(answered_late), pytest.raises(LeaseLost):

@@ -42,7 +42,7 @@ def bob(deployment):
 def engine(at_sandbox, settings, db):
     """Jobs of several people, run as functions at real ratios: see engine.py."""
     settings.CLOCK_FILE = str(at_sandbox.clock_file)
-    settings.READ_TIMEOUT = 5.0
+    settings.ENGINE_READ_TIMEOUT = 5.0
     return Engine(at_sandbox)
 
 

@@ -183,8 +183,8 @@ def test_f14_an_operating_limit_costs_no_attempt(engine, worker):
 
 
 def test_f18_batches_shrink_for_a_slow_portal(engine, worker, settings):
-    settings.TIME_SCALE, settings.READ_TIMEOUT, settings.SETTLE_AFTER = 20, 3.75, 3.75
-    settings.BATCH_SECONDS, settings.FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
+    settings.TIME_SCALE, settings.ENGINE_READ_TIMEOUT, settings.ENGINE_SETTLE_AFTER = 20, 3.75, 3.75
+    settings.ENGINE_BATCH_SECONDS, settings.ENGINE_FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
     engine.sandbox.turn({"limits.request_seconds": 3, "cost.tasks.task.defer": 0.1, "cost.tasks.task.pause": 0.1})
     job = engine.defer(worker, engine.tasks(worker, 16))
     engine.work(worker)
@@ -195,8 +195,8 @@ def test_f18_batches_shrink_for_a_slow_portal(engine, worker, settings):
 
 
 def test_f18_a_slow_portal_cuts_two_batches(engine, worker, settings):
-    settings.TIME_SCALE, settings.READ_TIMEOUT, settings.SETTLE_AFTER = 20, 3.75, 3.75
-    settings.BATCH_SECONDS, settings.FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
+    settings.TIME_SCALE, settings.ENGINE_READ_TIMEOUT, settings.ENGINE_SETTLE_AFTER = 20, 3.75, 3.75
+    settings.ENGINE_BATCH_SECONDS, settings.ENGINE_FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
     job = engine.defer(worker, engine.tasks(worker, 60))
     Portal.objects.update(seconds_per_command=0.002, defers_directly=False)
     engine.sandbox.turn({"limits.request_seconds": 3, "cost.tasks.task.defer": 0.1, "cost.tasks.task.pause": 0.1})
@@ -286,7 +286,7 @@ def rename(engine):
 
 
 def test_f21_a_renamed_portal_is_followed(engine, worker, rename, settings):
-    settings.SLICE_SECONDS = 0
+    settings.ENGINE_SLICE_SECONDS = 0
     job = engine.defer(worker, engine.tasks(worker, 30))
     engine.work(worker, until=lambda: job.items.filter(state="done").exists())
     new = rename()

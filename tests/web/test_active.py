@@ -205,7 +205,7 @@ def test_uncollected_says_no_worker_is_running(at_list, bob, tasks, settings):
     answer = at_list.post("/selections/", {"everything": "1", "total": "3"})
     poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
     assert "No worker" not in at_list.get(poll).text
-    Selection.objects.update(created_at=clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    Selection.objects.update(created_at=clock.now() - timedelta(seconds=settings.ENGINE_SWEEP_EVERY + 1))
     assert "No worker is running" in at_list.get(poll).text
     Lease.acquire(bob.person.portal_id)
     assert "No worker" not in at_list.get(poll).text

@@ -138,7 +138,7 @@ def test_it_says_that_no_worker_runs(at_list, tasks, settings):
     at_list.start(tasks(1))
     watched = f"/jobs/{Job.objects.get().pk}/"
     assert "No worker" not in at_list.get(watched).text
-    Job.objects.update(created_at=clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    Job.objects.update(created_at=clock.now() - timedelta(seconds=settings.ENGINE_SWEEP_EVERY + 1))
     assert "No worker is running" in at_list.get(watched).text
     Lease.acquire(at_list.person.portal_id)
     assert "No worker" not in at_list.get(watched).text
@@ -147,7 +147,7 @@ def test_it_says_that_no_worker_runs(at_list, tasks, settings):
 def test_an_overdue_wait_says_no_worker_runs(at_list, tasks, settings):
     at_list.start(tasks(1))
     watched = f"/jobs/{Job.objects.get().pk}/"
-    overdue = clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
+    overdue = clock.now() - timedelta(seconds=settings.ENGINE_SWEEP_EVERY + 1)
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PORTAL, wait_until=clock.now())
     assert "not responding" in at_list.get(watched).text
     Job.objects.update(wait_until=overdue)
