@@ -93,7 +93,7 @@ MUTANTS = [
         "b24app/engine/jobs.py",
         "person=person, kind=Job.Kind.DEFER, key=key, digest=digest",
         "person=person, kind=Job.Kind.DEFER, key=clock.now().isoformat(), digest=digest",
-        "tests/engine/test_slices.py::test_the_same_request_twice_is_one_job",
+        "tests/engine/test_jobs.py::test_the_same_request_twice_is_one_job",
     ),
     Mutant(
         "host check",

@@ -92,7 +92,7 @@ class Batch(ABC):
         """Do what is next: see `run` of the module."""
         due = next_items(self.items, self.fresh_for)
         if due.turn == Turn.SEND and due.unread and self._has_room(due.items):
-            self._read(self.to_read(due.unread))  # a batch for the few items would cost a request of its own
+            self._read(self.to_read(due.unread))  # sending the few items alone would cost one more request
         elif due.turn == Turn.SEND:
             self._send(self.fitting(due.items))
         elif due.items:

@@ -122,13 +122,13 @@ def _try_again(item: JobItem, changed: bool) -> None:
 
     `changed`: another user changed the status in between.
     """
-    why = Code.CHANGING if changed else Code.REFUSED
+    code = Code.CHANGING if changed else Code.REFUSED
     if item.sends < outcomes.MAX_SENDS:
         item.state = State.PENDING
     elif item.step == Step.PAUSED:
-        item.step, item.code, item.state = Step.RESTORING, why, State.PENDING
+        item.step, item.code, item.state = Step.RESTORING, code, State.PENDING
     else:
-        _fail(item, why)
+        _fail(item, code)
 
 
 def mark_garbled(item: JobItem) -> None:

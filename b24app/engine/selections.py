@@ -113,11 +113,11 @@ def advance(selection: Selection, lease: Lease) -> None:
         _save(selection, lease, state=Selection.State.FAILED, failure_code=OURS)
 
 
-def _save(selection: Selection, lease: Lease, **stopped_by: object) -> None:
+def _save(selection: Selection, lease: Lease, **changes: object) -> None:
     """Save what stopped the collecting. Raises LeaseLost."""
     with transaction.atomic():
         lease.renew()
-        Selection.objects.filter(pk=selection.pk).update(**stopped_by)
+        Selection.objects.filter(pk=selection.pk).update(**changes)
 
 
 def _in(seconds: float) -> datetime:
