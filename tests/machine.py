@@ -52,16 +52,20 @@ def redis_answers():
 
 
 @functools.cache
-def python_with(pins):
-    """The Python of an environment with the packages in the file `pins`. Created if missing; None if that fails."""
-    home = ROOT / "var" / "conformance" / f"{pins.stem}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+def python_with(pins, *options):
+    """The Python of an environment with the packages in the file `pins`, installed with these options of pip.
+
+    Created if missing; None if that fails.
+    """
+    content = pins.read_bytes() + (ROOT / "constraints.txt").read_bytes()
+    home = ROOT / "var" / "environments" / f"{pins.stem}-{hashlib.sha256(content).hexdigest()[:12]}"
     python, complete = home / "bin" / "python", home / "complete"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # all processes of a test run call this
         if not complete.exists():
             make = [sys.executable, "-m", "venv", home]
-            fill = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins]
+            fill = [python, "-m", "pip", "install", "--quiet", *options, "--requirement", pins]
             if any(subprocess.run(command, stdout=subprocess.DEVNULL).returncode for command in (make, fill)):
                 return None
             complete.touch()
@@ -70,7 +74,12 @@ def python_with(pins):
 
 def pysdk_python():
     """The Python of an environment with the vendor's library; None if it cannot be installed."""
-    return python_with(ROOT / "tests" / "conformance" / "pysdk.txt")
+    return python_with(ROOT / "tests" / "conformance" / "pysdk.txt", "--no-deps")
+
+
+def production_python():
+    """The Python of an environment made from requirements.txt only; None if it cannot be installed."""
+    return python_with(ROOT / "requirements.txt")
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,11 @@ NEEDS = [
         "postgres",
         postgres_answers,
         "no PostgreSQL at TEST_DATABASE_URL: start one (Debian: apt-get install postgresql) or set the address",
+    ),
+    Need(
+        "production",
+        production_python,
+        "no environment of production: requirements.txt could not be installed; make a package index reachable for pip",
     ),
     Need(
         "pysdk",

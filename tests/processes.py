@@ -48,6 +48,7 @@ class App:
     database_url: str
     settings: dict[str, str]
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
+    interpreter: str = sys.executable
 
     @property
     def url(self):
@@ -94,7 +95,7 @@ class App:
             log.write(b"-- started --\n")
             log.flush()
             self.running[name] = subprocess.Popen(
-                [sys.executable, *words],
+                [self.interpreter, *words],
                 cwd=ROOT,
                 env=self.environment | settings,
                 stdout=log,
@@ -176,7 +177,7 @@ class App:
     def launch_python(self, code):
         """Start a process that runs `code` with the settings and models of the app. Its input and output are pipes."""
         return subprocess.Popen(
-            [sys.executable, "-c", f"import django; django.setup()\n{code}"],
+            [self.interpreter, "-c", f"import django; django.setup()\n{code}"],
             cwd=ROOT,
             env=self.environment | {"DJANGO_SETTINGS_MODULE": "b24app.settings"},
             stdin=subprocess.PIPE,
@@ -195,6 +196,6 @@ class App:
     def manage(self, *words):
         """Run a management command. Raises AssertionError if it fails."""
         done = subprocess.run(
-            [sys.executable, "manage.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True
+            [self.interpreter, "manage.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
