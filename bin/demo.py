@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--ports", default=PORTS, help="of the three portals, the OAuth server and the app")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
     demo = Demo(arguments.folder.resolve(), [int(port) for port in arguments.ports.split(",")])
     demo.refuse_busy_ports()
     if arguments.reset:

@@ -21,18 +21,30 @@ def run(words, **environment):
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
 
-@pytest.fixture
-def demo(tmp_path):
+def ignore_interrupts():
+    """As a shell does for a command that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.fixture(params=[None, ignore_interrupts], ids=["foreground", "background"])
+def demo(request, tmp_path):
     """A demo that starts on free ports. Ctrl-C stops it after the test."""
     ports = free_ports(5)
     words = [*DEMO, "--folder", str(tmp_path / "demo"), "--ports", ",".join(map(str, ports))]
     log = tmp_path / "demo.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(words, cwd=ROOT, env=bare_environment(), stdout=file, stderr=file)
+        process = subprocess.Popen(
+            words, cwd=ROOT, env=bare_environment(), stdout=file, stderr=file, preexec_fn=request.param
+        )
     process.ports, process.printed = ports, log.read_text
     yield process
     process.send_signal(signal.SIGINT)
-    process.wait(30)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait(30)
+        raise
 
 
 @pytest.mark.workers
