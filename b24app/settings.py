@@ -9,20 +9,19 @@ import os
 import secrets
 from pathlib import Path
 
-import environ
 from cryptography.fernet import Fernet
 
 from b24app import languages
+from b24app.environment import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-ENV_FILE = Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
-if ENV_FILE.is_file():
-    environ.Env.read_env(ENV_FILE)
+env = Environment()
+ENV_FILE = Path(env.text("ENV_FILE", default=str(BASE_DIR / ".env")))
+env.read_file(ENV_FILE)
 
 # All files that Defer writes: the default database, the embedded broker, secrets, collected static files.
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+VAR_DIR = Path(env.text("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
 
 
 def stored_secret(name: str, new: str) -> str:
@@ -42,11 +41,11 @@ def stored_secret(name: str, new: str) -> str:
 
 # -- Django ---------------------------------------------------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="") or stored_secret("secret.key", secrets.token_urlsafe(50))
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-PROXY_COUNT = env.int("PROXY_COUNT", default=0)
-PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+DEBUG = env.flag("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY", default="") or stored_secret("secret.key", secrets.token_urlsafe(50))
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+PROXY_COUNT = env.whole("PROXY_COUNT", default=0)
+PUBLIC_URL = env.text("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
@@ -93,7 +92,7 @@ STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 # Names with a hash can be cached for ever, but need `collectstatic` before every start.
-if env.bool("STATIC_HASHED", default=False):
+if env.flag("STATIC_HASHED", default=False):
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
         "staticfiles": {"BACKEND": "b24app.web.storage.HashedStaticFiles"},
@@ -101,12 +100,12 @@ if env.bool("STATIC_HASHED", default=False):
 
 # -- Database -------------------------------------------------------------------------------------------------
 
-TIME_SCALE = env.float("TIME_SCALE", default=1.0)  # tests divide the times of the engine by it
+TIME_SCALE = env.decimal("TIME_SCALE", default=1.0)  # tests divide the times of the engine by it
 IDLE_IN_TRANSACTION = 30 / TIME_SCALE  # then a frozen process loses its transaction and its locks
 LOCK_TIMEOUT = 20 / TIME_SCALE  # the longest wait for a row; a slice that gives up is repeated
 STATEMENT_TIMEOUT = 60 / TIME_SCALE
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'defer.sqlite3'}")}
+DATABASES = {"default": env.database("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'defer.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Web, worker and beat share the file: readers never wait, writers wait up to 20 seconds for each other.
     DATABASES["default"]["OPTIONS"] = {
@@ -130,17 +129,17 @@ else:
 
 # -- Bitrix24 -------------------------------------------------------------------------------------------------
 
-B24_CLIENT_ID = env.str("B24_CLIENT_ID", default="")
-B24_CLIENT_SECRET = env.str("B24_CLIENT_SECRET", default="")
-B24_APP_CODE = env.str("B24_APP_CODE", default="")
-B24_OAUTH_URLS = env.list("B24_OAUTH_URLS", default=["https://oauth.bitrix.info", "https://oauth.bitrix24.tech"])
-B24_ALLOW_LOCAL_PORTALS = env.bool("B24_ALLOW_LOCAL_PORTALS", default=False)
+B24_CLIENT_ID = env.text("B24_CLIENT_ID", default="")
+B24_CLIENT_SECRET = env.text("B24_CLIENT_SECRET", default="")
+B24_APP_CODE = env.text("B24_APP_CODE", default="")
+B24_OAUTH_URLS = env.words("B24_OAUTH_URLS", default=["https://oauth.bitrix.info", "https://oauth.bitrix24.tech"])
+B24_ALLOW_LOCAL_PORTALS = env.flag("B24_ALLOW_LOCAL_PORTALS", default=False)
 if B24_ALLOW_LOCAL_PORTALS:
     os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # without it, the OAuth libraries refuse http
-B24_PORTAL_NETWORKS = env.list("B24_PORTAL_NETWORKS", default=[])
-CLOCK_FILE = env.str("CLOCK_FILE", default="")
-FAILPOINTS = env.str("FAILPOINTS", default="")
-CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
+B24_PORTAL_NETWORKS = env.words("B24_PORTAL_NETWORKS", default=[])
+CLOCK_FILE = env.text("CLOCK_FILE", default="")
+FAILPOINTS = env.text("FAILPOINTS", default="")
+CREDENTIAL_KEYS = env.words("CREDENTIAL_KEYS", default=[]) or [
     stored_secret("credential.key", Fernet.generate_key().decode())
 ]
 
@@ -166,7 +165,7 @@ ENGINE_REFRESH_CLAIM = 30 / TIME_SCALE  # after this time another process may re
 
 # -- Celery ---------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", default="filesystem://")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -209,6 +208,13 @@ else:
         "socket_timeout": BROKER_PATIENCE,
         "socket_connect_timeout": BROKER_PATIENCE,
     }
+
+# These do not apply. The app lives in frames of portals (W002), behind a proxy that ends TLS (W008), and sets no cookie
+# (W016). Whether other hosts of the domain use https only is not the app's to decide (W005, W021).
+SILENCED_SYSTEM_CHECKS = ["security.W002", "security.W005", "security.W008", "security.W016", "security.W021"]
+
+# Names in the environment that look like misspelled settings (checks.py).
+UNKNOWN_SETTINGS = env.unknown()
 
 # -- Logs -----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ ROWS = [
     [{"settings"}, {"web", "worker", "management", "urls", "wsgi", "celery", "apps", "checks"}],
     [{"engine"}],
     [{"portals"}],
-    [{"models", "clock", "vault", "languages", "failpoints", "migrations"}, {"bitrix"}],
+    [{"models", "clock", "vault", "languages", "environment", "failpoints", "migrations"}, {"bitrix"}],
 ]
 # Inside a room, from the top down: a module imports only rows below its own.
 INSIDE = {

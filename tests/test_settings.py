@@ -50,7 +50,8 @@ def names_in_settings():
     """The name of every setting that settings.py reads from the environment."""
     tree = ast.parse((ROOT / "b24app" / "settings.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    return {call.args[0].value for call in calls if getattr(call.func.value, "id", "") == "env" and call.args}
+    first = [call.args[0] for call in calls if getattr(call.func.value, "id", "") == "env" and call.args]
+    return {argument.value for argument in first if isinstance(argument, ast.Constant)}
 
 
 def test_the_example_explains_every_setting():
@@ -69,36 +70,14 @@ def test_the_environment_wins_over_the_file(run, tmp_path):
     assert run(show, ENV_FILE=str(file), B24_APP_CODE="from-environment").stdout == "from-file from-environment\n"
 
 
-@pytest.mark.parametrize("key", ["not base64!", "c2hvcnQ="])
-def test_an_invalid_key_is_refused(run, key):
-    done = run(CHECK, CREDENTIAL_KEYS=key)
-    assert done.returncode == 1
-    assert "CREDENTIAL_KEYS" in done.stderr
-    assert "defer.E001" in done.stderr
-
-
 def test_given_keys_are_used(run):
     done = run(CHECK, CREDENTIAL_KEYS=f"{Fernet.generate_key().decode()},{Fernet.generate_key().decode()}")
     assert done.returncode == 0, done.stderr
 
 
-def test_an_incomplete_registration_is_refused(run):
-    done = run([*CHECK, "--deploy"], B24_ALLOW_LOCAL_PORTALS="true", B24_CLIENT_ID="app.1")
-    assert done.returncode == 1
-    assert "B24_CLIENT_SECRET, B24_APP_CODE" in done.stderr
-    assert "defer.W001" in done.stderr
-
-
 def test_the_manual_names_every_setting():
     manual = (ROOT / "docs" / "operate.md").read_text()
     assert [name for name in sorted(names_in_settings()) if f"`{name}`" not in manual] == []
-
-
-@pytest.mark.parametrize("switch", [{}, {"DEBUG": "true"}, {"B24_ALLOW_LOCAL_PORTALS": "true"}])
-def test_only_a_demo_may_move_the_clock(run, switch):
-    done = run(CHECK, CLOCK_FILE="/tmp/clock", **switch)
-    assert done.returncode == (0 if switch else 1), done.stderr
-    assert ("defer.E003" in done.stderr) is not bool(switch)
 
 
 @pytest.mark.parametrize("address, seconds", [("https://defer.example", "31536000"), ("http://127.0.0.1:8000", "0")])
