@@ -1,4 +1,4 @@
-"""The application and the checks that refuse a dangerous configuration."""
+"""The Django application."""
 
 from django.apps import AppConfig
 
@@ -9,4 +9,4 @@ class DeferConfig(AppConfig):
     verbose_name = "Defer"
 
     def ready(self) -> None:
-        from b24app import checks  # noqa: F401  (registers itself; models are not loaded before this moment)
+        from b24app import checks  # noqa: F401  (importing registers the checks)

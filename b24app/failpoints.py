@@ -1,7 +1,7 @@
-"""Places where the fault bench ends a worker in the middle of its work. In production they do nothing.
+"""Failpoints: places at which a fault test kills or stops a worker. In production they do nothing.
 
-FAILPOINTS names a folder. Whoever reaches a point takes the first file of the point's name from it ("claimed.1")
-and does what that says: "pass", "stop" the process, or the seconds after which it is killed.
+FAILPOINTS names a folder of plan files. A process that reaches a failpoint consumes the first plan file for it
+("claimed.1") and executes it: "pass" does nothing, "stop" stops the process, a number kills it after so many seconds.
 """
 
 import os
@@ -15,7 +15,7 @@ POINTS = ("claimed", "reserved", "answered", "saving", "saved", "renewed")
 
 
 def reach(point: str) -> None:
-    """Do here what the bench has planned for the next process that comes by; usually nothing."""
+    """Execute the next plan for this failpoint, if there is one."""
     if not settings.FAILPOINTS:
         return
     for plan in sorted(Path(settings.FAILPOINTS).glob(f"{point}.*")):
@@ -30,7 +30,7 @@ def reach(point: str) -> None:
 
 def _do(action: str) -> None:
     if action == "stop":
-        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # sent to the process, it would come a little later
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # a signal to the process would arrive later
     elif action == "0":
         os.kill(os.getpid(), signal.SIGKILL)
     elif action != "pass":

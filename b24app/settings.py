@@ -1,33 +1,38 @@
-"""All settings, read from the environment. Every name is explained in .env.example; none has to be set."""
+"""All settings, read from the environment. .env.example explains each one; none has to be set.
+
+Reading the settings also prepares VAR_DIR. It creates the secrets that are not set (`stored_secret`) and the folders at
+the end of this file, if they are missing.
+"""
 
 import contextlib
 import os
 import secrets
 from pathlib import Path
 
-import environ
 from cryptography.fernet import Fernet
+
+from b24app import languages
+from b24app.environment import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-ENV_FILE = Path(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
-if ENV_FILE.is_file():
-    environ.Env.read_env(ENV_FILE)
+env = Environment()
+ENV_FILE = Path(env.text("ENV_FILE", default=str(BASE_DIR / ".env")))
+env.read_file(ENV_FILE)
 
-# Everything that is ours to write: database, embedded broker, keys, collected files.
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+# All files that Defer writes: the default database, the embedded broker, secrets, collected static files.
+VAR_DIR = Path(env.text("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
 
 
-def kept_secret(name: str, make: str) -> str:
-    """The secret kept in var/`name`, made on first use: nothing set must not mean a known default."""
+def stored_secret(name: str, new: str) -> str:
+    """The secret in the file `name` of VAR_DIR; the first call stores `new` there. So no secret has a known default."""
     path = VAR_DIR / name
     if not path.exists():
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
         draft = VAR_DIR / f"{name}.{os.getpid()}"
         draft.touch(mode=0o600)
-        draft.write_text(make)
-        # Linked when it is complete: of several processes that start at once the first one's holds for all.
+        draft.write_text(new)
+        # The link appears when the file is complete. Of several processes that start at once, the first one wins.
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(draft)
         draft.unlink()
@@ -36,11 +41,11 @@ def kept_secret(name: str, make: str) -> str:
 
 # -- Django ---------------------------------------------------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret("secret.key", secrets.token_urlsafe(50))
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-PROXY_COUNT = env.int("PROXY_COUNT", default=0)
-PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+DEBUG = env.flag("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY", default="") or stored_secret("secret.key", secrets.token_urlsafe(50))
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+PROXY_COUNT = env.whole("PROXY_COUNT", default=0)
+PUBLIC_URL = env.text("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
@@ -48,7 +53,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "b24app.apps.DeferConfig",
 ]
-# No session, message or authentication middleware: embedded pages set no cookie and have no ambient login.
+# No session, message or authentication middleware: embedded pages set no cookie. They send a ticket (web/tickets.py).
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -74,21 +79,20 @@ TEMPLATES = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("ru", "Русский")]
+LANGUAGES = [(language.locale, language.name) for language in languages.LANGUAGES]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; 5,000 task ids fit well
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; enough for 5,000 task ids
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 6000
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31536000 if PUBLIC_URL.startswith("https://") else 0
 
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns where there is none
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
-# Names with a hash, cached for ever, where `collectstatic` is part of every start; plain names elsewhere.
-if env.bool("STATIC_HASHED", default=False):
+# Names with a hash can be cached for ever, but need `collectstatic` before every start.
+if env.flag("STATIC_HASHED", default=False):
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
         "staticfiles": {"BACKEND": "b24app.web.storage.HashedStaticFiles"},
@@ -96,14 +100,14 @@ if env.bool("STATIC_HASHED", default=False):
 
 # -- Database -------------------------------------------------------------------------------------------------
 
-TIME_SCALE = env.float("TIME_SCALE", default=1.0)  # tests divide the engine's times, in seconds, by it
-IDLE_IN_TRANSACTION = 30 / TIME_SCALE  # a process that froze in a transaction keeps its locks no longer
-LOCK_TIMEOUT = 20 / TIME_SCALE  # nobody waits longer for a row; a slice that gave up is tried again
+TIME_SCALE = env.decimal("TIME_SCALE", default=1.0)  # tests divide the times of the engine by it
+IDLE_IN_TRANSACTION = 30 / TIME_SCALE  # then a frozen process loses its transaction and its locks
+LOCK_TIMEOUT = 20 / TIME_SCALE  # the longest wait for a row; a slice that gives up is repeated
 STATEMENT_TIMEOUT = 60 / TIME_SCALE
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'defer.sqlite3'}")}
+DATABASES = {"default": env.database("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'defer.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # Web, worker and beat share the file: readers never wait, writers queue up to 20 s.
+    # Web, worker and beat share the file: readers never wait, writers wait up to 20 seconds for each other.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -120,75 +124,77 @@ else:
         }
         _options = DATABASES["default"].setdefault("OPTIONS", {})
         _words = [f"-c {name}={round(seconds * 1000)}" for name, seconds in _limits.items()]
-        # What DATABASE_URL says itself comes last, and wins.
+        # Options in DATABASE_URL come last, so they take precedence.
         _options["options"] = " ".join([*_words, _options.get("options", "")]).strip()
 
 # -- Bitrix24 -------------------------------------------------------------------------------------------------
 
-B24_CLIENT_ID = env.str("B24_CLIENT_ID", default="")
-B24_CLIENT_SECRET = env.str("B24_CLIENT_SECRET", default="")
-B24_APP_CODE = env.str("B24_APP_CODE", default="")
-B24_OAUTH_URLS = env.list("B24_OAUTH_URLS", default=["https://oauth.bitrix.info", "https://oauth.bitrix24.tech"])
-B24_ALLOW_LOCAL_PORTALS = env.bool("B24_ALLOW_LOCAL_PORTALS", default=False)
+B24_CLIENT_ID = env.text("B24_CLIENT_ID", default="")
+B24_CLIENT_SECRET = env.text("B24_CLIENT_SECRET", default="")
+B24_APP_CODE = env.text("B24_APP_CODE", default="")
+B24_OAUTH_URLS = env.words("B24_OAUTH_URLS", default=["https://oauth.bitrix.info", "https://oauth.bitrix24.tech"])
+B24_ALLOW_LOCAL_PORTALS = env.flag("B24_ALLOW_LOCAL_PORTALS", default=False)
 if B24_ALLOW_LOCAL_PORTALS:
-    os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # the libraries' own switch: they refuse http otherwise
-B24_PORTAL_NETWORKS = env.list("B24_PORTAL_NETWORKS", default=[])
-CLOCK_FILE = env.str("CLOCK_FILE", default="")
-FAILPOINTS = env.str("FAILPOINTS", default="")
-CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [
-    kept_secret("credential.key", Fernet.generate_key().decode())
+    os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # without it, the OAuth libraries refuse http
+B24_PORTAL_NETWORKS = env.words("B24_PORTAL_NETWORKS", default=[])
+CLOCK_FILE = env.text("CLOCK_FILE", default="")
+FAILPOINTS = env.text("FAILPOINTS", default="")
+CREDENTIAL_KEYS = env.words("CREDENTIAL_KEYS", default=[]) or [
+    stored_secret("credential.key", Fernet.generate_key().decode())
 ]
 
-# Times of the engine, in seconds. Tests divide all of them by the same number.
-LEASE = 90 / TIME_SCALE  # a slice that fell silent for so long is taken over
-SETTLE_AFTER = 75 / TIME_SCALE  # a portal may work on a request for 60 s after it was cut
-READ_TIMEOUT = 75 / TIME_SCALE
-LATEST_START = 15 / TIME_SCALE  # a slice's request that has not left by then is not sent; see SETTLE_AFTER and LEASE
-LOOK_AGAIN = 5 / TIME_SCALE  # a job whose last tasks another job has under way looks again after so long
-STATUS_IS_FRESH = 60 / TIME_SCALE  # a status read longer ago is read again before anything is sent
-DEFERRAL_IS_FRESH = 20 / TIME_SCALE  # the same for a task to be renewed: that would reopen one completed meanwhile
-IN_USE = 300 / TIME_SCALE  # a portal that a page asked so lately has somebody at the app
-SLICE_SECONDS = 10 / TIME_SCALE  # a slice begins no new step after so long
-BATCH_SECONDS = 15 / TIME_SCALE  # what a full batch should take; the portal cuts a request at 60
-FIRST_BATCH_SECONDS = 2 / TIME_SCALE  # ... and the first of a job, so that a person sees it move within three
-PORTAL_PACE = TIME_SCALE  # seconds that a portal's budgets count in a second of ours
-SWEEP_EVERY = 20 / TIME_SCALE
-MESSAGE_LOST = 35 / TIME_SCALE  # a message that nobody has read by then is sent anew by the next sweep: within a minute
-# A night without workers leaves no pile. Celery compares two machines' clocks here, so this is longer than they differ.
-MESSAGE_LIFE = 600 / TIME_SCALE
-HEARTBEAT_EVERY = 20 / TIME_SCALE  # each worker's message to itself
-WORKER_SILENCE = 120 / TIME_SCALE  # a worker that has read no message for so long has stopped working
-REFRESH_CLAIM = 30 / TIME_SCALE  # a refresh that takes longer was cut; another may try
+# The times of the engine and of its workers, in seconds. Tests divide all of them by TIME_SCALE.
+ENGINE_LEASE = 90 / TIME_SCALE  # after this silence of a slice, another worker takes the portal over
+ENGINE_SETTLE_AFTER = 75 / TIME_SCALE  # a lost request is not read before; the portal may work on it for 60 s
+ENGINE_READ_TIMEOUT = 75 / TIME_SCALE  # how long a job waits for an answer
+ENGINE_LATEST_START = 15 / TIME_SCALE  # a request that has not left by then is not sent: the two above count on it
+ENGINE_LOOK_AGAIN = 5 / TIME_SCALE  # a job whose last tasks another job has under way looks again after this time
+ENGINE_STATUS_MAX_AGE = 60 / TIME_SCALE  # an older status is read again before anything is sent
+ENGINE_DEFERRAL_MAX_AGE = 20 / TIME_SCALE  # the same before `renew`, which would reopen a task completed meanwhile
+ENGINE_IN_USE = 300 / TIME_SCALE  # a portal counts as in use for this long after a page has called it
+ENGINE_SLICE_SECONDS = 10 / TIME_SCALE  # after this time a slice begins no new batch
+ENGINE_BATCH_SECONDS = 15 / TIME_SCALE  # what a full batch should take; the portal cuts a request at 60 s
+ENGINE_FIRST_BATCH_SECONDS = 2 / TIME_SCALE  # ... and the first of a job, so that a person soon sees progress
+ENGINE_PORTAL_PACE = TIME_SCALE  # a second of ours is this many seconds in the budgets of a portal
+ENGINE_SWEEP_EVERY = 20 / TIME_SCALE  # a sweep finds work that has no message
+ENGINE_MESSAGE_LOST_AFTER = 35 / TIME_SCALE  # then the next sweep sends an unread message again: within a minute
+# Unread messages expire, so they do not pile up while no worker runs. Celery compares the clocks of two machines here,
+# so this must be longer than the clocks differ.
+ENGINE_MESSAGE_LIFE = 600 / TIME_SCALE
+ENGINE_HEARTBEAT_EVERY = 20 / TIME_SCALE  # each worker sends itself a message
+ENGINE_WORKER_SILENCE = 120 / TIME_SCALE  # a worker that has read no message for this long is not working
+ENGINE_REFRESH_CLAIM = 30 / TIME_SCALE  # after this time another process may refresh the tokens
 
 # -- Celery ---------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", default="filesystem://")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# Threads: slices wait for portals nearly all of their time, and a killed worker leaves no children behind.
+# Threads, because slices spend most of their time waiting for portals. A killed worker leaves no children.
 CELERY_WORKER_POOL = "threads"
 CELERY_WORKER_CONCURRENCY = 8
-CELERY_WORKER_DIRECT = True  # a queue of its own for each, for its messages to itself (worker/heartbeat.py)
+CELERY_WORKER_DIRECT = True  # one queue per worker, for its heartbeat (worker/heartbeat.py)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-BROKER_PATIENCE = 3.0  # seconds until a broker that says nothing is taken for unreachable
+BROKER_PATIENCE = 3.0  # seconds until a silent broker counts as unreachable
 CELERY_BROKER_CONNECTION_TIMEOUT = BROKER_PATIENCE
-CELERY_TASK_PUBLISH_RETRY = False  # each attempt would wait anew, and the sweep hints again
+CELERY_TASK_PUBLISH_RETRY = False  # each attempt would wait again, and the sweep sends the message later
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "b24app.worker.messages.sweep", "schedule": SWEEP_EVERY, "options": {"expires": MESSAGE_LIFE}}
+    "sweep": {
+        "task": "b24app.worker.messages.sweep",
+        "schedule": ENGINE_SWEEP_EVERY,
+        "options": {"expires": ENGINE_MESSAGE_LIFE},
+    }
 }
 if CELERY_BROKER_URL.startswith("filesystem://"):
     # An embedded broker that needs no server. It may lose a message: the sweep sends it again.
     _messages = VAR_DIR / "messages"
-    _messages.mkdir(exist_ok=True)
-    (VAR_DIR / "messages-control").mkdir(exist_ok=True)
-    # Nobody asks such a worker questions, and its answers would pile up as files.
-    CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+    CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # its messages would pile up as files
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_messages),
         "data_folder_out": str(_messages),
@@ -200,10 +206,17 @@ else:
         "visibility_timeout": 300,
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
-        # Somebody waits at a page while a hint is sent. A worker asks for one second at a time, so these suit it too.
+        # A person waits for the page while a message is sent. A worker polls for one second, so it is not affected.
         "socket_timeout": BROKER_PATIENCE,
         "socket_connect_timeout": BROKER_PATIENCE,
     }
+
+# These do not apply. The app lives in frames of portals (W002), behind a proxy that ends TLS (W008), and sets no cookie
+# (W016). Whether other hosts of the domain use https only is not the app's to decide (W005, W021).
+SILENCED_SYSTEM_CHECKS = ["security.W002", "security.W005", "security.W008", "security.W016", "security.W021"]
+
+# Names in the environment that look like misspelled settings (checks.py).
+UNKNOWN_SETTINGS = env.unknown()
 
 # -- Logs -----------------------------------------------------------------------------------------------------
 
@@ -213,6 +226,14 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    # At DEBUG these two print tokens and the client secret.
+    # At level DEBUG these two log tokens and the client secret.
     "loggers": {"requests_oauthlib": {"level": "INFO"}, "oauthlib": {"level": "INFO"}},
 }
+
+# -- Folders --------------------------------------------------------------------------------------------------
+
+_folders = [STATIC_ROOT]  # WhiteNoise warns if it is missing
+if CELERY_BROKER_URL.startswith("filesystem://"):
+    _folders += [VAR_DIR / "messages", VAR_DIR / "messages-control"]
+for _folder in _folders:
+    _folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Start everything for a try on this machine: sandbox, web, worker and beat. Ctrl-C ends all of it.
+"""Start the demo on this machine: sandbox, web, worker and beat. Ctrl-C stops all of them.
 
-Run by `make demo`. Everything written goes to var/demo/, where a second start goes on; neither .env nor any
-setting of this shell reaches the demo. The portals and the app are different sites to a browser (localhost and
-127.0.0.1), so that the app's frame is as foreign as it is at Bitrix24.
+`make demo` runs it. All files are in var/demo/, and the next start continues with them. The demo reads neither .env nor
+the settings of this shell. For a browser, the portals (localhost) and the app (127.0.0.1) are different sites, as they
+are at Bitrix24.
 """
 
 import argparse
@@ -22,32 +22,33 @@ ROOT = Path(__file__).resolve().parent.parent
 PORTALS = ["acme", "umbrella", "oldbox"]
 PORTS = "8800,8802,8803,8801,8000"  # of the three portals, their OAuth server, the app
 CLIENT_ID, CLIENT_SECRET, APP_CODE = "app.sandbox", "sandbox-secret", "example.defer"
-START_TIME = 60.0  # seconds for everything to answer
-END_TIME = 15.0  # seconds for a slice of work to come to its end
+START_TIME = 60.0  # seconds until all processes must answer
+END_TIME = 15.0  # seconds in which a slice can finish
 PASSED_ON = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"]
 CELERY = ["-m", "celery", "-A", "b24app"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reset", action="store_true", help="forget what was done in the demo, and end")
+    parser.add_argument("--reset", action="store_true", help="delete everything that was done in the demo, and exit")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "demo")
     parser.add_argument("--ports", default=PORTS, help="of the three portals, the OAuth server and the app")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
     demo = Demo(arguments.folder.resolve(), [int(port) for port in arguments.ports.split(",")])
     demo.refuse_busy_ports()
     if arguments.reset:
         shutil.rmtree(demo.folder, ignore_errors=True)
-        return print("The demo is forgotten; `make demo` starts afresh.")
+        return print("The demo is deleted. `make demo` starts a new one.")
     try:
         demo.prepare()
         demo.start()
-        say(f"\n    Open  http://{demo.portals[PORTALS[0]]}/\n\nCtrl-C ends everything. Logs are in {demo.logs}.")
-        say(f"To be a day ahead, portals and app alike:  echo 86400 > {demo.clock}")
+        say(f"\n    Open  http://{demo.portals[PORTALS[0]]}/\n\nCtrl-C stops the demo. The logs are in {demo.logs}.")
+        say(f"To move the clock of portals and app by a day:  echo 86400 > {demo.clock}")
         demo.watch()
     except KeyboardInterrupt:
-        say("\nEnding…")
+        say("\nStopping…")
     finally:
         demo.end()
 
@@ -82,7 +83,7 @@ class Demo:
 
     @property
     def clock(self) -> Path:
-        """Written by whoever wants another day: all processes read it."""
+        """The file that moves the clock of all processes: see CLOCK_FILE in .env.example."""
         return self.folder / "clock"
 
     @property
@@ -103,7 +104,7 @@ class Demo:
 
     @property
     def commands(self) -> dict[str, list[str]]:
-        """What follows `python` for each process, in the order of starting."""
+        """The arguments of `python` for each process, in the order of starting."""
         sandbox = {
             "portals": ",".join(f"{key}={host}" for key, host in self.portals.items()),
             "oauth": self.oauth,
@@ -130,7 +131,7 @@ class Demo:
                 try:
                     probe.bind(("127.0.0.1", port))
                 except OSError:
-                    sys.exit(f"Port {port} is in use by another program, or by another demo. Please end that first.")
+                    sys.exit(f"Port {port} is in use by another program or another demo. Please stop that first.")
 
     def prepare(self) -> None:
         say("Preparing…")
@@ -140,12 +141,12 @@ class Demo:
                 [sys.executable, "manage.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True
             )
             if done.returncode:
-                sys.exit(f"{done.stderr}\n`manage.py {words[0]}` failed; the reason stands above.")
+                sys.exit(f"{done.stderr}\n`manage.py {words[0]}` failed for the reason above.")
 
     def start(self) -> None:
         for name, words in self.commands.items():
             with self.log_of(name).open("wb") as log:
-                # In a session of its own: Ctrl-C reaches only us, and we end the others in order.
+                # A new session, so that Ctrl-C reaches only this process. It stops the others in order.
                 self.running[name] = subprocess.Popen(
                     [sys.executable, *words],
                     cwd=ROOT,
@@ -158,7 +159,7 @@ class Demo:
         while not self.all_answer():
             self.stop_if_one_ended()
             if time.monotonic() > deadline:
-                sys.exit(f"Not everything answered within {START_TIME:.0f} seconds. See {self.logs}.")
+                sys.exit(f"Not all processes answered within {START_TIME:.0f} seconds. See {self.logs}.")
             time.sleep(0.2)
 
     def all_answer(self) -> bool:
@@ -179,10 +180,10 @@ class Demo:
         for name, process in self.running.items():
             if process.poll() is not None:
                 last_lines = self.log_of(name).read_text().splitlines()[-15:]
-                sys.exit("\n".join([*last_lines, f"\nThe {name} process ended; its last words stand above."]))
+                sys.exit("\n".join([*last_lines, f"\nThe {name} process ended; the last lines of its log are above."]))
 
     def end(self) -> None:
-        """Ask all to end, the sandbox last so that work in progress gets its answers; what does not end is killed."""
+        """Stop all processes, the sandbox last: running work needs its answers. Kill those that do not stop."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         deadline = time.monotonic() + END_TIME
         for name in reversed(self.running):
@@ -191,14 +192,14 @@ class Demo:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # nothing is lost: what was sent is read at the next start
+                os.killpg(process.pid, signal.SIGKILL)  # nothing is lost: the next start reads what was sent
 
 
 def answers(host: str) -> bool:
-    """Whether a web server there shows its first page."""
+    """True if a web server at `host` serves its first page."""
     try:
         urllib.request.urlopen(f"http://{host}/", timeout=5).close()
-    except OSError:  # an HTTP error is one too
+    except OSError:  # includes HTTP errors
         return False
     return True
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Make .venv and install a requirements file into it: `bin/install.py requirements.txt`. Only the standard library.
+"""Create .venv and install a requirements file into it: `bin/install.py requirements.txt`.
 
-Nothing is done when that was done before and the requirements have not changed since.
+It does nothing if these requirements are already installed. It needs only the standard library.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ VENV_PYTHON = os.path.join(VENV, "bin", "python")
 
 def main(requirements: str) -> None:
     if sys.version_info < OLDEST:
-        have = "%d.%d" % sys.version_info[:2]  # noqa: UP031  (an old Python has to be able to read this file)
+        have = "%d.%d" % sys.version_info[:2]  # noqa: UP031  (an old Python must be able to parse this file)
         stop("Defer needs Python 3.11 or newer, this is %s. Try: make … PYTHON=/path/to/python3.11" % have)  # noqa: UP031
     stamp = os.path.join(VENV, "installed-" + requirements)
     wanted = digest(requirements)
@@ -31,7 +31,7 @@ def main(requirements: str) -> None:
 
 
 def digest(requirements: str) -> str:
-    """Of everything that decides what is installed."""
+    """The digest of all files that decide what is installed."""
     names = {requirements, "requirements.txt", "constraints.txt"}
     text = "".join(read(os.path.join(ROOT, name)) for name in sorted(names))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -45,11 +45,11 @@ def read(path: str) -> str:
 
 
 def make_venv() -> None:
-    print("Making a virtual environment in", VENV)
+    print("Creating a virtual environment in", VENV)
     done = subprocess.run([sys.executable, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         print(done.stdout.decode())
-        stop("Python could not make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv")
+        stop("Python could not create a virtual environment. On Debian and Ubuntu: apt-get install python3-venv")
 
 
 def install(requirements: str) -> None:
@@ -58,7 +58,7 @@ def install(requirements: str) -> None:
     done = subprocess.run([*words, requirements], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         print(done.stdout.decode())
-        stop("The packages could not be installed. Is this machine online? The package index must be reachable once.")
+        stop("The packages could not be installed. Is this machine online? pip must reach the package index once.")
 
 
 def stop(sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures for everybody: the sandbox, people at it, the app's processes, and a browser."""
+"""Shared fixtures: the sandbox, its people, the processes of the app, and a browser."""
 
 import json
 import shutil
@@ -17,11 +17,11 @@ from tests.processes import App
 from tests.sandbox_client import Sandbox, free_ports
 
 SQLITE, SERVERS = "sqlite+filesystem", "postgres+redis"
-TIME_SCALE = 20  # the engine's waiting times, divided
+TIME_SCALE = 20  # the times of the engine are divided by it
 APP_CODE = "example.defer"
 
 
-# -- What is left out ------------------------------------------------------------------------------------------
+# -- Skipped tests ---------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
     if reasons:
-        terminalreporter.section("left out")
+        terminalreporter.section("skipped")
     for reason, number in reasons.items():
         terminalreporter.line(f"{number} tests: {reason.removeprefix('Skipped: ')}")
 
@@ -56,7 +56,7 @@ def app_port():
 
 @pytest.fixture(scope="session")
 def running_sandbox(tmp_path_factory, app_port):
-    """Two portals, "acme" and "umbrella", and their OAuth server; the app they know answers at `app_port`."""
+    """Two portals, "acme" and "umbrella", and their OAuth server. The app that they know answers at `app_port`."""
     directory = tmp_path_factory.mktemp("sandbox")
     sandbox = Sandbox.start(directory, portals=("acme", "umbrella"), app_origin=f"http://127.0.0.1:{app_port}")
     yield sandbox
@@ -65,13 +65,13 @@ def running_sandbox(tmp_path_factory, app_port):
 
 @pytest.fixture
 def sandbox(running_sandbox):
-    """The sandbox with bare portals: nobody there, nothing installed."""
+    """The sandbox with empty portals: no people, no tasks, no app installed."""
     running_sandbox.reset()
     return running_sandbox
 
 
 def settings_for(sandbox):
-    """What the app has to be told to work with this sandbox, as its environment has it."""
+    """The environment variables with which the app uses this sandbox."""
     return {
         "B24_CLIENT_ID": sandbox.client_id,
         "B24_CLIENT_SECRET": sandbox.client_secret,
@@ -86,7 +86,7 @@ def settings_for(sandbox):
 
 @pytest.fixture
 def at_sandbox(sandbox, settings, monkeypatch, app_port):
-    """This process's settings, pointing at the sandbox."""
+    """The sandbox, with the settings of this process pointing at it."""
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     for name, value in settings_for(sandbox).items():
         setattr(settings, name, value)
@@ -98,9 +98,9 @@ def at_sandbox(sandbox, settings, monkeypatch, app_port):
 
 @pytest.fixture
 def open_as(at_sandbox, db):
-    """Open the app as a user of a portal, really proven: `open_as("acme", 5)` is our Person with a credential.
+    """Open the app as a user of a portal: `open_as("acme", 5)` returns our Person with a proven credential.
 
-    The portal has the app installed, and the user exists; placement= and options= as in Sandbox.open.
+    The portal must have the app installed, and the user must exist. Pass placement= and options= as to Sandbox.open.
     """
     from b24app.bitrix.client import Command
     from b24app.bitrix.payloads import read_opening
@@ -130,13 +130,13 @@ STACKS = [SQLITE, pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark
 
 @pytest.fixture(params=STACKS)
 def stack(request):
-    """Which database and broker the processes use; a test of one only parametrises it indirectly."""
+    """The database and broker of the processes. A test for only one of them parametrises this fixture indirectly."""
     return request.param
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory, app_port):
-    """A migrated SQLite file, to be copied."""
+    """A migrated SQLite file, for copying."""
     directory = tmp_path_factory.mktemp("template")
     path = directory / "template.sqlite3"
     App(directory, app_port, f"sqlite:///{path}", {}).manage("migrate")
@@ -145,7 +145,7 @@ def sqlite_template(tmp_path_factory, app_port):
 
 @pytest.fixture(scope="session")
 def postgres_template(tmp_path_factory, app_port):
-    """The name of a migrated PostgreSQL database, to be copied."""
+    """The name of a migrated PostgreSQL database, for copying."""
     name = f"defer_template_{uuid.uuid4().hex[:8]}"
     create_database(name)
     App(tmp_path_factory.mktemp("template"), app_port, database_url(name), {}).manage("migrate")
@@ -170,7 +170,7 @@ def drop_database(name):
 
 @contextmanager
 def migrated_database(request, stack, directory):
-    """The address of a migrated database without rows, for as long as the context lasts."""
+    """The address of a migrated database without rows. It exists until the block ends."""
     if stack == SQLITE:
         path = directory / "app.sqlite3"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
@@ -207,7 +207,7 @@ def empty_broker(stack):
 
 @pytest.fixture
 def app(sandbox, empty_database, empty_broker, app_port, tmp_path):
-    """The app, known to the sandbox, with nothing running yet: see tests/processes.py."""
+    """The app, known to the sandbox, without running processes: see tests/processes.py."""
     own = {"CELERY_BROKER_URL": empty_broker, "TIME_SCALE": str(TIME_SCALE)}
     app = App(tmp_path, app_port, empty_database, settings_for(sandbox) | own)
     sandbox.keep_pace(TIME_SCALE)
@@ -226,7 +226,7 @@ def playwright():
 
 @pytest.fixture
 def chromium(playwright, tmp_path):
-    """A fresh Chromium profile that blocks third-party cookies; close() is called after the test."""
+    """A Chromium with a new profile that blocks third-party cookies. It is closed after the test."""
     profile = tmp_path / "chromium"
     (profile / "Default").mkdir(parents=True)
     blocking = {"profile": {"cookie_controls_mode": 1, "block_third_party_cookies": True}}
@@ -236,7 +236,7 @@ def chromium(playwright, tmp_path):
         executable_path=machine.chromium(),
         args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
         viewport={"width": 1280, "height": 800},
-        reduced_motion="reduce",  # a click into a frame that still slides in meets the page around it
+        reduced_motion="reduce",  # a click on a frame that is still moving would hit the page around it
     )
     context.set_default_timeout(10_000)
     yield context
@@ -245,9 +245,9 @@ def chromium(playwright, tmp_path):
 
 @pytest.fixture
 def console(chromium):
-    """Every error that any page of the browser reports; the test fails when one was not expected.
+    """All errors that the pages of the browser report. The test fails if one is not expected.
 
-    A test that means to cause some adds a part of their text to `console.expected`.
+    A test that causes an error on purpose adds a part of its text to `console.expected`.
     """
     console = SimpleNamespace(errors=[], expected=[])
     chromium.on("console", lambda message: message.type == "error" and console.errors.append(message.text))
@@ -259,5 +259,5 @@ def console(chromium):
 
 @pytest.fixture
 def page(chromium, console):
-    """A page at 1280 × 800, third-party cookies blocked, no console errors allowed."""
+    """A page of 1280 × 800 pixels. Third-party cookies are blocked; the console may show no errors."""
     return chromium.pages[0] if chromium.pages else chromium.new_page()

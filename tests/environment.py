@@ -1,4 +1,4 @@
-"""Loaded before Django: tests have a var/ of their own and see nothing of this machine's real settings."""
+"""Loaded before Django: tests use their own VAR_DIR and none of the settings of this machine."""
 
 import os
 import re
@@ -11,12 +11,12 @@ KEPT = {"TEST_DATABASE_URL", "TEST_REDIS_URL", "CHROMIUM"}
 
 
 def documented_names():
-    """Every setting in .env.example."""
+    """The name of every setting in .env.example."""
     return set(re.findall(r"^#?([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 
 
 def bare_environment():
-    """This process's environment without any setting of the app."""
+    """The environment of this process without the settings of the app."""
     names = documented_names() - KEPT
     return {name: value for name, value in os.environ.items() if name not in names}
 
@@ -25,7 +25,7 @@ for name in documented_names() - KEPT:
     os.environ.pop(name, None)
 os.environ["ENV_FILE"] = os.devnull
 os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="defer-tests-")
-# Playwright keeps an event loop in the main thread, where Django would then refuse to ask its database.
+# Playwright runs an event loop in the main thread. Without this, Django would refuse to query the database there.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 

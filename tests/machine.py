@@ -1,4 +1,4 @@
-"""What this machine offers beyond Python. Tests that need more are left out, and the summary says how to get it."""
+"""What this machine has besides Python. Tests that need more are skipped, and the summary says how to get it."""
 
 import fcntl
 import functools
@@ -17,7 +17,7 @@ DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "postgres://postgres@127.0.0.
 
 
 def redis_of_this_process(url):
-    """Tests empty their Redis: each process of a parallel run takes the next lower database."""
+    """The Redis database of this process. Tests clear it, so parallel processes use different numbers: n, n - 1, …"""
     server, _, number = url.rpartition("/")
     return f"{server}/{int(number) - int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
 
@@ -52,16 +52,20 @@ def redis_answers():
 
 
 @functools.cache
-def python_with(pins):
-    """The interpreter of an environment with what the file `pins` lists, made when it is missing; or None."""
-    home = ROOT / "var" / "conformance" / f"{pins.stem}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+def python_with(pins, *options):
+    """The Python of an environment with the packages in the file `pins`, installed with these options of pip.
+
+    Created if missing; None if that fails.
+    """
+    content = pins.read_bytes() + (ROOT / "constraints.txt").read_bytes()
+    home = ROOT / "var" / "environments" / f"{pins.stem}-{hashlib.sha256(content).hexdigest()[:12]}"
     python, complete = home / "bin" / "python", home / "complete"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the workers of one test run all come here
+        fcntl.flock(lock, fcntl.LOCK_EX)  # all processes of a test run call this
         if not complete.exists():
             make = [sys.executable, "-m", "venv", home]
-            fill = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", pins]
+            fill = [python, "-m", "pip", "install", "--quiet", *options, "--requirement", pins]
             if any(subprocess.run(command, stdout=subprocess.DEVNULL).returncode for command in (make, fill)):
                 return None
             complete.touch()
@@ -69,13 +73,18 @@ def python_with(pins):
 
 
 def pysdk_python():
-    """The interpreter of an environment with the vendor's Python library; or None."""
-    return python_with(ROOT / "tests" / "conformance" / "pysdk.txt")
+    """The Python of an environment with the vendor's library; None if it cannot be installed."""
+    return python_with(ROOT / "tests" / "conformance" / "pysdk.txt", "--no-deps")
+
+
+def production_python():
+    """The Python of an environment made from requirements.txt only; None if it cannot be installed."""
+    return python_with(ROOT / "requirements.txt")
 
 
 @dataclass(frozen=True)
 class Need:
-    """What the tests with a marker need, and what to do where it is missing."""
+    """What the tests with a marker need, and how to get it."""
 
     marker: str
     is_met: object
@@ -88,6 +97,11 @@ NEEDS = [
         "postgres",
         postgres_answers,
         "no PostgreSQL at TEST_DATABASE_URL: start one (Debian: apt-get install postgresql) or set the address",
+    ),
+    Need(
+        "production",
+        production_python,
+        "no environment of production: requirements.txt could not be installed; make a package index reachable for pip",
     ),
     Need(
         "pysdk",

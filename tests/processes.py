@@ -1,4 +1,4 @@
-"""The app as an operator runs it: web, worker and beat as processes, with a database and a broker of their own.
+"""The app as an operator runs it: web, worker and beat as processes, with their own database and broker.
 
 app.start("web", "worker", "beat")
 app.kill("worker")  # kill -9
@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 def wait_until(condition, seconds=START_TIMEOUT, what="it", pause=0.05):
-    """What `condition` returns once that is true. Raises AssertionError when that takes longer than `seconds`."""
+    """Return the result of `condition` when it is true. Raises AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
@@ -41,13 +41,14 @@ def wait_until(condition, seconds=START_TIMEOUT, what="it", pause=0.05):
 
 @dataclass
 class App:
-    """One deployment of the app. `url` is where its web process answers."""
+    """One deployment of the app. Its web process answers at `url`."""
 
     directory: Path  # its var/ and its logs
     port: int
     database_url: str
     settings: dict[str, str]
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
+    interpreter: str = sys.executable
 
     @property
     def url(self):
@@ -69,14 +70,14 @@ class App:
     # -- Processes ---------------------------------------------------------------------------------------------
 
     def start(self, *kinds, name=None, **settings):
-        """Start processes and wait until they are ready; a second worker needs a `name`."""
+        """Start processes and wait until they are ready. A second worker needs a `name`."""
         for kind in kinds:
             self._launch(kind, name or kind, settings)
         for kind in kinds:
             wait_until(lambda kind=kind: self._is_ready(kind, name or kind), what=f"{name or kind} to start")
 
     def start_all(self, **kinds):
-        """Start several at once, each under a name of its own: `start_all(w1="worker", w2="worker")`."""
+        """Start several processes at once, each with its own name: `start_all(w1="worker", w2="worker")`."""
         for name, kind in kinds.items():
             self._launch(kind, name, {})
         for name, kind in kinds.items():
@@ -94,7 +95,7 @@ class App:
             log.write(b"-- started --\n")
             log.flush()
             self.running[name] = subprocess.Popen(
-                [sys.executable, *words],
+                [self.interpreter, *words],
                 cwd=ROOT,
                 env=self.environment | settings,
                 stdout=log,
@@ -112,21 +113,21 @@ class App:
     def _web_answers(self):
         try:
             return requests.get(self.url, timeout=5).status_code
-        except (requests.ConnectionError, requests.Timeout):  # it listens before anybody can answer
+        except (requests.ConnectionError, requests.Timeout):  # gunicorn listens before its workers are ready
             return None
 
     def log(self, name):
-        """The path of a process's log."""
+        """The path of the log of a process."""
         return self.directory / f"{name}.log"
 
     def kill(self, name):
-        """kill -9, children included: nothing is finished, nothing is tidied up."""
+        """Kill a process and its children with SIGKILL: it cannot finish or clean up anything."""
         process = self.running.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def stop(self, name):
-        """Ask a process to end and wait for it; its exit status."""
+        """Stop a process with SIGTERM, wait for it, and return its exit status."""
         process = self.running[name]
         process.terminate()
         try:
@@ -144,7 +145,7 @@ class App:
     # -- Looking inside ----------------------------------------------------------------------------------------
 
     def rows(self, query, params=()):
-        """What the app's database answers, past the app."""
+        """The rows of a query, read directly from the database."""
         if self.database_url.startswith("sqlite"):
             with sqlite3.connect(self.database_url.removeprefix("sqlite:///"), timeout=20) as connection:
                 rows = connection.execute(query, params).fetchall()
@@ -154,12 +155,12 @@ class App:
             return connection.execute(query.replace("?", "%s"), params).fetchall()
 
     def rows_changed(self, statement, params=()):
-        """Change the app's database past the app; how many rows it was."""
+        """Change rows directly in the database. Return their number."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             return connection.execute(statement.replace("?", "%s"), params).rowcount
 
     def forget_everything(self):
-        """Delete every row that the app has written, past the app, in one transaction."""
+        """Delete all rows of the app directly in the database, in one transaction."""
         from django.apps import apps
 
         on_sqlite = self.database_url.startswith("sqlite")
@@ -174,9 +175,9 @@ class App:
         return self.rows(query, params)[0][0]
 
     def launch_python(self, code):
-        """A process of its own that runs `code` with the app's settings and models; both ends are piped."""
+        """Start a process that runs `code` with the settings and models of the app. Its input and output are pipes."""
         return subprocess.Popen(
-            [sys.executable, "-c", f"import django; django.setup()\n{code}"],
+            [self.interpreter, "-c", f"import django; django.setup()\n{code}"],
             cwd=ROOT,
             env=self.environment | {"DJANGO_SETTINGS_MODULE": "b24app.settings"},
             stdin=subprocess.PIPE,
@@ -186,15 +187,15 @@ class App:
         )
 
     def python(self, code, timeout=60):
-        """What `code` prints within `timeout` seconds. Raises AssertionError with its errors when it fails."""
+        """Run `code` as `launch_python` does and return its output. Raises AssertionError if it fails."""
         process = self.launch_python(code)
         output, errors = process.communicate(timeout=timeout)
         assert process.returncode == 0, errors
         return output
 
     def manage(self, *words):
-        """Run a management command to its end."""
+        """Run a management command. Raises AssertionError if it fails."""
         done = subprocess.run(
-            [sys.executable, "manage.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True
+            [self.interpreter, "manage.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 """The rooms of b24app/, measured from its imports: `python -m tests.rooms` (or `make rooms`) prints them.
 
-A room is a package or a module directly below b24app/. A room stands one floor above the highest room that it imports.
+A room is a package or a module directly in b24app/. A room is one floor above the highest room that it imports.
 Imports inside functions count too.
 """
 
@@ -15,7 +15,7 @@ MOST_FLOORS = 7
 
 
 def imports_of(source, module, is_package=False):
-    """Absolute names of everything that `source` imports."""
+    """The absolute names that `source` imports."""
     package = module if is_package else module.rpartition(".")[0]
     found = set()
     for node in ast.walk(ast.parse(source)):
@@ -35,7 +35,7 @@ def _called(node):
 
 
 def modules():
-    """The name, the source, and whether it is a package, of each module of b24app/."""
+    """For each module of b24app/: its name, its source, and whether it is a package."""
     for path in sorted(PACKAGE.rglob("*.py")):
         words = path.relative_to(PACKAGE.parent).with_suffix("").parts
         is_package = words[-1] == "__init__"
@@ -59,7 +59,7 @@ def arrows():
 
 
 def floors(found):
-    """For each room, its floor from 1. Raises ValueError that names a circle."""
+    """For each room, its floor, counted from 1. Raises ValueError if rooms import each other in a circle."""
     floor = {}
 
     def climb(room, path):
@@ -79,12 +79,14 @@ def main():
     try:
         floor = floors(found)
     except ValueError as circle:
-        sys.exit(f"Rooms import each other in a circle: {circle}")
+        sys.exit(f"These rooms import each other in a circle: {circle}")
+    highest = max(floor.values())
+    print("Each room of b24app/, from the top floor down, and the rooms that it imports:\n")
     for room in sorted(found, key=lambda room: (-floor[room], room)):
-        print(f"floor {floor[room]}  {room:12} -> {', '.join(sorted(found[room])) or '-'}")
-    print(f"{len(found)} rooms, {max(floor.values())} floors, {sum(map(len, found.values()))} arrows, no circle")
-    if max(floor.values()) > MOST_FLOORS:
-        sys.exit(f"More than {MOST_FLOORS} floors.")
+        print(f"  floor {floor[room]}  {room:12}{', '.join(sorted(found[room])) or '(none)'}")
+    print(f"\n{len(found)} rooms on {highest} floors, {sum(map(len, found.values()))} imports between rooms, no circle")
+    if highest > MOST_FLOORS:
+        sys.exit(f"Too many floors: at most {MOST_FLOORS} are allowed.")
 
 
 if __name__ == "__main__":

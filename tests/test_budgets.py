@@ -1,4 +1,4 @@
-"""What our own work may cost the database. Statements that only begin or end a transaction are not counted."""
+"""How many queries our work may make. Statements that only begin or end a transaction do not count."""
 
 import json
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from b24app.portals.lease import Lease
 from tests.conftest import SERVERS
 from tests.web.conftest import Visitor
 
-PATIENCE = 3  # other tests run beside these; `make bench` shows the time on a machine at rest
+PATIENCE = 3  # other tests run at the same time; `make bench` measures on an idle machine
 TRANSACTION_WORDS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")
 
 
 @pytest.fixture
 def at_most():
-    """`with at_most(12):` fails when more queries are made inside, and says which."""
+    """`with at_most(12):` fails if the block makes more queries, and prints them."""
 
     @contextmanager
     def at_most(count):
@@ -39,22 +39,22 @@ def job(sandbox, person):
     return jobs.start(person, selections.select_ticked(person, ids), "", "k1")
 
 
-def test_a_step_of_a_slice_makes_at_most_12_queries(job, at_most, monkeypatch):
-    run_step = slices._do_next
+def test_a_step_makes_at_most_12_queries(job, at_most, monkeypatch):
+    do_next = slices._do_next
     steps = []
 
     def counted(lease):
         with at_most(12):
-            steps.append(run_step(lease))
+            steps.append(do_next(lease))
         return steps[-1]
 
-    Portal.objects.update(defers_directly=False)  # to find that out takes a question more, once
+    Portal.objects.update(defers_directly=False)  # otherwise the first step makes one more request, to find this out
     monkeypatch.setattr(slices, "_do_next", counted)
     slices.run(job.portal_id)
     assert len(steps) >= 4
 
 
-def test_a_step_that_finds_the_bucket_full_makes_at_most_12_queries(job, at_most):
+def test_a_full_bucket_costs_at_most_12_queries(job, at_most):
     Portal.objects.update(defers_directly=False)
     lease = Lease.acquire(job.portal_id)
     slices._do_next(lease)
@@ -66,7 +66,7 @@ def test_a_step_that_finds_the_bucket_full_makes_at_most_12_queries(job, at_most
 
 
 @pytest.mark.parametrize("is_admin", [False, True])
-def test_a_known_person_opens_the_page_with_at_most_6_queries(at_sandbox, db, at_most, is_admin):
+def test_an_opening_makes_at_most_6_queries(at_sandbox, db, at_most, is_admin):
     visitor = Visitor(at_sandbox, "acme", at_sandbox.user("acme", name="Bob", is_admin=is_admin))
     at_sandbox.install("acme")
     visitor.open()
@@ -77,7 +77,7 @@ def test_a_known_person_opens_the_page_with_at_most_6_queries(at_sandbox, db, at
     assert page.status_code == 200
 
 
-def test_watching_a_job_takes_at_most_2_queries(at_sandbox, db, at_most):
+def test_progress_takes_at_most_2_queries(at_sandbox, db, at_most):
     visitor = Visitor(at_sandbox, "acme", at_sandbox.user("acme", name="Bob"))
     at_sandbox.install("acme")
     visitor.open()
@@ -92,8 +92,8 @@ def test_watching_a_job_takes_at_most_2_queries(at_sandbox, db, at_most):
 @pytest.mark.parametrize(
     "stack", [pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])], indirect=True
 )
-def test_a_full_house_is_swept_by_indexes_and_a_job_of_5000_tasks_made_at_once(app):
-    """10,000 portals and what they had done: see bench/full_house.py."""
+def test_a_full_house_stays_in_its_budget(app):
+    """10,000 portals with their history: see tests/benchmarks/full_house.py."""
     spent = json.loads(
         app.python("from tests.benchmarks import full_house; full_house.show(items=10)").splitlines()[-1]
     )

@@ -1,4 +1,4 @@
-"""`make demo` and what stands in its way, each told in a plain sentence."""
+"""`make demo`, and what it says if it cannot start."""
 
 import os
 import signal
@@ -21,22 +21,34 @@ def run(words, **environment):
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
 
-@pytest.fixture
-def demo(tmp_path):
-    """A running demo on free ports; a Ctrl-C ends it."""
+def ignore_interrupts():
+    """As a shell does for a command that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.fixture(params=[None, ignore_interrupts], ids=["foreground", "background"])
+def demo(request, tmp_path):
+    """A demo that starts on free ports. Ctrl-C stops it after the test."""
     ports = free_ports(5)
     words = [*DEMO, "--folder", str(tmp_path / "demo"), "--ports", ",".join(map(str, ports))]
     log = tmp_path / "demo.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(words, cwd=ROOT, env=bare_environment(), stdout=file, stderr=file)
+        process = subprocess.Popen(
+            words, cwd=ROOT, env=bare_environment(), stdout=file, stderr=file, preexec_fn=request.param
+        )
     process.ports, process.printed = ports, log.read_text
     yield process
     process.send_signal(signal.SIGINT)
-    process.wait(30)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait(30)
+        raise
 
 
 @pytest.mark.workers
-def test_one_command_starts_everything_and_one_ctrl_c_ends_it(demo):
+def test_the_demo_starts_and_ctrl_c_stops_it(demo):
     wait_until(lambda: "Open" in demo.printed() or demo.poll() is not None, 60, "the demo")
     assert f"Open  http://localhost:{demo.ports[0]}/\n" in demo.printed()
     for host in ("localhost", "127.0.0.1"):
@@ -66,14 +78,14 @@ def test_a_reset_forgets_the_demo(tmp_path):
     assert not (tmp_path / "demo").exists()
 
 
-def test_an_old_python_is_told_what_is_needed():
+def test_an_old_python_is_refused():
     pretend = "import sys, runpy; sys.version_info = (3, 9); sys.argv = ['', 'requirements.txt']; "
     done = run([sys.executable, "-c", pretend + "runpy.run_path('bin/install.py', run_name='__main__')"])
     assert done.returncode == 1
     assert "Defer needs Python 3.11 or newer, this is 3.9." in done.stderr
 
 
-def test_a_machine_without_network_is_told_so(tmp_path):
+def test_a_missing_network_is_named(tmp_path):
     offline = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
     offline |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "VENV": str(tmp_path / "venv")}
     done = run([sys.executable, "bin/install.py", "requirements.txt"], **offline)
@@ -81,7 +93,7 @@ def test_a_machine_without_network_is_told_so(tmp_path):
     assert "The packages could not be installed. Is this machine online?" in done.stderr
 
 
-def test_what_was_installed_is_not_installed_again(tmp_path):
+def test_nothing_is_installed_twice(tmp_path):
     venv = tmp_path / "venv"
     install = [sys.executable, "bin/install.py", "requirements.txt"]
     code = "import runpy; print(runpy.run_path('bin/install.py')['digest']('requirements.txt'))"

@@ -1,4 +1,4 @@
-"""The fixtures do what they promise; a test that relies on them is worth as much as they are."""
+"""The fixtures do what their docstrings say, because all other tests rely on them."""
 
 import os
 import threading
@@ -11,17 +11,17 @@ from django.conf import settings
 from b24app.models import Credential
 
 
-def test_tests_write_into_a_folder_of_their_own():
+def test_tests_have_their_own_folder():
     assert Path(os.environ["VAR_DIR"]) == settings.VAR_DIR
     assert settings.BASE_DIR not in settings.VAR_DIR.parents
 
 
-def test_a_person_of_the_sandbox_has_a_working_credential(person, sandbox):
+def test_a_person_has_a_working_credential(person, sandbox):
     token = Credential.objects.get(person=person).access_token
     assert sandbox.rest("acme", "profile", token=token).json()["result"]["ID"] == str(person.user_id)
 
 
-def test_web_worker_and_beat_start_on_every_stack_and_survive_a_kill(app):
+def test_processes_start_on_every_stack(app):
     app.start("web", "worker", "beat")
     app.kill("worker")
     app.start("worker")
@@ -30,7 +30,7 @@ def test_web_worker_and_beat_start_on_every_stack_and_survive_a_kill(app):
 
 
 class SetsCookie(BaseHTTPRequestHandler):
-    """A page that sets a cookie, or frames that page from another site."""
+    """Every page sets a cookie; /outer also frames /inner from another site."""
 
     def do_GET(self):
         self.server.cookies.append((self.path, self.headers.get("Cookie")))
@@ -42,7 +42,7 @@ class SetsCookie(BaseHTTPRequestHandler):
         self.wfile.write(inner.encode() if self.path == "/outer" else b"<p>Here</p>")
 
     def log_message(self, *args):
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def cookie_server():
     server.server_close()
 
 
-def test_the_browser_keeps_cookies_of_the_page_and_none_of_a_foreign_frame(page, cookie_server):
+def test_a_foreign_frame_keeps_no_cookies(page, cookie_server):
     for _ in range(2):
         page.goto(f"http://localhost:{cookie_server.server_port}/outer")
         page.frame_locator("iframe").get_by_text("Here").wait_for()
@@ -66,7 +66,7 @@ def test_the_browser_keeps_cookies_of_the_page_and_none_of_a_foreign_frame(page,
 
 
 @pytest.mark.parametrize("script", ["console.error('broken')", "setTimeout(() => { throw new Error('broken') })"])
-def test_the_browser_notices_errors_of_a_page(page, console, script):
+def test_errors_of_a_page_are_noticed(page, console, script):
     page.set_content(f"<script>{script}</script>")
     for _ in range(100):
         if console.errors:

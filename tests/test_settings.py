@@ -1,4 +1,4 @@
-"""One settings file, read from the environment; nothing has to be set."""
+"""The settings: read from the environment; none has to be set."""
 
 import ast
 import os
@@ -17,7 +17,7 @@ CHECK = ["manage.py", "check"]
 
 @pytest.fixture
 def run(tmp_path):
-    """Run Python in a process that knows no setting but those given: `run(words, NAME=value)`."""
+    """Run Python in a process with only the given settings: `run(words, NAME=value)`."""
 
     def run(words, **settings):
         environment = bare_environment() | {"ENV_FILE": os.devnull, "VAR_DIR": str(tmp_path / "var")} | settings
@@ -31,13 +31,13 @@ def test_it_works_with_nothing_set(run):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_new_database_needs_nothing_but_migrate_and_has_no_change_left_over(run):
+def test_migrations_match_the_models(run):
     assert run(["manage.py", "migrate", "--verbosity", "0"]).returncode == 0
     done = run(["manage.py", "makemigrations", "--check", "--dry-run"])
     assert done.returncode == 0, done.stdout
 
 
-def test_secrets_are_made_once_and_only_the_owner_may_read_them(run, tmp_path):
+def test_secrets_are_stored_and_private(run, tmp_path):
     show = ["-c", "from b24app import settings; print(settings.SECRET_KEY, settings.CREDENTIAL_KEYS)"]
     first, second = run(show), run(show)
     assert first.stdout == second.stdout != ""
@@ -47,13 +47,14 @@ def test_secrets_are_made_once_and_only_the_owner_may_read_them(run, tmp_path):
 
 
 def names_in_settings():
-    """Every name that settings.py asks the environment for."""
+    """The name of every setting that settings.py reads from the environment."""
     tree = ast.parse((ROOT / "b24app" / "settings.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    return {call.args[0].value for call in calls if getattr(call.func.value, "id", "") == "env" and call.args}
+    first = [call.args[0] for call in calls if getattr(call.func.value, "id", "") == "env" and call.args]
+    return {argument.value for argument in first if isinstance(argument, ast.Constant)}
 
 
-def test_every_setting_is_explained_and_every_explained_one_exists():
+def test_the_example_explains_every_setting():
     assert documented_names() == names_in_settings() | KEPT
 
 
@@ -62,52 +63,30 @@ def test_the_example_sets_nothing():
     assert [line for line in lines if line and not line.startswith("#")] == []
 
 
-def test_a_file_of_settings_is_read_and_the_environment_wins(run, tmp_path):
+def test_the_environment_wins_over_the_file(run, tmp_path):
     file = tmp_path / "settings.env"
     file.write_text("B24_CLIENT_ID=from-file\nB24_APP_CODE=from-file\n")
     show = ["-c", "from b24app import settings; print(settings.B24_CLIENT_ID, settings.B24_APP_CODE)"]
     assert run(show, ENV_FILE=str(file), B24_APP_CODE="from-environment").stdout == "from-file from-environment\n"
 
 
-@pytest.mark.parametrize("key", ["not base64!", "c2hvcnQ="])
-def test_a_key_that_cannot_seal_is_refused_by_name(run, key):
-    done = run(CHECK, CREDENTIAL_KEYS=key)
-    assert done.returncode == 1
-    assert "CREDENTIAL_KEYS" in done.stderr
-    assert "defer.E001" in done.stderr
-
-
-def test_keys_of_production_are_used_as_given(run):
+def test_given_keys_are_used(run):
     done = run(CHECK, CREDENTIAL_KEYS=f"{Fernet.generate_key().decode()},{Fernet.generate_key().decode()}")
     assert done.returncode == 0, done.stderr
 
 
-def test_production_without_its_registration_is_refused_and_the_sandbox_switch_warned_about(run):
-    done = run([*CHECK, "--deploy"], B24_ALLOW_LOCAL_PORTALS="true", B24_CLIENT_ID="app.1")
-    assert done.returncode == 1
-    assert "B24_CLIENT_SECRET, B24_APP_CODE" in done.stderr
-    assert "defer.W001" in done.stderr
-
-
-def test_the_readme_names_every_setting():
-    readme = (ROOT / "README.md").read_text()
-    assert [name for name in sorted(names_in_settings()) if f"`{name}`" not in readme] == []
-
-
-@pytest.mark.parametrize("switch", [{}, {"DEBUG": "true"}, {"B24_ALLOW_LOCAL_PORTALS": "true"}])
-def test_a_moved_clock_is_refused_unless_this_is_a_demo(run, switch):
-    done = run(CHECK, CLOCK_FILE="/tmp/clock", **switch)
-    assert done.returncode == (0 if switch else 1), done.stderr
-    assert ("defer.E003" in done.stderr) is not bool(switch)
+def test_the_manual_names_every_setting():
+    manual = (ROOT / "docs" / "operate.md").read_text()
+    assert [name for name in sorted(names_in_settings()) if f"`{name}`" not in manual] == []
 
 
 @pytest.mark.parametrize("address, seconds", [("https://defer.example", "31536000"), ("http://127.0.0.1:8000", "0")])
-def test_browsers_are_told_to_stay_with_tls_where_our_address_has_it(run, address, seconds):
+def test_hsts_is_sent_if_our_address_is_https(run, address, seconds):
     show = ["-c", "from b24app import settings; print(settings.SECURE_HSTS_SECONDS)"]
     assert run(show, PUBLIC_URL=address).stdout.strip() == seconds
 
 
-# -- PostgreSQL waits for nobody
+# -- Timeouts of PostgreSQL
 
 
 LIMITS = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout")
@@ -123,7 +102,7 @@ with connection.cursor() as cursor:
 
 @pytest.fixture
 def on_postgres(run):
-    """The same as `run`, at the PostgreSQL of this machine."""
+    """Like `run`, with the PostgreSQL of this machine. Returns the words that were printed."""
 
     def on_postgres(words, query="", **settings):
         own = {"DATABASE_URL": machine.DATABASE_URL + query, "DJANGO_SETTINGS_MODULE": "b24app.settings"}
@@ -135,18 +114,18 @@ def on_postgres(run):
 
 
 @pytest.mark.postgres
-def test_a_process_that_freezes_keeps_no_lock_and_nobody_waits_for_one_for_ever(on_postgres):
+def test_a_frozen_process_loses_its_locks(on_postgres):
     assert on_postgres(["-c", SHOW]) == ["30s", "20s", "1min"]
     assert on_postgres(["-c", SHOW], TIME_SCALE="20") == ["1500ms", "1s", "3s"]
 
 
 @pytest.mark.postgres
-def test_what_the_address_of_the_database_says_of_its_timeouts_wins(on_postgres):
+def test_timeouts_in_the_address_win(on_postgres):
     assert on_postgres(["-c", SHOW], "?options=-c%20lock_timeout%3D7s") == ["30s", "7s", "1min"]
 
 
 @pytest.mark.postgres
-def test_a_migration_may_take_as_long_as_it_does_and_waits_for_no_lock_for_long(on_postgres):
+def test_migrations_have_no_statement_timeout(on_postgres):
     code = f"{SHOW.partition('with')[0]}from django.core.management import call_command\n"
     code += "call_command('migrate', plan=True, verbosity=0)\nwith" + SHOW.partition("with")[2]
     assert on_postgres(["-c", code])[-3:] == ["0", "20s", "0"]

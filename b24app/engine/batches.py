@@ -7,7 +7,7 @@ answer is lost, the tasks are read again; nothing is sent twice on a guess.
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -95,7 +95,7 @@ class Batch(ABC):
         """Do what is next: see `run` of the module."""
         due = next_items(self.job, self.items, self.fresh_for)
         if due.turn == Turn.SEND and due.unread and self._has_room(due.items):
-            self._read(self.to_read(due.unread))  # a batch for the few items would cost a request of its own
+            self._read(self.to_read(due.unread))  # sending the few items alone would cost one more request
         elif due.turn == Turn.SEND:
             self._send(self.fitting(due.items))
         elif due.items:
@@ -108,16 +108,16 @@ class Batch(ABC):
 
         Raises OperatingLimit if the operating time is not enough for the first one.
         """
-        cost = (self.portal.seconds_per_command or budget.UNMEASURED) * settings.PORTAL_PACE
+        cost = (self.portal.seconds_per_command or budget.UNMEASURED) * settings.ENGINE_PORTAL_PACE
         chosen = budget.fitting(items, self.acts_for, self._places(), cost, self._operating_left)
         if items and not chosen:
-            raise OperatingLimit("own_limit", delay=self._until_reset({act.method for act in self.acts_for(items[0])}))
+            raise _operating_limit("own_limit", self.job.portal_id, self.acts_for(items[0]))
         return chosen
 
     def _places(self) -> int:
         """How many commands the next batch may contain. The first batch is short, so that the person sees progress."""
         is_first = self.job.last_slice_at is None or not self.job.settled
-        seconds = settings.FIRST_BATCH_SECONDS if is_first else settings.BATCH_SECONDS
+        seconds = settings.ENGINE_FIRST_BATCH_SECONDS if is_first else settings.ENGINE_BATCH_SECONDS
         return budget.places(self.portal.seconds_per_command, seconds)
 
     def _has_room(self, items: Sequence[JobItem]) -> bool:
@@ -126,10 +126,6 @@ class Batch(ABC):
     def _operating_left(self, act: Act) -> float:
         now = clock.now()
         return budget.operating_left(self.portal.operating, act, now.timestamp(), self.portal.is_in_use(now))
-
-    def _until_reset(self, methods: Collection[str]) -> float | None:
-        operating = Portal.objects.values_list("operating", flat=True).get(pk=self.job.portal_id)
-        return budget.seconds_until_reset(operating, methods, clock.now().timestamp())
 
     def _read(self, items: Sequence[JobItem]) -> None:
         """Read the tasks of `items`, and move the items. Raises Unknown if an unfinished item could not be read."""
@@ -166,7 +162,7 @@ class Batch(ABC):
         self._save(items, shown, replies, also={})
         for reply in replies.values():
             if isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, MethodDenied):
-                raise self._with_reset_delay(reply, replies)
+                raise _with_reset_delay(reply, self.job.portal_id, replies)
 
     def _replies(self, client: Client, items: Sequence[JobItem]) -> Replies:
         """The answers to the acts. Raises the error of the whole request; if nothing ran, the claim is undone first."""
@@ -176,21 +172,10 @@ class Batch(ABC):
             return tasks.send(client, acts)
         except (NotRun, AccessLost) as error:
             saving.unclaim(self.lease, items)
-            raise self._with_reset_delay(error, acts) from error
+            raise _with_reset_delay(error, self.job.portal_id, acts) from error
         except Unknown:
-            self._learn_slowness((time.monotonic() - started) / len(acts))
+            _learn_slowness(self.lease, self.portal, (time.monotonic() - started) / len(acts))
             raise
-
-    def _with_reset_delay(self, error: BitrixError, acts: Iterable[tuple[int, Act]]) -> BitrixError:
-        """The same error. If it is an OperatingLimit, its `delay` is the time until the reset, if that is known."""
-        if not isinstance(error, OperatingLimit):
-            return error
-        return OperatingLimit(error.code, delay=self._until_reset({act.method for _, act in acts}))
-
-    def _learn_slowness(self, seconds: float) -> None:
-        """Each command of a batch that was cut took at least `seconds`: the next batch is smaller."""
-        if seconds > (self.portal.seconds_per_command or 0.0):
-            self.lease.renew(seconds_per_command=seconds)
 
     def _save(
         self,
@@ -214,6 +199,26 @@ class Batch(ABC):
         failpoints.reach("saved")
 
 
+def _with_reset_delay(error: BitrixError, portal_id: int, acts: Iterable[tuple[int, Act]]) -> BitrixError:
+    """The same error. If it is an OperatingLimit, its `delay` is the time until the reset, if that is known."""
+    if not isinstance(error, OperatingLimit):
+        return error
+    return _operating_limit(error.code, portal_id, [act for _, act in acts])
+
+
+def _operating_limit(code: str, portal_id: int, acts: Iterable[Act]) -> OperatingLimit:
+    """The error that waits until the portal resets the operating time of the methods of `acts`."""
+    operating = Portal.objects.values_list("operating", flat=True).get(pk=portal_id)
+    methods = {act.method for act in acts}
+    return OperatingLimit(code, delay=budget.seconds_until_reset(operating, methods, clock.now().timestamp()))
+
+
+def _learn_slowness(lease: Lease, portal: Portal, seconds: float) -> None:
+    """Each command of a batch that was cut took at least `seconds`: the next batch is smaller."""
+    if seconds > (portal.seconds_per_command or 0.0):
+        lease.renew(seconds_per_command=seconds)
+
+
 def _rename(items: Sequence[JobItem], found: Mapping[int, TaskState]) -> bool:
     """Give the items the titles that their tasks have now. Return whether a title changed."""
     renamed = [item for item in items if item.task_id in found and found[item.task_id].title[:300] != item.title]
@@ -228,7 +233,7 @@ class DeferBatch(Batch):
 
     @property
     def fresh_for(self) -> float:
-        return float(settings.STATUS_IS_FRESH)
+        return float(settings.ENGINE_STATUS_MAX_AGE)
 
     def acts_for(self, item: JobItem) -> list[Act]:
         return deferring.acts_for(item)
@@ -324,7 +329,7 @@ class ReturnBatch(Batch):
 
     @property
     def fresh_for(self) -> float:
-        return float(settings.DEFERRAL_IS_FRESH)
+        return float(settings.ENGINE_DEFERRAL_MAX_AGE)
 
     def acts_for(self, item: JobItem) -> list[Act]:
         return returning.acts_for(item)

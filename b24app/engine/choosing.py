@@ -38,11 +38,11 @@ class Next:
 def next_items(job: Job, items: QuerySet[JobItem], fresh_for: float) -> Next:
     """Those of the job's `items` whose turn it is, half-done items first. One query.
 
-    A refused item is read at once. An item whose answer was lost is read SETTLE_AFTER later: the portal may still work
-    on it before. A pending item is sent if its status was read less than `fresh_for` seconds ago. An untouched item
-    waits while its task is under way elsewhere.
+    A refused item is read at once. An item whose answer was lost is read ENGINE_SETTLE_AFTER seconds later: the portal
+    may still work on it before. A pending item is sent if its status was read less than `fresh_for` seconds ago. An
+    untouched item waits while its task is under way elsewhere.
     """
-    silent_since = shared_now() - timedelta(seconds=settings.SETTLE_AFTER)
+    silent_since = shared_now() - timedelta(seconds=settings.ENGINE_SETTLE_AFTER)
     fresh_since = shared_now() - timedelta(seconds=fresh_for)
     is_due = Q(~Q(refusal="") | Q(sent_at__lte=silent_since), state=JobItem.State.SENT)
     is_fresh = Q(state=JobItem.State.PENDING, seen_at__gt=fresh_since)

@@ -7,13 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from b24app.bitrix.tasks import TaskState
-from b24app.models import (
-    Deferral,
-    Job,
-    JobItem,
-    OrphanedDeferral,
-    Person,
-)
+from b24app.models import Deferral, Job, JobItem, OrphanedDeferral, Person
 from b24app.portals import uninstall
 
 

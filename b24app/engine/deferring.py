@@ -28,7 +28,7 @@ def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> Task
     """Move a sent item according to the answers to its commands; `user_id` is the person who acts.
 
     Return the task as the portal showed it after deferring it; None if the portal did not show it or the item is not
-    done. An item that stays sent must be read: at once if it has a refusal, otherwise after SETTLE_AFTER.
+    done. An item that stays sent must be read: at once if it has a refusal, otherwise after ENGINE_SETTLE_AFTER.
     """
     last = replies.get(Act.START) or replies[Act.DEFER]
     pause = replies.get(Act.PAUSE)
@@ -128,14 +128,14 @@ def _try_again(item: JobItem, changed: bool) -> None:
     `changed`: another user changed the status in between. If we have not paused the task, its original status is the
     one that the next send finds.
     """
-    why = Code.CHANGING if changed else Code.REFUSED
+    code = Code.CHANGING if changed else Code.REFUSED
     if item.sends < outcomes.MAX_SENDS:
         item.state = State.PENDING
         item.status_before = item.status_before if item.step == Step.PAUSED else None
     elif item.step == Step.PAUSED:
-        item.step, item.code, item.state = Step.RESTORING, why, State.PENDING
+        item.step, item.code, item.state = Step.RESTORING, code, State.PENDING
     else:
-        _fail(item, why)
+        _fail(item, code)
 
 
 def mark_garbled(item: JobItem) -> None:

@@ -29,53 +29,6 @@ class TooManyJobs(Exception):
     """The person has MAX_UNFINISHED unfinished jobs."""
 
 
-def undo(job: Job, key: str) -> Job:
-    """Start a job that returns the tasks that a finished job deferred, and the jobs that it continued.
-
-    The same `key` again returns the same job. Raises as `start`; NotReady before the job has finished, or if none of
-    its tasks is still deferred.
-    """
-    digest = _digest(f"undo {job.pk}")
-    if existing := Job.objects.filter(person=job.person_id, key=key).first():
-        return _same(existing, digest)
-    if job.state != Job.State.FINISHED:
-        raise NotReady
-    deferred = _still_deferred(job).select_related("item").order_by("task_id")
-    items = [_return_item(deferral) for deferral in deferred]
-    return _create_of(items, Job(person=job.person, kind=Job.Kind.RETURN, key=key, digest=digest))
-
-
-def return_adopted(admin: Person) -> Job:
-    """Start a job that returns the tasks that this administrator adopted. While one runs, return that one.
-
-    Raises TooManyJobs, or NotReady if none of the tasks is still deferred.
-    """
-    deferred = list(deferrals.adopted(admin).select_related("item").order_by("pk"))
-    mine = Job.objects.filter(person=admin, key__startswith=ADOPTED)
-    if existing := mine.unfinished().first():
-        return existing
-    key = f"{ADOPTED}{mine.count()}"
-    items = [_return_item(deferral) for deferral in deferred]
-    return _create_of(items, Job(person=admin, kind=Job.Kind.RETURN, key=key, digest=_digest(key)))
-
-
-def _return_item(deferral: Deferral) -> JobItem:
-    title = deferral.item.title if deferral.item else ""
-    return JobItem(task_id=deferral.task_id, title=title, status_before=deferral.previous_status, returns=deferral)
-
-
-def can_undo(job: Job) -> bool:
-    """True if tasks are still deferred because of a finished job or the jobs that it continued. One query."""
-    return _still_deferred(job).exists()
-
-
-def _still_deferred(job: Job) -> QuerySet[Deferral]:
-    """The live deferrals of a job and of the jobs that it continued: Continue and Retry close their results."""
-    original = job.original_id or job.pk
-    chain = Job.objects.filter(Q(pk=original) | Q(original=original), pk__lte=job.pk)
-    return Deferral.objects.live().filter(item__job__in=chain)
-
-
 def start(person: Person, selection: Selection, reason: str, key: str) -> Job:
     """Start a job that defers a selection. The same `key` again returns the same job.
 
@@ -106,53 +59,39 @@ def retry(job: Job, states: Collection[JobItem.State], key: str) -> Job:
     return _create_of([_retry_item(item) for item in left], again)
 
 
-def _retry_item(item: JobItem) -> JobItem:
-    """A new item for the same task.
+def undo(job: Job, key: str) -> Job:
+    """Start a job that returns the tasks that a finished job deferred, and the jobs that it continued.
 
-    If we left the task paused or deferred, keep its original status, so it can still be restored.
+    The same `key` again returns the same job. Raises as `start`; NotReady before the job has finished, or if none of
+    its tasks is still deferred.
     """
-    is_changed = item.step != JobItem.Step.NONE or item.returns_id is not None
-    before = item.status_before if is_changed else None
-    step = JobItem.Step.PAUSED if item.step == JobItem.Step.RESTORING else item.step
-    return JobItem(task_id=item.task_id, title=item.title, status_before=before, step=step, returns_id=item.returns_id)
-
-
-def _create_of(items: Sequence[JobItem], job: Job) -> Job:
-    """Save the new `job` over these items."""
-    for item in items:
-        item.job = job
-    job.total = len(items)
-    return _create(job, lambda: JobItem.objects.bulk_create(items))
-
-
-def _create(job: Job, fill: Callable[[], object]) -> Job:
-    """Save the new `job`, and its items with `fill`. If a request with the same key was faster, return its job."""
-    if not job.total:
+    digest = _digest(f"undo {job.pk}")
+    if existing := Job.objects.filter(person=job.person_id, key=key).first():
+        return _same(existing, digest)
+    if job.state != Job.State.FINISHED:
         raise NotReady
-    job.portal_id, job.created_at = job.person.portal_id, clock.now()
-    try:
-        with transaction.atomic():
-            # One request of a person at a time: two tabs cannot both start the last allowed job.
-            Person.objects.select_for_update().get(pk=job.person_id)
-            if faster := Job.objects.filter(person=job.person_id, key=job.key).first():
-                return _same(faster, job.digest)
-            if Job.objects.unfinished().filter(person=job.person_id).count() >= MAX_UNFINISHED:
-                raise TooManyJobs
-            job.save()
-            fill()
-    except IntegrityError:  # the same request came twice at the same moment
-        return _same(Job.objects.get(person=job.person_id, key=job.key), job.digest)
-    return job
+    deferred = _still_deferred(job).select_related("item").order_by("task_id")
+    items = [_return_item(deferral) for deferral in deferred]
+    return _create_of(items, Job(person=job.person, kind=Job.Kind.RETURN, key=key, digest=digest))
 
 
-def _digest(*words: str) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+def return_adopted(admin: Person) -> Job:
+    """Start a job that returns the tasks that this administrator adopted. While one runs, return that one.
+
+    Raises TooManyJobs, or NotReady if none of the tasks is still deferred.
+    """
+    deferred = list(deferrals.adopted(admin).select_related("item").order_by("pk"))
+    mine = Job.objects.filter(person=admin, key__startswith=ADOPTED)
+    if existing := mine.unfinished().first():
+        return existing
+    key = f"{ADOPTED}{mine.count()}"
+    items = [_return_item(deferral) for deferral in deferred]
+    return _create_of(items, Job(person=admin, kind=Job.Kind.RETURN, key=key, digest=_digest(key)))
 
 
-def _same(job: Job, digest: str) -> Job:
-    if job.digest != digest:
-        raise KeyReused
-    return job
+def can_undo(job: Job) -> bool:
+    """True if tasks are still deferred because of a finished job or the jobs that it continued. One query."""
+    return _still_deferred(job).exists()
 
 
 def stop(job: Job) -> bool:
@@ -208,12 +147,10 @@ def resume_waiting(person: Person) -> bool:
     return access.readmit(person)
 
 
-def waits_for(job: Job) -> Job.WaitReason | None:
-    """Why an unfinished job waits: the reason of its portal, or its own. None if it does not wait."""
-    portal = job.person.portal
-    if portal.parked_until:
-        return Job.WaitReason(portal.parked_reason)
-    return Job.WaitReason(job.wait_reason) if job.state == Job.State.WAITING and job.wait_reason else None
+def dismiss(job: Job) -> None:
+    """The person closed the result. Older results close too; otherwise one of them would take its place."""
+    finished = Job.objects.filter(person=job.person_id, pk__lte=job.pk, state=Job.State.FINISHED)
+    finished.filter(dismissed_at=None).update(dismissed_at=clock.now())
 
 
 def latest_job(person: Person) -> Job | None:
@@ -223,14 +160,16 @@ def latest_job(person: Person) -> Job | None:
     return mine.order_by(id_of_unfinished.asc(nulls_last=True), "-id").first()
 
 
-def dismiss(job: Job) -> None:
-    """The person closed the result. Older results close too; otherwise one of them would take its place."""
-    finished = Job.objects.filter(person=job.person_id, pk__lte=job.pk, state=Job.State.FINISHED)
-    finished.filter(dismissed_at=None).update(dismissed_at=clock.now())
+def waits_for(job: Job) -> Job.WaitReason | None:
+    """Why an unfinished job waits: the reason of its portal, or its own. None if it does not wait."""
+    portal = job.person.portal
+    if portal.parked_until:
+        return Job.WaitReason(portal.parked_reason)
+    return Job.WaitReason(job.wait_reason) if job.state == Job.State.WAITING and job.wait_reason else None
 
 
 def is_stalled(job: Job) -> bool:
-    """True if an unfinished job is due and no worker has picked it up for longer than SWEEP_EVERY."""
+    """True if an unfinished job is due and no worker has picked it up for longer than ENGINE_SWEEP_EVERY."""
     due = job.wait_until if job.state == Job.State.WAITING else job.last_slice_at or job.created_at
     if due is None:
         return False  # it waits for its person
@@ -241,3 +180,64 @@ def paused(job: Job) -> int:
     """How many tasks an unfinished job has paused, and must still defer or start again."""
     under_way = job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT])
     return under_way.exclude(step=JobItem.Step.NONE).count()
+
+
+def _still_deferred(job: Job) -> QuerySet[Deferral]:
+    """The live deferrals of a job and of the jobs that it continued: Continue and Retry close their results."""
+    original = job.original_id or job.pk
+    chain = Job.objects.filter(Q(pk=original) | Q(original=original), pk__lte=job.pk)
+    return Deferral.objects.live().filter(item__job__in=chain)
+
+
+def _return_item(deferral: Deferral) -> JobItem:
+    title = deferral.item.title if deferral.item else ""
+    return JobItem(task_id=deferral.task_id, title=title, status_before=deferral.previous_status, returns=deferral)
+
+
+def _retry_item(item: JobItem) -> JobItem:
+    """A new item for the same task.
+
+    If we left the task paused or deferred, keep its original status, so it can still be restored.
+    """
+    is_changed = item.step != JobItem.Step.NONE or item.returns_id is not None
+    before = item.status_before if is_changed else None
+    step = JobItem.Step.PAUSED if item.step == JobItem.Step.RESTORING else item.step
+    return JobItem(task_id=item.task_id, title=item.title, status_before=before, step=step, returns_id=item.returns_id)
+
+
+def _create_of(items: Sequence[JobItem], job: Job) -> Job:
+    """Save the new `job` over these items."""
+    for item in items:
+        item.job = job
+    job.total = len(items)
+    return _create(job, lambda: JobItem.objects.bulk_create(items))
+
+
+def _create(job: Job, fill: Callable[[], object]) -> Job:
+    """Save the new `job`, and its items with `fill`. If a request with the same key was faster, return its job."""
+    if not job.total:
+        raise NotReady
+    job.portal_id, job.created_at = job.person.portal_id, clock.now()
+    try:
+        with transaction.atomic():
+            # One request of a person at a time: two tabs cannot both start the last allowed job.
+            Person.objects.select_for_update().get(pk=job.person_id)
+            if faster := Job.objects.filter(person=job.person_id, key=job.key).first():
+                return _same(faster, job.digest)
+            if Job.objects.unfinished().filter(person=job.person_id).count() >= MAX_UNFINISHED:
+                raise TooManyJobs
+            job.save()
+            fill()
+    except IntegrityError:  # the same request came twice at the same moment
+        return _same(Job.objects.get(person=job.person_id, key=job.key), job.digest)
+    return job
+
+
+def _digest(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def _same(job: Job, digest: str) -> Job:
+    if job.digest != digest:
+        raise KeyReused
+    return job

@@ -47,11 +47,12 @@ def seconds_until_work(portal_id: int) -> float | None:
 def claim_message(portal_id: int, seconds: float) -> bool:
     """Return True if a message about this portal, due in `seconds`, should be sent now.
 
-    False if a message that is due by then is under way. A message that is overdue by MESSAGE_LOST counts as lost.
+    False if a message that is due by then is under way. A message counts as lost if it is overdue by
+    ENGINE_MESSAGE_LOST_AFTER seconds.
     """
     now = shared_now()
     due = now + timedelta(seconds=seconds)
-    lost = Q(message_due_at__lte=now - timedelta(seconds=settings.MESSAGE_LOST))
+    lost = Q(message_due_at__lte=now - timedelta(seconds=settings.ENGINE_MESSAGE_LOST_AFTER))
     free = Portal.objects.filter(Q(message_due_at=None) | Q(message_due_at__gt=due) | lost, pk=portal_id)
     return free.update(message_due_at=due) == 1
 

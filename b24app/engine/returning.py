@@ -14,25 +14,9 @@ from datetime import timedelta
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Answer, Reply
 from b24app.bitrix.tasks import Act, Status, TaskState
-from b24app.engine.outcomes import (
-    ENDED,
-    MAX_SENDS,
-    Verdict,
-    finish,
-    has_refusal,
-    is_shown,
-    may_be_lost,
-    may_be_ours,
-    may_have_acted,
-    record_changer,
-    record_refusal,
-    refusal_of,
-    revert_send,
-    verdict,
-)
+from b24app.engine import outcomes
+from b24app.engine.outcomes import Code, State, Step, Verdict
 from b24app.models import JobItem
-
-State, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
 
 CLOCKS_DIFFER = timedelta(minutes=10)  # the most by which the portal's clock and ours may differ
 
@@ -51,20 +35,20 @@ def _was_in_progress(item: JobItem) -> bool:
 def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None:
     """Move a sent item according to the answers to its commands; `user_id` is the person who acts.
 
-    An item that stays sent must be read: at once if it has a refusal, otherwise after SETTLE_AFTER.
+    An item that stays sent must be read: at once if it has a refusal, otherwise after ENGINE_SETTLE_AFTER.
     """
     renew, start = replies.get(Act.RENEW), replies.get(Act.START)
-    if isinstance(renew, Answer) and may_be_ours(tasks.state_in(renew), user_id):
+    if isinstance(renew, Answer) and outcomes.may_be_ours(tasks.state_in(renew), user_id):
         item.step, item.status_seen = Step.RENEWED, Status.PENDING
     wanted = Status.IN_PROGRESS if _was_in_progress(item) else Status.PENDING
     last = start or replies[Act.RENEW]
-    match verdict(renew if start else None, last):
-        case Verdict.APPLIED if is_shown(item, last, wanted, user_id):
+    match outcomes.verdict(renew if start else None, last):
+        case Verdict.APPLIED if outcomes.is_shown(item, last, wanted, user_id):
             item.state = State.DONE
         case Verdict.NOT_RUN:
-            revert_send(item)
+            outcomes.revert_send(item)
         case Verdict.REFUSED:
-            record_refusal(item, renew if start else None, last)
+            outcomes.record_refusal(item, renew if start else None, last)
 
 
 def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
@@ -73,37 +57,37 @@ def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
     Safe to repeat. A final state stays final. A task that its person has returned after the app sent a command is
     returned by us, whatever the answer was.
     """
-    was_lost, refused = may_be_lost(item), has_refusal(item)
+    was_lost, refused = outcomes.may_be_lost(item), outcomes.has_refusal(item)
     item.refusal = ""
     if found is None:
-        finish(item, State.SKIPPED, Code.GONE)
+        outcomes.finish(item, State.SKIPPED, Code.GONE)
         return
     item.status_seen = found.status
-    is_ours = may_have_acted(item) and found.status_changed_by == user_id
+    is_ours = outcomes.may_have_acted(item) and found.status_changed_by == user_id
     is_ours |= item.step == Step.RENEWED and not was_lost
     match found.status:
         case Status.DEFERRED:
             _apply_still_deferred(item, found, refused)
         case Status.AWAITING_CONTROL | Status.COMPLETED | Status.DECLINED:
-            finish(item, State.SKIPPED, ENDED[found.status])
+            outcomes.finish(item, State.SKIPPED, outcomes.ENDED[found.status])
         case _ if not is_ours:
-            finish(item, State.SKIPPED, Code.AWAKE)
+            outcomes.finish(item, State.SKIPPED, Code.AWAKE)
         case Status.IN_PROGRESS:
             item.state = State.DONE
         case _ if not _was_in_progress(item):
             item.state = State.DONE
         case _:
             _start_again(item, refused)
-    record_changer(item, found)
+    outcomes.record_changer(item, found)
 
 
 def _apply_still_deferred(item: JobItem, found: TaskState, refused: bool) -> None:
     if _is_another_deferral(item, found) or item.step == Step.RENEWED:
-        finish(item, State.SKIPPED, Code.DEFERRED_ANEW)
+        outcomes.finish(item, State.SKIPPED, Code.DEFERRED_ANEW)
     elif refused:
-        finish(item, State.FAILED, refusal_of(item))
-    elif item.sends >= MAX_SENDS:
-        finish(item, State.FAILED, Code.REFUSED)
+        outcomes.finish(item, State.FAILED, outcomes.refusal_of(item))
+    elif item.sends >= outcomes.MAX_SENDS:
+        outcomes.finish(item, State.FAILED, Code.REFUSED)
     else:
         item.state = State.PENDING
 
@@ -120,7 +104,7 @@ def _is_another_deferral(item: JobItem, found: TaskState) -> bool:
 def _start_again(item: JobItem, refused: bool) -> None:
     """The task is back but not in progress. A second request decides, as in deferring.py."""
     item.step = Step.RENEWED
-    if (refused and item.sends >= 2) or item.sends >= MAX_SENDS:
+    if (refused and item.sends >= 2) or item.sends >= outcomes.MAX_SENDS:
         item.state, item.code = State.DONE, Code.NOT_STARTED
     else:
         item.state = State.PENDING

@@ -114,7 +114,7 @@ def _wait_for_lost(job: Job, now: datetime) -> dict[str, object] | None:
     if oldest is None:
         return None
     sent_at, at = oldest
-    until = now + timedelta(seconds=settings.SETTLE_AFTER) - (at - sent_at)
+    until = now + timedelta(seconds=settings.ENGINE_SETTLE_AFTER) - (at - sent_at)
     return {"state": Job.State.WAITING, "wait_reason": Job.WaitReason.PORTAL, "wait_until": until}
 
 
@@ -129,5 +129,7 @@ def _wait_for_others(job: Job, now: datetime) -> dict[str, object] | None:
         return None
     blockers = choosing.under_way_elsewhere(job).filter(task_id__in=pending.values("task_id"))
     continues = blockers.aggregate(at=Min(Coalesce("job__wait_until", now)))["at"] or now
-    soon, latest = (now + timedelta(seconds=wait) for wait in (settings.LOOK_AGAIN, settings.SETTLE_AFTER))
+    soon, latest = (
+        now + timedelta(seconds=wait) for wait in (settings.ENGINE_LOOK_AGAIN, settings.ENGINE_SETTLE_AFTER)
+    )
     return {"state": Job.State.WAITING, "wait_reason": "", "wait_until": min(max(soon, continues), latest)}

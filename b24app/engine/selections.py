@@ -90,7 +90,7 @@ def is_alive(selection: Selection) -> bool:
 
 
 def is_stalled(selection: Selection) -> bool:
-    """True if a selection is being collected and no worker has picked it up for longer than SWEEP_EVERY."""
+    """True if a selection is being collected and no worker has picked it up for longer than ENGINE_SWEEP_EVERY."""
     due = max(selection.created_at, selection.try_at or selection.created_at)
     return is_neglected(selection.person.portal, due, clock.now())
 
@@ -113,11 +113,11 @@ def advance(selection: Selection, lease: Lease) -> None:
         _save(selection, lease, state=Selection.State.FAILED, failure_code=OURS)
 
 
-def _save(selection: Selection, lease: Lease, **stopped_by: object) -> None:
+def _save(selection: Selection, lease: Lease, **changes: object) -> None:
     """Save what stopped the collecting. Raises LeaseLost."""
     with transaction.atomic():
         lease.renew()
-        Selection.objects.filter(pk=selection.pk).update(**stopped_by)
+        Selection.objects.filter(pk=selection.pk).update(**changes)
 
 
 def _in(seconds: float) -> datetime:

@@ -36,7 +36,7 @@ MOST_DOUBLINGS = 20  # setbacks that count; far more than the longest wait needs
 
 
 def run(portal_id: int) -> float | None:
-    """Work on one portal for about SLICE_SECONDS, unless another worker holds its lease.
+    """Work on one portal for about ENGINE_SLICE_SECONDS, unless another worker holds its lease.
 
     Return the seconds until the next slice is due: 0 for immediately, None if there is no work or another worker holds
     the lease. Safe to call at any time, by any number of workers. It never sleeps: a wait is a time on the job.
@@ -61,7 +61,7 @@ def _work(lease: Lease) -> bool:
     """Do what is due until nothing is left. Return True if the time was over first."""
     started = time.monotonic()
     while _do_next(lease):
-        if time.monotonic() - started >= settings.SLICE_SECONDS:
+        if time.monotonic() - started >= settings.ENGINE_SLICE_SECONDS:
             return True  # more is probably due; other portals get their turn first
     return False
 

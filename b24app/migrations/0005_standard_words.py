@@ -1,4 +1,4 @@
-"""Tables, columns and indexes get the words of the code. On PostgreSQL no row is rewritten; SQLite rebuilds tables."""
+"""Rename tables, columns and indexes to the terms of the code. PostgreSQL rewrites no row; SQLite rebuilds the tables."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
         migrations.RenameModel("OwedReturn", "OrphanedDeferral"),
         migrations.RenameModel("FailedProof", "FailedOpening"),
         migrations.RenameModel("LastSweep", "WorkerHeartbeat"),
-        # Its condition names a column that gets another name: SQLite could not rebuild the table with it.
+        # The condition of this index names a renamed column, so SQLite could not rebuild the table with it.
         migrations.RemoveIndex("jobitem", "items_that_wake"),
         *(
             migrations.RenameField(model, old, new)

@@ -86,8 +86,8 @@ class Portal(models.Model):
         return self.plan == "ent"
 
     def is_in_use(self, now: datetime) -> bool:
-        """A portal counts as in use for settings.IN_USE seconds after a page has called it."""
-        return bool(now.timestamp() - self.used_at < settings.IN_USE)
+        """A portal counts as in use for settings.ENGINE_IN_USE seconds after a page has called it."""
+        return bool(now.timestamp() - self.used_at < settings.ENGINE_IN_USE)
 
     def knows_application_token(self, token: str, now: datetime) -> bool:
         """Whether `token` is the application token, or was until a day ago at most. Constant time."""

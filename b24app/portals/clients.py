@@ -41,7 +41,9 @@ class Caller:
     @classmethod
     def slice(cls, lease: Lease, job_id: int | None) -> Self:
         """A slice never waits, and leaves a share of the bucket to pages."""
-        return cls(0.0, settings.READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id, settings.LATEST_START)
+        return cls(
+            0.0, settings.ENGINE_READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id, settings.ENGINE_LATEST_START
+        )
 
 
 PAGE = Caller(patience=2.0, timeout=10.0, share=outgoing.FULL_SHARE)

@@ -117,7 +117,7 @@ def _unsealed(credential: Credential) -> oauth.TokenPair:
 def _claim_refresh(credential: Credential) -> bool:
     """Claim the right to renew this pair. Return False if another process holds it."""
     free = Q(refreshing_until=None) | Q(refreshing_until__lte=database_now())
-    claim_end = database_now() + timedelta(seconds=settings.REFRESH_CLAIM)
+    claim_end = database_now() + timedelta(seconds=settings.ENGINE_REFRESH_CLAIM)
     mine = Credential.objects.filter(free, pk=credential.pk, version=credential.version)
     return mine.update(refreshing_until=claim_end) == 1
 

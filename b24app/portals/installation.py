@@ -11,6 +11,7 @@ from b24app import clock
 from b24app.bitrix.client import Client, Command, Reply, success
 from b24app.bitrix.errors import BitrixError
 from b24app.bitrix.payloads import Opening
+from b24app.languages import ENGLISH, LANGUAGES
 from b24app.models import Person, Portal
 from b24app.portals import clients, credentials, openings, people
 from b24app.portals.openings import NotProven
@@ -24,8 +25,6 @@ PLACEMENTS = (
     "REST_APP_URI",
 )
 EVENTS = ("ONAPPUNINSTALL",)
-# Bitrix24's language codes, for titles in its menus. Django uses the same codes for these languages.
-TITLE_LANGUAGES = ("en", "ru")
 Binding = tuple[str, str]  # the code of a placement or an event, and the handler
 
 
@@ -132,10 +131,10 @@ def _unbind(what: str, name: str, code: str, handler: str) -> Command:
 
 def _bind_placement(code: str, handler: str) -> Command:
     titles = {}
-    for language in TITLE_LANGUAGES:
-        with translation.override(language):
-            titles[language] = {"TITLE": gettext("Defer tasks")}
-    params = {"PLACEMENT": code, "HANDLER": handler, "TITLE": titles["en"]["TITLE"], "LANG_ALL": titles}
+    for language in LANGUAGES:
+        with translation.override(language.locale):
+            titles[language.code] = {"TITLE": gettext("Defer tasks")}
+    params = {"PLACEMENT": code, "HANDLER": handler, "TITLE": titles[ENGLISH.code]["TITLE"], "LANG_ALL": titles}
     return Command(f"placement.bind {code}", "placement.bind", params)
 
 

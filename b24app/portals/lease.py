@@ -14,7 +14,7 @@ from b24app.models.portal import Portal
 
 
 class Lease:
-    """The right to run the slices of one portal. It lasts settings.LEASE seconds and can be renewed."""
+    """The right to run the slices of one portal. It lasts settings.ENGINE_LEASE seconds and can be renewed."""
 
     def __init__(self, portal_id: int, owner: uuid.UUID, fence: int) -> None:
         self.portal_id, self.owner, self.fence = portal_id, owner, fence
@@ -65,7 +65,7 @@ class Lease:
         """
         asked_at = stopwatch.now()
         renewed = self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
-        return renewed and stopwatch.now() - asked_at < settings.LEASE
+        return renewed and stopwatch.now() - asked_at < settings.ENGINE_LEASE
 
     def release(self) -> None:
         """Give the lease back. Does nothing if another slice has acquired it since."""
@@ -73,9 +73,9 @@ class Lease:
 
 
 def is_neglected(portal: Portal, due: datetime, now: datetime) -> bool:
-    """True if work has been due since `due` and no worker has picked it up for longer than SWEEP_EVERY. One query."""
+    """True if work has been due since `due`, and no worker took it for ENGINE_SWEEP_EVERY seconds. One query."""
     silent_since = max(due, portal.last_slice_at or due)
-    if now - silent_since < timedelta(seconds=settings.SWEEP_EVERY):
+    if now - silent_since < timedelta(seconds=settings.ENGINE_SWEEP_EVERY):
         return False
     return Portal.objects.filter(Lease.free(), pk=portal.pk).exists()
 
@@ -85,4 +85,4 @@ class LeaseLost(Exception):
 
 
 def _lease_end() -> models.expressions.Combinable:
-    return clock.database_now() + timedelta(seconds=settings.LEASE)
+    return clock.database_now() + timedelta(seconds=settings.ENGINE_LEASE)

@@ -82,7 +82,7 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
     local clocks, two machines that disagree would both count the same drained seconds.
     Raises TooManyRequests with the seconds to wait, or LeaseLost.
     """
-    bucket = Bucket(0, portal.is_enterprise, settings.PORTAL_PACE)
+    bucket = Bucket(0, portal.is_enterprise, settings.ENGINE_PORTAL_PACE)
     now = _bucket_clock()
     level = Greatest(F("bucket_level") - Greatest(now - F("bucket_at"), 0.0) * bucket.drain, 0.0)
     fits = Q(LessThanOrEqual(level, bucket.capacity * share - 1))

@@ -12,12 +12,12 @@ from django.utils.translation import gettext
 
 from b24app.bitrix.errors import BitrixError
 from b24app.bitrix.payloads import Opening, read_opening
+from b24app.languages import locale_of
 from b24app.models import Portal
 from b24app.portals import throttle
 from b24app.portals.installation import NotAllowed
 from b24app.portals.openings import NotProven
 from b24app.portals.throttle import Throttled
-from b24app.web.localization import language_of
 from b24app.web.middleware import allow_frame
 from b24app.web.texts import Trouble
 from b24app.web.tickets import client_address
@@ -92,7 +92,7 @@ def refused_page(request: HttpRequest, opening: Opening, error: Refusal) -> Http
 def not_installed(request: HttpRequest, opening: Opening | None, status: int, why: str) -> HttpResponse:
     """The opening could not be verified: no trusted server confirms that the app is installed there."""
     logger.warning("opening refused: %s", why)
-    with translation.override(language_of(request.GET.get("LANG", ""))):
+    with translation.override(locale_of(request.GET.get("LANG", ""))):
         title = gettext("The app is not installed in this Bitrix24 account")
         sentence = gettext("Close this page and open it again from Bitrix24. If this does not help, install the app.")
         response = render(request, "refused.html", {"trouble": Trouble(title, sentence)}, status=status)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from b24app.bitrix.errors import BitrixError
 from b24app.bitrix.payloads import BadPayload
+from b24app.languages import locale_of
 from b24app.models import Person
 from b24app.portals import installation
 from b24app.portals.installation import NotAllowed
@@ -24,7 +25,6 @@ from b24app.web.frames import (
     refused_page,
     reopening,
 )
-from b24app.web.localization import language_of
 from b24app.web.texts import Trouble, trouble
 from b24app.web.tickets import Ticket, ticketed
 
@@ -42,7 +42,7 @@ def install(request: HttpRequest) -> HttpResponse:
         opening = read_claims(request)
     except BadPayload as error:
         return not_installed(request, None, 400, str(error))
-    language = language_of(opening.language)
+    language = locale_of(opening.language)
     with translation.override(language):
         person = prove_or_answer(
             request,

@@ -8,14 +8,6 @@ from django.utils import timezone, translation
 
 from b24app.models import Person
 
-# Bitrix24's language codes to ours; what is not listed reads English.
-LANGUAGES = {"en": "en", "ru": "ru"}
-
-
-def language_of(code: str) -> str:
-    """Our language for one of Bitrix24's codes."""
-    return LANGUAGES.get(code.lower(), "en")
-
 
 @contextmanager
 def speaking_to(person: Person, language: str) -> Iterator[None]:

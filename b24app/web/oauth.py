@@ -23,10 +23,10 @@ from django.views.decorators.http import require_GET
 
 from b24app.bitrix.errors import AccessLost, BitrixError, CredentialRefused
 from b24app.engine import jobs
+from b24app.languages import locale_of
 from b24app.models import Portal
 from b24app.portals import connecting
 from b24app.portals.openings import NotProven
-from b24app.web.localization import language_of
 from b24app.web.texts import trouble
 from b24app.worker import messages
 
@@ -111,7 +111,7 @@ def _connect(portal: Portal, code: str) -> Result:
         return Result(what.title, what.sentence, 403 if isinstance(error, AccessLost) else 503, again, what.code)
     if jobs.resume_waiting(person):
         transaction.on_commit(lambda: messages.enqueue(portal.pk))
-    with translation.override(language_of(person.language)):
+    with translation.override(locale_of(person.language)):
         sentence = gettext("Connected as %(name)s. Your waiting jobs will continue. You can go back to Bitrix24.")
         return Result(gettext("You are connected"), sentence % {"name": person.name})
 

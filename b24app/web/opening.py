@@ -1,5 +1,7 @@
 """A page in a portal's frame: it is opened, gets a second chance at a slow portal, and renews its ticket."""
 
+from functools import partial
+
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -12,6 +14,7 @@ from b24app.bitrix.client import Command
 from b24app.bitrix.errors import AccessLost, BitrixError
 from b24app.bitrix.payloads import BadPayload
 from b24app.engine import deferrals, jobs
+from b24app.languages import locale_of
 from b24app.models import Job, Person
 from b24app.portals import clients, installation, openings, uninstall
 from b24app.portals.openings import Opened
@@ -27,7 +30,7 @@ from b24app.web.frames import (
     unauthorized,
 )
 from b24app.web.jobs import panel
-from b24app.web.localization import language_of, speaking_to
+from b24app.web.localization import speaking_to
 from b24app.web.stash import stash, unstash
 from b24app.web.texts import trouble
 from b24app.web.tickets import TICKET_HEADER, Ticket, require_our_page
@@ -46,7 +49,7 @@ def open_app(request: HttpRequest) -> HttpResponse:
     except BadPayload as error:
         return not_installed(request, None, 400, str(error))
     received_at = clock.now()
-    listing, language = Listing.of_opening(opening), language_of(opening.language)
+    listing, language = Listing.of_opening(opening), locale_of(opening.language)
 
     def explain(error: Failure) -> HttpResponse:
         if isinstance(error, AccessLost):
@@ -57,9 +60,7 @@ def open_app(request: HttpRequest) -> HttpResponse:
         opened = prove_or_answer(
             request,
             opening,
-            lambda portal: openings.open_page(
-                opening, listing.command(), openings.OPENING_TIMEOUT, received_at, portal
-            ),
+            partial(openings.open_page, opening, listing.command(), openings.OPENING_TIMEOUT, received_at),
             lambda error: refused_page(request, opening, error),
             explain,
         )
@@ -79,7 +80,7 @@ def complete(request: HttpRequest) -> HttpResponse:
     if pending is None:
         return unauthorized()
     opening, received_at = pending
-    listing, language = Listing.of_opening(opening), language_of(opening.language)
+    listing, language = Listing.of_opening(opening), locale_of(opening.language)
     with translation.override(language):
         opened = prove_or_answer(
             request,
@@ -116,7 +117,7 @@ def issue_ticket(request: HttpRequest) -> HttpResponse:
     if isinstance(opened, HttpResponse):
         return opened
     _resume_jobs(opened)
-    signed = Ticket.issue(opened.person, language_of(opening.language)).signed()
+    signed = Ticket.issue(opened.person, locale_of(opening.language)).signed()
     return HttpResponse(status=204, headers={TICKET_HEADER: signed})
 
 

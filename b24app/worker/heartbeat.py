@@ -1,9 +1,11 @@
-"""Whether workers still read their messages: one that runs and reads nothing looks healthy from outside.
+"""Heartbeats: they show whether a worker still reads its messages. A process that runs may have stopped reading.
 
-Each worker has a queue of its own beside the common one (CELERY_WORKER_DIRECT), to which it sends itself a message
-every HEARTBEAT_EVERY seconds. It comes the way of all messages: broker, consumer, pool. When a worker has read any
-message, it says so in a file of this machine, for `manage.py check_worker`; that a sweep was read is noted in the
-database, for /readyz. Not by the sweep alone: of several workers one reads it, and the others would look dead.
+Each worker sends a heartbeat to its own queue (CELERY_WORKER_DIRECT) every ENGINE_HEARTBEAT_EVERY seconds. It takes the
+same path as real messages: broker, consumer, thread pool. The sweep cannot serve as a heartbeat: only one of several
+workers receives it.
+
+A worker records each message that it reads: in a file of its machine, for `manage.py check_worker`. It also records
+each sweep in the database, for /readyz.
 """
 
 import logging
@@ -28,12 +30,14 @@ SWEEP = "b24app.worker.messages.sweep"
 
 @app.task
 def heartbeat() -> None:
-    """Nothing to do: that it was read is all."""
+    """Do nothing: `record_heartbeat` runs before every task."""
 
 
 def seconds_silent(worker: str = "") -> float | None:
-    """Seconds since this worker of this machine has read a message, None when it never did. By default the worker
-    with Celery's own name."""
+    """Seconds since the worker `worker` of this machine has read a message; None if it never has.
+
+    The default is the worker with the name that Celery gives if no --hostname is set.
+    """
     try:
         return time.time() - _file_of(worker or default_nodename("")).stat().st_mtime
     except FileNotFoundError:
@@ -41,8 +45,8 @@ def seconds_silent(worker: str = "") -> float | None:
 
 
 def is_any_worker_alive() -> bool:
-    """Whether a worker has read a sweep lately. One query."""
-    silence = timedelta(seconds=settings.WORKER_SILENCE)
+    """True if a worker has read a sweep in the last ENGINE_WORKER_SILENCE seconds. One query."""
+    silence = timedelta(seconds=settings.ENGINE_WORKER_SILENCE)
     return WorkerHeartbeat.objects.filter(at__gt=database_now() - silence).exists()
 
 
@@ -58,15 +62,15 @@ def start(sender: Any, **_: Any) -> None:
 def _keep_sending(worker: str) -> None:
     while True:
         try:
-            heartbeat.apply_async(queue=worker_direct(worker), expires=settings.WORKER_SILENCE)
+            heartbeat.apply_async(queue=worker_direct(worker), expires=settings.ENGINE_WORKER_SILENCE)
         except (OperationalError, OSError):
-            logger.warning("broker not reachable; no message to ourselves")
-        time.sleep(settings.HEARTBEAT_EVERY)
+            logger.warning("broker not reachable; no heartbeat sent")
+        time.sleep(settings.ENGINE_HEARTBEAT_EVERY)
 
 
 @signals.task_prerun.connect
 def record_heartbeat(task: "Task[Any, Any]", **_: Any) -> None:
-    if worker := task.request.hostname:  # none where a test calls it as a function
+    if worker := task.request.hostname:  # None if a test calls the task as a function
         _file_of(worker).touch()
     if task.name == SWEEP:
         WorkerHeartbeat.objects.update_or_create(pk=1, defaults={"at": database_now()})

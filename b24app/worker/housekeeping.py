@@ -1,4 +1,4 @@
-"""What is deleted, and when."""
+"""Deletes expired rows. The sweep calls it."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ JOURNAL_LIFE = timedelta(days=7)
 
 
 def delete_expired() -> None:
-    """Delete rows whose time is over: the journal, selections, stashed and failed openings, uninstalled portals."""
+    """Delete expired rows of the journal, of selections, of stashed and failed openings, and of uninstalled portals."""
     now = clock.now()
     RestCall.objects.filter(at__lt=now - JOURNAL_LIFE).delete()
     Selection.objects.filter(created_at__lt=now - 2 * selections.LIFE).delete()

@@ -1,6 +1,6 @@
-"""Messages of version 0.1, whose tasks had other names: understood for one release, then this module goes.
+"""The task names of version 0.1. A worker understands them for one release; then this module is deleted.
 
-A message lives for MESSAGE_LIFE at most. A beat of version 0.1 that still runs sends the sweep by its old name.
+A message lives for at most ENGINE_MESSAGE_LIFE seconds. A beat of version 0.1 sends the sweep under its old name.
 """
 
 from b24app.celery import app

@@ -45,7 +45,7 @@ def test_a_row_says_which_goals_it_misses(worse, words):
     assert replace(HELD, **worse).missed() == words
 
 
-def test_a_run_names_every_goal_that_is_missed_and_judges_nobody_else(tmp_path):
+def test_a_run_names_each_missed_goal(tmp_path):
     results = Results("a machine", tmp_path)
     results.add(HELD)
     results.add(replace(HELD, faults=FAULTS, wrong=1))
@@ -56,7 +56,7 @@ def test_a_run_names_every_goal_that_is_missed_and_judges_nobody_else(tmp_path):
     assert "missed: 1 wrong" in results.table()
 
 
-def test_a_run_that_was_cut_goes_on_with_what_it_has(tmp_path):
+def test_a_cut_run_continues(tmp_path):
     first = Results("a machine", tmp_path)
     first.add(HELD)
     first.add_figures("page", [Figure("Opening", 30, "ms", 31)])
@@ -71,14 +71,14 @@ def test_a_run_that_was_cut_goes_on_with_what_it_has(tmp_path):
     assert Results("a machine", tmp_path).rows == []
 
 
-def test_one_call_at_a_time_is_held_up_by_the_bucket_of_requests_and_not_before():
+def test_single_calls_wait_for_the_bucket():
     portal = theory.Measured(command=0.1, overhead=0.0, reading=0.0)
 
     assert theory.one_by_one(20, portal, patience=2.0) == pytest.approx(40 * 0.1)
     assert 475 < theory.one_by_one(500, portal, patience=2.0) < 475 * 1.3
 
 
-def test_nobody_has_to_wait_for_operating_time_before_a_method_has_used_it_up():
+def test_operating_time_costs_nothing_at_first():
     portal = theory.Measured(command=0.33, overhead=0.0, reading=0.0)
 
     assert theory.forced_waits(500, portal, scale=1.0, cost=0.33) == 0

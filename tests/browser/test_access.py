@@ -20,7 +20,7 @@ def button(frame, name):
     return frame.get_by_role("button", name=name, exact=True)
 
 
-def test_a_person_connects_in_a_new_window_and_the_job_goes_on(desk, tasks, sandbox, page):
+def test_a_new_window_connects_the_person(desk, tasks, sandbox, page):
     ids = tasks(2, title="Call the supplier")
     frame = desk.open_above_the_list()
     frame.get_by_label("Select all on this page").check()
@@ -38,7 +38,7 @@ def test_a_person_connects_in_a_new_window_and_the_job_goes_on(desk, tasks, sand
     assert set(sandbox.states("acme", ids).values()) == {6}
 
 
-def test_an_admin_takes_over_what_still_sleeps_and_returns_it(desk, tasks, sandbox):
+def test_an_admin_adopts_and_returns_tasks(desk, tasks, sandbox):
     ids = tasks(2, status=6, title="Call the supplier")
     desk.app.python(OWE.format(ids=ids))
     desk.sit_down(sandbox.user("acme", name="Ida", is_admin=True))

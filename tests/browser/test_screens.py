@@ -52,7 +52,7 @@ def test_from_installing_to_the_result(desk, tasks, sandbox, page):
     assert [cookie["name"] for cookie in page.context.cookies()] == ["desk_acme"]
 
 
-def test_everything_that_matches_but_what_is_unticked(desk, tasks, sandbox):
+def test_all_matches_without_the_unticked(desk, tasks, sandbox):
     tasks(60)
     frame = desk.open_above_the_list()
     frame.get_by_label("Select all on this page").check()
@@ -68,7 +68,7 @@ def test_everything_that_matches_but_what_is_unticked(desk, tasks, sandbox):
     assert sorted(sandbox.states("acme").values()) == [3] * 2 + [6] * 58
 
 
-def test_searching_keeps_what_is_ticked_and_ends_everything(desk, tasks):
+def test_a_search_keeps_ticks(desk, tasks):
     tasks(55, title="Call")
     tasks(1, title="Paint the wall")
     frame = desk.open_above_the_list()
@@ -132,7 +132,7 @@ def test_two_tabs_show_the_same_job(desk, tasks, page):
     expect(frame.get_by_role("heading", name="5 deferred")).to_be_hidden()
 
 
-def test_what_was_deferred_is_taken_back(desk, tasks, sandbox):
+def test_undo_returns_the_tasks(desk, tasks, sandbox):
     tasks(30, title="Call")
     frame = desk.open_above_the_list()
     frame.get_by_label("Select all on this page").check()
@@ -147,7 +147,7 @@ def test_what_was_deferred_is_taken_back(desk, tasks, sandbox):
     assert set(sandbox.states("acme").values()) == {3}
 
 
-def test_a_ticket_that_has_ended_is_renewed_through_the_portal(desk, tasks, app, console):
+def test_an_expired_ticket_is_renewed(desk, tasks, app, console):
     tasks(3, title="Call")
     frame = desk.open_above_the_list()
     expect(frame.get_by_role("checkbox", name="Select: Call")).to_have_count(3)
@@ -159,7 +159,7 @@ def test_a_ticket_that_has_ended_is_renewed_through_the_portal(desk, tasks, app,
     expect(frame.get_by_role("checkbox", name="Select: Call")).to_have_count(3)
 
 
-def test_a_lost_connection_is_waited_out(desk, tasks, sandbox, page, console):
+def test_the_page_waits_for_a_connection(desk, tasks, sandbox, page, console):
     tasks(20)
     console.expected += ["ERR_INTERNET_DISCONNECTED", "htmx:sendError", "htmx:afterRequest"]
     frame = desk.open_above_the_list()
@@ -176,7 +176,7 @@ def test_a_lost_connection_is_waited_out(desk, tasks, sandbox, page, console):
     expect(frame.get_by_text("No connection. We will try again automatically.")).to_be_hidden()
 
 
-def test_a_portal_that_takes_too_long_is_waited_for_on_the_page(desk, tasks, sandbox):
+def test_the_page_waits_for_a_slow_portal(desk, tasks, sandbox):
     tasks(3)
     sandbox.fault("batch", "late", seconds=4, times=-1)
     frame = desk.open_above_the_list()
@@ -187,7 +187,7 @@ def test_a_portal_that_takes_too_long_is_waited_for_on_the_page(desk, tasks, san
     expect(frame.get_by_role("checkbox", name="Select: ")).to_have_count(3)
 
 
-def test_a_task_opens_in_the_portals_slider_and_the_list_is_read_anew(desk, tasks, page, sandbox):
+def test_a_task_opens_in_the_slider(desk, tasks, page, sandbox):
     (task,) = tasks(1, title="Call")
     frame = desk.open_above_the_list()
     frame.get_by_role("link", name="Call").click()
@@ -198,7 +198,7 @@ def test_a_task_opens_in_the_portals_slider_and_the_list_is_read_anew(desk, task
     expect(frame.get_by_text("No tasks in progress here")).to_be_visible()
 
 
-def test_what_is_ticked_before_the_script_is_there_counts(desk, tasks, page):
+def test_early_ticks_count(desk, tasks, page):
     tasks(3, title="Call")
     late = []
     page.route("**/static/app.js", lambda route: late.append(route))
@@ -226,7 +226,7 @@ def test_nothing_sticks_out_sideways(desk, tasks, page, language, defer):
             assert desk.own().evaluate(sideways) <= 0
 
 
-def test_a_dialog_that_cannot_be_filled_says_so_itself_and_can_be_tried_again(desk, tasks, page, console):
+def test_a_failed_dialog_offers_another_try(desk, tasks, page, console):
     tasks(2)
     console.expected += ["500", "htmx:responseError"]
     frame = desk.open_above_the_list()
@@ -245,7 +245,7 @@ def test_a_dialog_that_cannot_be_filled_says_so_itself_and_can_be_tried_again(de
     expect(frame.get_by_text("Something went wrong on our side.")).to_be_hidden()
 
 
-def test_whoever_waits_for_a_selection_or_a_job_is_left_where_they_are(desk, tasks, app, page):
+def test_polling_keeps_the_focus(desk, tasks, app, page):
     tasks(60)
     frame = desk.open_above_the_list()
     app.stop("worker")
@@ -276,7 +276,7 @@ def test_whoever_waits_for_a_selection_or_a_job_is_left_where_they_are(desk, tas
     expect(frame.get_by_text("1 selected", exact=True)).to_be_visible()
 
 
-def test_a_dialog_without_a_connection_says_so_itself_and_goes_on_by_itself(desk, tasks, page, console):
+def test_an_offline_dialog_continues_by_itself(desk, tasks, page, console):
     tasks(2)
     console.expected += ["ERR_INTERNET_DISCONNECTED", "htmx:sendError", "htmx:afterRequest"]
     frame = desk.open_above_the_list()

@@ -1,4 +1,4 @@
-"""The vendor's own JavaScript library, unmodified, judges the desktop: what it asks must be answered its way.
+"""The vendor's own JavaScript library, unmodified, runs against the desktop: it must get the answers that it expects.
 
 The stand-in app runs under the strict policy that our own pages have. Its page holds what became of the start in
 `started`; the library's handle is `b24`.
@@ -24,8 +24,8 @@ ADMIN, WORKER = 1, 5
 FOLDER = Path(__file__).parent / "b24jssdk"
 LIBRARY = (FOLDER / "index.min.js").read_bytes()
 POLICY = "default-src 'none'; script-src 'self'"
-PAGE = b"""<!doctype html><title>judge</title><p>judge</p>
-<script src="/library.js"></script><script src="/judge.js"></script>"""
+PAGE = b"""<!doctype html><title>library</title><p>library</p>
+<script src="/library.js"></script><script src="/page.js"></script>"""
 SCRIPT = b"""B24Js.initializeB24Frame().then(
   (b24) => { window.b24 = b24; window.started = "ready"; },
   (error) => { window.started = String(error); });"""
@@ -54,7 +54,7 @@ class Judge(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def judge_origin():
+def page_origin():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Judge)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -65,8 +65,8 @@ def judge_origin():
 
 
 @pytest.fixture(scope="module")
-def box(judge_origin, tmp_path_factory):
-    sandbox = Sandbox.start(tmp_path_factory.mktemp("judged"), seed="demo", app_origin=judge_origin)
+def box(page_origin, tmp_path_factory):
+    sandbox = Sandbox.start(tmp_path_factory.mktemp("library"), seed="demo", app_origin=page_origin)
     yield sandbox
     sandbox.stop()
 
@@ -79,9 +79,9 @@ def browser(playwright):
 
 
 @pytest.fixture
-def installed(box, judge_origin):
+def installed(box, page_origin):
     box.install("acme")
-    params = {"PLACEMENT": "TASK_USER_LIST_TOOLBAR", "HANDLER": f"{judge_origin}/list/", "TITLE": "Defer in bulk"}
+    params = {"PLACEMENT": "TASK_USER_LIST_TOOLBAR", "HANDLER": f"{page_origin}/list/", "TITLE": "Defer in bulk"}
     bound = box.rest("acme", "placement.bind", params, token=box.access("acme", ADMIN)).json()
     assert bound["result"] is True
     yield
@@ -119,13 +119,13 @@ def end(seat, frame):
     return json.loads(seat.until(lambda: frame.evaluate("() => window.ended")))
 
 
-def test_the_judge_is_the_file_that_the_vendor_published():
+def test_the_library_is_the_published_file():
     recorded = re.search(r"sha256 +([0-9a-f]{64})", (FOLDER / "NOTICE").read_text()).group(1)
     assert hashlib.sha256(LIBRARY).hexdigest() == recorded
     assert b"@version 2.2.0" in LIBRARY[:500]
 
 
-def test_it_starts_in_a_list_and_knows_where_it_is(box, sit, installed):
+def test_it_knows_its_placement(box, sit, installed):
     seat = sit(WORKER)
     frame = start(seat, seat.open_slider())
     where = frame.evaluate("() => [b24.placement.title, b24.placement.options, b24.getLang(), b24.auth.isAdmin]")
@@ -159,7 +159,7 @@ def test_it_fits_its_frame_to_its_page(sit, installed):
     assert seat.page.locator(".app-frame").bounding_box()["height"] == answer[0]["height"]
 
 
-def test_it_sets_the_title_of_its_own_page_and_is_not_heard_in_a_slider(sit, installed):
+def test_it_sets_the_title_outside_sliders(sit, installed):
     seat = sit(WORKER)
     frame = start(seat, seat.open_page())
     assert frame.evaluate("() => b24.parent.setTitle('Sleeping: 3')") == {"title": "Sleeping: 3"}
@@ -169,7 +169,7 @@ def test_it_sets_the_title_of_its_own_page_and_is_not_heard_in_a_slider(sit, ins
     assert seat.page.locator("#pagetitle").inner_text() != "MaybeMoved"
 
 
-def test_it_opens_a_task_and_learns_that_the_card_was_closed(sit, installed):
+def test_it_learns_that_a_card_was_closed(sit, installed):
     seat = sit(WORKER)
     frame = start(seat, seat.open_slider())
     task = seat.page.locator("tr[data-task]").first.get_attribute("data-task")
@@ -180,7 +180,7 @@ def test_it_opens_a_task_and_learns_that_the_card_was_closed(sit, installed):
     assert end(seat, frame) == {"isOpenAtNewWindow": False, "isClose": True}
 
 
-def test_it_lets_a_person_be_chosen_or_several(sit, installed):
+def test_it_selects_people(sit, installed):
     seat = sit(WORKER)
     frame = start(seat, seat.open_page())
     begin(frame, "b24.dialog.selectUser()")
@@ -192,7 +192,7 @@ def test_it_lets_a_person_be_chosen_or_several(sit, installed):
     assert [person["id"] for person in end(seat, frame)] == ["1", "12"]
 
 
-def test_it_finishes_an_installation_and_is_opened_anew(box, sit):
+def test_it_finishes_an_installation(box, sit):
     box.install("acme", finished=False)
     seat = sit(ADMIN)
     frame = start(seat, seat.open_page())

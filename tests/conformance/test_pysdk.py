@@ -1,4 +1,4 @@
-"""The vendor's own Python library, unmodified, judges REST and the authorization server, through TLS."""
+"""The vendor's own Python library, unmodified, runs against REST and the authorization server, through TLS."""
 
 import json
 import os
@@ -30,8 +30,8 @@ def fronts(running_sandbox, tmp_path_factory):
 
 
 @pytest.fixture
-def judge(sandbox, fronts):
-    """Bob, who owns 120 tasks, through the library: `judge.speak(*calls)` is what became of the calls."""
+def library(sandbox, fronts):
+    """Bob, who owns 120 tasks, through the library: `library.speak(*calls)` is what became of the calls."""
     bob = sandbox.user("acme", name="Bob", last_name="Worker")
     tasks = sandbox.tasks("acme", count=120, creator=bob)
     sandbox.install("acme")
@@ -61,44 +61,44 @@ def judge(sandbox, fronts):
     return SimpleNamespace(speak=speak, bob=bob, tasks=tasks, opening=opening)
 
 
-def test_it_calls_a_method(judge):
-    said = judge.speak(["method", "profile"])
-    assert said.answers[0]["result"]["ID"] == str(judge.bob)
-    assert said.access == judge.opening["access"]
+def test_it_calls_a_method(library):
+    said = library.speak(["method", "profile"])
+    assert said.answers[0]["result"]["ID"] == str(library.bob)
+    assert said.access == library.opening["access"]
 
 
-def test_it_refreshes_and_goes_on_with_the_new_pair(judge, sandbox):
-    said = judge.speak(["refresh"], ["method", "profile"])
-    assert said.answers[1]["result"]["ID"] == str(judge.bob)
-    assert said.access != judge.opening["access"]
-    assert sandbox.refresh(judge.opening["refresh"]).json() == {"error": "invalid_grant"}
+def test_it_continues_with_the_new_pair(library, sandbox):
+    said = library.speak(["refresh"], ["method", "profile"])
+    assert said.answers[1]["result"]["ID"] == str(library.bob)
+    assert said.access != library.opening["access"]
+    assert sandbox.refresh(library.opening["refresh"]).json() == {"error": "invalid_grant"}
     assert sandbox.refresh(said.refresh).status_code == 200
 
 
-def test_it_refreshes_by_itself_when_a_token_has_expired(judge, sandbox):
-    sandbox.expire("acme", user=judge.bob)
-    said = judge.speak(["method", "profile"])
-    assert said.answers[0]["result"]["ID"] == str(judge.bob)
-    assert said.access != judge.opening["access"]
+def test_it_renews_an_expired_token(library, sandbox):
+    sandbox.expire("acme", user=library.bob)
+    said = library.speak(["method", "profile"])
+    assert said.answers[0]["result"]["ID"] == str(library.bob)
+    assert said.access != library.opening["access"]
     assert [row["code"] for row in sandbox.requests("acme")] == ["expired_token", ""]
 
 
-def test_it_defers_in_a_batch_and_sees_each_commands_error(judge, sandbox):
+def test_a_batch_shows_each_error(library, sandbox):
     commands = {
-        "first": ["tasks.task.defer", {"taskId": judge.tasks[0]}],
-        "second": ["tasks.task.defer", {"taskId": judge.tasks[1]}],
+        "first": ["tasks.task.defer", {"taskId": library.tasks[0]}],
+        "second": ["tasks.task.defer", {"taskId": library.tasks[1]}],
         "gone": ["tasks.task.defer", {"taskId": 999_999}],
     }
-    batch = judge.speak(["batch", commands]).answers[0]["result"]
+    batch = library.speak(["batch", commands]).answers[0]["result"]
     assert sorted(batch["result"]) == ["first", "second"]
     assert batch["result"]["first"]["task"]["status"] == "6"
     assert list(batch["result_error"]) == ["gone"]
-    assert [sandbox.states("acme")[task] for task in judge.tasks[:3]] == [6, 6, 2]
+    assert [sandbox.states("acme")[task] for task in library.tasks[:3]] == [6, 6, 2]
 
 
-def test_it_lists_more_tasks_than_a_page_holds(judge, sandbox):
-    listed = judge.speak(["list", "tasks.task.list", {"select": ["ID"], "order": {"ID": "asc"}}]).answers[0]["result"]
-    assert [int(task["id"]) for task in listed] == judge.tasks
+def test_it_lists_several_pages(library, sandbox):
+    listed = library.speak(["list", "tasks.task.list", {"select": ["ID"], "order": {"ID": "asc"}}]).answers[0]["result"]
+    assert [int(task["id"]) for task in listed] == library.tasks
     assert [row["method"] for row in sandbox.requests("acme")] == ["tasks.task.list", "batch"]
 
 
@@ -109,5 +109,5 @@ def test_it_lists_more_tasks_than_a_page_holds(judge, sandbox):
         (["method", "no.such.method"], {}, "BitrixAPINotFound"),
     ],
 )
-def test_it_knows_the_errors_by_name(judge, call, changes, name):
-    assert judge.speak(call, **changes).answers == [{"raised": name}]
+def test_it_knows_the_errors_by_name(library, call, changes, name):
+    assert library.speak(call, **changes).answers == [{"raised": name}]

@@ -1,4 +1,4 @@
-"""The engine called as functions, against the sandbox: waits too short to notice, tasks, and jobs over them."""
+"""Fixtures for the engine, called as functions against the sandbox: short waits, tasks and jobs."""
 
 import pytest
 
@@ -8,20 +8,20 @@ from b24app.engine import jobs, selections
 
 @pytest.fixture(autouse=True)
 def quick(settings):
-    """Waits of the engine too short to notice, in the order they really have."""
-    settings.SETTLE_AFTER, settings.READ_TIMEOUT = 1.0, 10.0
+    """Make the waits of the engine short; their order stays as in production."""
+    settings.ENGINE_SETTLE_AFTER, settings.ENGINE_READ_TIMEOUT = 1.0, 10.0
     settings.TIME_SCALE = 1000.0
 
 
 @pytest.fixture(autouse=True)
 def five_tasks_at_first(monkeypatch):
-    """A job's first batch holds two commands for each of five tasks, whatever the product thinks best."""
+    """Let the first batch of a job contain two commands for each of five tasks."""
     monkeypatch.setattr(limits, "FIRST_BATCH_COMMANDS", 10)
 
 
 @pytest.fixture
 def tasks(sandbox, person):
-    """Make tasks of the person; `tasks(120)` in progress, `tasks(3, status=2)` pending."""
+    """Create tasks of the person: `tasks(120)` are in progress, `tasks(3, status=2)` are pending."""
 
     def make(count, **fields):
         return sandbox.tasks("acme", count=count, **{"status": 3, "creator": person.user_id, **fields})
@@ -31,7 +31,7 @@ def tasks(sandbox, person):
 
 @pytest.fixture
 def job_for(person):
-    """A job of the person over these tasks, under a key of its own."""
+    """Start a job of the person over these tasks. The key differs for other tasks."""
 
     def ask(task_ids, key=None):
         selection = selections.select_ticked(person, task_ids)

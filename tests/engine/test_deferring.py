@@ -12,7 +12,7 @@ from b24app.bitrix.tasks import Act, TaskState
 from b24app.engine import deferring, outcomes
 from b24app.models import JobItem
 
-ME, SOMEBODY = 5, 7
+ME, OTHER = 5, 7
 S, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
 
 OK = "ok"
@@ -92,10 +92,10 @@ def test_a_command_not_run_was_not_sent(limit):
 
 def test_an_empty_success_is_read():
     item = sent(seen=2)
-    assert deferring.apply_answer(item, {Act.DEFER: full(6, by=SOMEBODY)}, ME) is None
+    assert deferring.apply_answer(item, {Act.DEFER: full(6, by=OTHER)}, ME) is None
     assert item.state == S.SENT
     assert item.refusal
-    deferring.apply_reading(item, task(6, by=SOMEBODY), ME)
+    deferring.apply_reading(item, task(6, by=OTHER), ME)
     assert (item.state, item.code) == (S.SKIPPED, Code.ALREADY_DEFERRED)
 
 
@@ -110,14 +110,14 @@ def test_a_success_with_another_status_is_read(shown):
 
 def test_anothers_pause_is_the_original_status():
     item = sent()
-    deferring.apply_answer(item, {Act.PAUSE: full(2, by=SOMEBODY), Act.DEFER: full(6)}, ME)
+    deferring.apply_answer(item, {Act.PAUSE: full(2, by=OTHER), Act.DEFER: full(6)}, ME)
     assert (item.state, item.status_before) == (S.DONE, 2)
 
 
 def test_anothers_pause_is_not_undone():
     item = sent()
-    deferring.apply_answer(item, {Act.PAUSE: full(2, by=SOMEBODY), Act.DEFER: NO}, ME)
-    deferring.apply_reading(item, task(2, by=SOMEBODY), ME)
+    deferring.apply_answer(item, {Act.PAUSE: full(2, by=OTHER), Act.DEFER: NO}, ME)
+    deferring.apply_reading(item, task(2, by=OTHER), ME)
     assert (item.state, item.step, item.code) == (S.FAILED, Step.NONE, Code.NOT_PERMITTED)
 
 
@@ -146,7 +146,7 @@ def test_a_success_without_a_task_counts():
     "found, state, code",
     [
         (task(6), S.DONE, ""),
-        (task(6, by=SOMEBODY), S.SKIPPED, Code.ALREADY_DEFERRED),
+        (task(6, by=OTHER), S.SKIPPED, Code.ALREADY_DEFERRED),
         (task(3), S.PENDING, ""),
         (task(5), S.SKIPPED, Code.COMPLETED),
         (None, S.FAILED, Code.GONE),
@@ -174,7 +174,7 @@ def test_a_refused_direct_defer_gets_a_pause():
     [
         (sent(direct=True), task(3)),  # lost, not refused
         (sent(direct=True, refusal=outcomes.UNSEEN), task(3)),
-        (sent(direct=True, **NOT_ALLOWED), task(2)),  # somebody paused it meanwhile
+        (sent(direct=True, **NOT_ALLOWED), task(2)),  # another user paused it meanwhile
         (sent(direct=True, **NOT_ALLOWED), task(5)),
         (sent(direct=True, **NOT_ALLOWED), None),
         (sent(direct=False, **NOT_ALLOWED), task(3)),
@@ -195,9 +195,9 @@ def test_a_pause_not_sent_is_not_ours():
     [
         # lost answers
         (sent(), task(6), S.DONE, "", Step.NONE),
-        (sent(), task(6, by=SOMEBODY), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
+        (sent(), task(6, by=OTHER), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
         (sent(), task(2), S.PENDING, "", Step.PAUSED),
-        (sent(), task(2, by=SOMEBODY), S.PENDING, "", Step.NONE),
+        (sent(), task(2, by=OTHER), S.PENDING, "", Step.NONE),
         (sent(), task(3), S.PENDING, "", Step.NONE),
         (sent(), task(5), S.SKIPPED, Code.COMPLETED, Step.NONE),
         (sent(), None, S.FAILED, Code.GONE, Step.NONE),
@@ -209,7 +209,7 @@ def test_a_pause_not_sent_is_not_ours():
         (sent(seen=2, **NOT_ALLOWED), task(2), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
         (sent(seen=2, **NOT_ALLOWED), task(3), S.PENDING, "", Step.NONE),
         (sent(**NOT_ALLOWED), task(6), S.DONE, "", Step.NONE),  # refused after it was done
-        (sent(**NOT_ALLOWED), task(6, by=SOMEBODY), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
+        (sent(**NOT_ALLOWED), task(6, by=OTHER), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
         (sent(**NOT_ALLOWED), task(4), S.SKIPPED, Code.AWAITING_CONTROL, Step.NONE),
         # paused, then refused: a second defer in a fresh request, then started again
         (sent(2, Step.PAUSED, 1, **NOT_ALLOWED), task(2), S.PENDING, "", Step.PAUSED),
@@ -224,9 +224,9 @@ def test_a_pause_not_sent_is_not_ours():
         (sent(2, Step.RESTORING, 3, code=Code.NOT_PERMITTED), task(2), S.PENDING, Code.NOT_PERMITTED, Step.RESTORING),
         (sent(2, Step.RESTORING, 6, code=Code.NOT_PERMITTED), task(2), S.FAILED, Code.LEFT_PAUSED, Step.RESTORING),
         (sent(2, Step.PAUSED), None, S.FAILED, Code.LEFT_PAUSED, Step.PAUSED),
-        # somebody keeps changing it
+        # other users keep changing it
         (sent(seen=2, sends=4), task(3), S.FAILED, Code.CHANGING, Step.NONE),
-        # nobody changes it, and yet every answer is lost and nothing applied
+        # every answer was lost, and no command was applied
         (sent(sends=4), task(3), S.FAILED, Code.REFUSED, Step.NONE),
         (sent(2, Step.PAUSED, 4), task(2), S.PENDING, Code.REFUSED, Step.RESTORING),
     ],
@@ -236,7 +236,7 @@ def test_each_reading_has_one_outcome(item, found, state, code, step):
     assert (item.state, item.code, item.step) == (state, code, step)
 
 
-@pytest.mark.parametrize("found, before", [(task(2), 3), (task(2, by=SOMEBODY), None), (task(3, by=SOMEBODY), None)])
+@pytest.mark.parametrize("found, before", [(task(2), 3), (task(2, by=OTHER), None), (task(3, by=OTHER), None)])
 def test_anothers_change_makes_a_new_original_status(found, before):
     item = sent()
     deferring.apply_reading(item, found, ME)
@@ -280,7 +280,7 @@ worlds = st.sampled_from([None, 1, 2, 3, 4, 5, 6, 7])
 def test_every_item_ends_and_none_stays_paused_silently(story, directly):
     item = JobItem(task_id=31)
     for first, last, status, mine in story:
-        found = None if status is None else task(status, ME if mine else SOMEBODY)
+        found = None if status is None else task(status, ME if mine else OTHER)
         if item.state == S.PENDING and item.status_seen:
             item.direct = directly and item.status_seen == 3
             acts = deferring.acts_for(item)
@@ -303,4 +303,4 @@ def _reply(word, status):
         return full(status)
     if word == "null":
         return Answer(None)
-    return full(status, by=SOMEBODY) if word == "noop" else word
+    return full(status, by=OTHER) if word == "noop" else word

@@ -1,10 +1,11 @@
-"""Stopping a job, going on with it, and trying again what failed."""
+"""Start, stop, continue and retry a job."""
 
 import pytest
 
 from b24app.bitrix.errors import AccessLost, OperatingLimit
+from b24app.bitrix.tasks import TaskFilter
 from b24app.engine import batches, jobs, saving, selections, slices
-from b24app.models import Job, JobItem
+from b24app.models import Deferral, Job, JobItem
 from b24app.portals.lease import Lease
 from tests.engine.work import outcomes, work
 
@@ -149,3 +150,50 @@ def test_two_tabs_start_the_fourth_job_once(person, tasks, monkeypatch):
 
     monkeypatch.setattr(jobs, "_create", another_tab_is_faster)
     assert jobs.start(person, selection, "", "key-3") == first[0]
+
+
+def test_the_same_request_twice_is_one_job(person, tasks):
+    selection = selections.select_ticked(person, tasks(2))
+    first = jobs.start(person, selection, "why", "key")
+    assert jobs.start(person, selection, "why", "key") == first
+    assert JobItem.objects.count() == 2
+
+
+def test_a_reused_key_is_refused(person, tasks):
+    selection = selections.select_ticked(person, tasks(2))
+    jobs.start(person, selection, "why", "key")
+    with pytest.raises(jobs.KeyReused):
+        jobs.start(person, selection, "because", "key")
+
+
+def test_a_selection_must_be_ready(person):
+    selection = selections.select_matching(person, TaskFilter())
+    with pytest.raises(jobs.NotReady):
+        jobs.start(person, selection, "", "key")
+
+
+@pytest.fixture
+def left_paused(sandbox, person, tasks, job_for):
+    """A finished job whose task was paused and could not be deferred or started again. The faults are still set."""
+    (task,) = tasks(1)
+    job = job_for([task])
+    sandbox.fault("tasks.task.defer", "error", code="1048582", status=400, times=-1)
+    sandbox.fault("tasks.task.start", "error", code="0", status=400, times=-1)
+    work(person)
+    assert outcomes(job) == {task: (S.FAILED, Code.LEFT_PAUSED)}
+    job.refresh_from_db()
+    return job
+
+
+def test_a_retry_that_leaves_it_paused_says_so(person, left_paused):
+    again = jobs.retry(left_paused, [S.FAILED], "again")
+    work(person)
+    assert outcomes(again) == outcomes(left_paused)
+
+
+def test_a_retry_keeps_the_original_status(sandbox, person, left_paused):
+    sandbox.clear_faults()
+    again = jobs.retry(left_paused, [S.FAILED], "again")
+    work(person)
+    assert outcomes(again) == dict.fromkeys(outcomes(left_paused), (S.DONE, ""))
+    assert Deferral.objects.live().get().previous_status == 3

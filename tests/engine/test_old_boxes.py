@@ -1,4 +1,4 @@
-"""Boxes that defer a task in progress directly, and boxes that know only task.item.*: learned, used, unlearned."""
+"""Boxes that defer a task in progress directly, and boxes that have only task.item.*: the app learns and forgets it."""
 
 import pytest
 
@@ -17,13 +17,13 @@ LEGACY, MODERN = Portal.Dialect.LEGACY, Portal.Dialect.MODERN
 
 @pytest.fixture
 def direct_box(sandbox):
-    """acme defers from in progress, though not for a mere creator."""
+    """acme defers a task in progress directly, but not for a person who only created it."""
     sandbox.turn({"acme/old_defer_rule": True})
 
 
 @pytest.fixture
 def oldest_box(sandbox, direct_box):
-    """acme has no tasks.task.* either, and posts what such boxes post."""
+    """acme also has no tasks.task.* methods, and its openings have the fields of such boxes."""
     sandbox.turn({"acme/no_new_tasks": True, "acme/old_post": True})
 
 
@@ -32,7 +32,7 @@ def changes(sandbox):
 
 
 def methods(sandbox):
-    """What the portal was asked for, in batches and alone."""
+    """The methods that were called, in batches and alone."""
     requests = sandbox.requests("acme")
     return {r["method"] for r in requests} | {c[1] for r in requests for c in r["commands"] or []}
 

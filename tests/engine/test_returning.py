@@ -1,4 +1,4 @@
-"""Returning what a job has deferred: one task's way back, and the engine against the sandbox."""
+"""One task's way back, decided without a portal."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,23 +9,19 @@ from hypothesis import strategies as st
 from b24app.bitrix.client import Answer
 from b24app.bitrix.errors import AccessLost, OperatingLimit, Refused, Unknown
 from b24app.bitrix.tasks import Act, TaskState
-from b24app.engine import batches, jobs, returning, slices
-from b24app.models import Deferral, Job, JobItem
-from tests.engine.work import outcomes, work
+from b24app.engine import returning
+from b24app.models import Deferral, JobItem
 
-ME, SOMEBODY = 5, 7
+ME, OTHER = 5, 7
 S, Step, Code = JobItem.State, JobItem.Step, JobItem.Code
-ASLEEP_SINCE = datetime(2026, 11, 23, tzinfo=UTC)
+DEFERRED_AT = datetime(2026, 11, 23, tzinfo=UTC)
 
 OK, NO, LOST = "ok", Refused("1048582"), Unknown("no_answer_for_key")
 LIMIT = OperatingLimit("OPERATION_TIME_LIMIT")
 NOT_ALLOWED = {"refusal": "1048582", "vendor_code": "1048582"}
 
 
-# -- One task, decided without a portal ------------------------------------------------------------------------
-
-
-def task(status, by=ME, at=ASLEEP_SINCE):
+def task(status, by=ME, at=DEFERRED_AT):
     return TaskState(31, "Call", status, frozenset({ME}), by, at, creator="Ann", changed_by="Eve")
 
 
@@ -35,7 +31,7 @@ def full(status, by=ME):
 
 
 def sent(before=3, step=Step.NONE, sends=1, state=S.SENT, **fields):
-    deferral = Deferral(task_id=31, previous_status=before, status_changed_at=ASLEEP_SINCE, created_at=ASLEEP_SINCE)
+    deferral = Deferral(task_id=31, previous_status=before, status_changed_at=DEFERRED_AT, created_at=DEFERRED_AT)
     seen = 2 if step == Step.RENEWED else 6
     return JobItem(
         task_id=31,
@@ -74,7 +70,7 @@ def test_the_commands_follow_the_original_status(before, step, acts):
         (LIMIT, NO, S.PENDING, Step.NONE, False),
         (LOST, NO, S.SENT, Step.NONE, False),
         (LOST, OK, S.DONE, Step.NONE, False),
-        (full(2, by=SOMEBODY), NO, S.SENT, Step.NONE, True),
+        (full(2, by=OTHER), NO, S.SENT, Step.NONE, True),
         (AccessLost("insufficient_scope"), AccessLost("insufficient_scope"), S.PENDING, Step.NONE, False),
     ],
 )
@@ -100,13 +96,13 @@ def test_a_pending_task_needs_only_renew():
 
 def test_anothers_renew_is_not_ours():
     item = sent(before=2)
-    returning.apply_answer(item, {Act.RENEW: full(2, by=SOMEBODY)}, ME)
+    returning.apply_answer(item, {Act.RENEW: full(2, by=OTHER)}, ME)
     assert item.state == S.SENT
-    returning.apply_reading(item, task(2, by=SOMEBODY), ME)
+    returning.apply_reading(item, task(2, by=OTHER), ME)
     assert (item.state, item.code, item.changed_by) == (S.SKIPPED, Code.AWAKE, "Eve")
 
 
-LATER = ASLEEP_SINCE + timedelta(minutes=1)
+LATER = DEFERRED_AT + timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +118,7 @@ LATER = ASLEEP_SINCE + timedelta(minutes=1)
         # lost answers
         (sent(), task(6), S.PENDING, ""),
         (sent(), task(3), S.DONE, ""),
-        (sent(), task(3, by=SOMEBODY), S.SKIPPED, Code.AWAKE),
+        (sent(), task(3, by=OTHER), S.SKIPPED, Code.AWAKE),
         (sent(), task(2), S.PENDING, ""),
         (sent(before=2), task(2), S.DONE, ""),
         (sent(), task(5), S.SKIPPED, Code.COMPLETED),
@@ -130,18 +126,18 @@ LATER = ASLEEP_SINCE + timedelta(minutes=1)
         # refusals
         (sent(**NOT_ALLOWED), task(6), S.FAILED, Code.NOT_PERMITTED),
         (sent(refusal="1048584", vendor_code="1048584"), task(6), S.FAILED, Code.REFUSED),
-        (sent(**NOT_ALLOWED), task(3, by=SOMEBODY), S.SKIPPED, Code.AWAKE),
+        (sent(**NOT_ALLOWED), task(3, by=OTHER), S.SKIPPED, Code.AWAKE),
         # renewed, and not started: a second, fresh request decides
         (sent(step=Step.RENEWED, **NOT_ALLOWED), task(2), S.PENDING, ""),
         (sent(step=Step.RENEWED, sends=2, **NOT_ALLOWED), task(2), S.DONE, Code.NOT_STARTED),
         (sent(step=Step.RENEWED, sends=4), task(2), S.DONE, Code.NOT_STARTED),
-        (sent(step=Step.RENEWED, **NOT_ALLOWED), task(3, by=SOMEBODY), S.DONE, ""),
+        (sent(step=Step.RENEWED, **NOT_ALLOWED), task(3, by=OTHER), S.DONE, ""),
         # refused after it was done, or settled before it came
         (sent(**NOT_ALLOWED), task(3), S.DONE, ""),
         (sent(before=2, **NOT_ALLOWED), task(2), S.DONE, ""),
         (sent(**NOT_ALLOWED), task(2), S.PENDING, ""),
         (sent(state=S.PENDING), task(3), S.DONE, ""),
-        (sent(step=Step.RENEWED, state=S.PENDING), task(6, by=SOMEBODY, at=LATER), S.SKIPPED, Code.DEFERRED_ANEW),
+        (sent(step=Step.RENEWED, state=S.PENDING), task(6, by=OTHER, at=LATER), S.SKIPPED, Code.DEFERRED_ANEW),
     ],
 )
 def test_each_reading_has_one_outcome(item, found, state, code):
@@ -156,7 +152,7 @@ def test_each_reading_has_one_outcome(item, found, state, code):
 def test_a_much_later_deferral_is_not_ours(later, state, code):
     item = sent(state=S.PENDING)
     item.returns.status_changed_at = None  # the answer was lost, and the app removed
-    returning.apply_reading(item, task(6, at=ASLEEP_SINCE + later), ME)
+    returning.apply_reading(item, task(6, at=DEFERRED_AT + later), ME)
     assert (item.state, item.code) == (state, code)
 
 
@@ -175,7 +171,7 @@ def test_only_a_deferred_task_is_ever_renewed(story, before):
     item = sent(before, sends=0, state=S.PENDING)
     item.status_seen = None
     for first, last, status, mine in story:
-        found = None if status is None else task(status, ME if mine else SOMEBODY)
+        found = None if status is None else task(status, ME if mine else OTHER)
         if item.state == S.PENDING and item.status_seen:
             acts = returning.acts_for(item)
             assert Act.RENEW not in acts or item.status_seen == 6
@@ -195,220 +191,4 @@ def _reply(word, act):
         return full(status)
     if word == "null":
         return Answer(None)
-    return full(status, by=SOMEBODY) if word == "noop" else word
-
-
-# -- The engine ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def put_to_sleep(person, tasks, job_for):
-    """Tasks that sleep because of a finished job: `put_to_sleep(3, status=2)` is the job."""
-
-    def sleep(count, **fields):
-        job = job_for(tasks(count, **fields))
-        work(person)
-        job.refresh_from_db()
-        assert job.done == count
-        return job
-
-    return sleep
-
-
-def ids_of(job):
-    return sorted(job.items.values_list("task_id", flat=True))
-
-
-def undo(job, key="undo"):
-    return jobs.undo(job, key)
-
-
-def states_of_deferrals():
-    return set(Deferral.objects.values_list("state", flat=True))
-
-
-def test_60_tasks_return_with_two_commands_each(sandbox, person, put_to_sleep):
-    job = put_to_sleep(60)
-    before = len(sandbox.truth("acme"))
-    back = undo(job)
-    work(person)
-    back.refresh_from_db()
-    assert (back.kind, back.state, back.done, back.total) == (Job.Kind.RETURN, Job.State.FINISHED, 60, 60)
-    changes = sorted((c["task"], c["before"], c["after"]) for c in sandbox.truth("acme")[before:])
-    assert changes == sorted(step for id in ids_of(job) for step in [(id, 6, 2), (id, 2, 3)])
-    assert states_of_deferrals() == {Deferral.State.RETURNED}
-    assert not jobs.can_undo(job)
-
-
-def test_pending_tasks_return_to_pending(sandbox, person, put_to_sleep):
-    job = put_to_sleep(3, status=2)
-    undo(job)
-    work(person)
-    assert set(sandbox.states("acme", ids_of(job)).values()) == {2}
-
-
-def test_undo_covers_the_continued_job(sandbox, person, put_to_sleep, tasks):
-    job = put_to_sleep(2)
-    more = tasks(3)
-    JobItem.objects.bulk_create(JobItem(job=job, task_id=id, state=S.CANCELLED, code=Code.STOPPED) for id in more)
-    rest = jobs.retry(job, [S.CANCELLED], "again")
-    work(person)
-    rest.refresh_from_db()
-    assert jobs.can_undo(rest)
-    back = undo(rest)
-    work(person)
-    back.refresh_from_db()
-    assert (back.total, back.done) == (5, 5)
-    assert set(sandbox.states("acme", ids_of(job)).values()) == {3}
-
-
-def test_undo_needs_a_finished_job(person, put_to_sleep, tasks):
-    job = put_to_sleep(2)
-    JobItem.objects.create(job=job, task_id=tasks(1)[0], state=S.CANCELLED, code=Code.STOPPED)
-    rest = jobs.retry(job, [S.CANCELLED], "again")
-    with pytest.raises(jobs.NotReady):
-        undo(rest)
-    work(person)
-    rest.refresh_from_db()
-    assert undo(rest).total == 3
-
-
-def test_undo_ignores_later_jobs(person, put_to_sleep, tasks):
-    job = put_to_sleep(2)
-    JobItem.objects.create(job=job, task_id=tasks(1)[0], state=S.CANCELLED, code=Code.STOPPED)
-    jobs.retry(job, [S.CANCELLED], "again")
-    work(person)
-    assert undo(job).total == 2
-
-
-def test_undo_twice_is_one_job(person, put_to_sleep):
-    job = put_to_sleep(2)
-    assert undo(job) == undo(job)
-    work(person)
-    with pytest.raises(jobs.NotReady):
-        undo(job, "again")
-
-
-def test_changes_of_others_stay(sandbox, person, put_to_sleep):
-    job = put_to_sleep(5)
-    completed, started, deleted, anew, ours = ids_of(job)
-    sandbox.change_task("acme", completed, status=5)
-    sandbox.change_task("acme", started, status=3)
-    sandbox.change_task("acme", deleted, delete=True)
-    sandbox.move_clock(60)
-    sandbox.change_task("acme", anew, status=2)
-    sandbox.change_task("acme", anew, status=6)
-    before = len(sandbox.truth("acme"))
-    back = undo(job)
-    work(person)
-    assert outcomes(back) == {
-        completed: (S.SKIPPED, Code.COMPLETED),
-        started: (S.SKIPPED, Code.AWAKE),
-        deleted: (S.SKIPPED, Code.GONE),
-        anew: (S.SKIPPED, Code.DEFERRED_ANEW),
-        ours: (S.DONE, ""),
-    }
-    assert {change["task"] for change in sandbox.truth("acme")[before:]} == {ours}
-    assert sandbox.states("acme", [completed, anew]) == {completed: 5, anew: 6}
-    assert states_of_deferrals() == {Deferral.State.RETURNED, Deferral.State.OVERTAKEN}
-
-
-def test_a_completed_task_is_not_reopened(sandbox, person, put_to_sleep, monkeypatch):
-    job = put_to_sleep(60)
-    last = ids_of(job)[-1]
-    back = undo(job)
-    save, saved = batches.Batch._save, []
-
-    def complete_after_the_first_batch(step, items, shown, replies=None, **also):
-        save(step, items, shown, replies, **also)
-        if replies and not saved:
-            saved.append(sandbox.change_task("acme", last, status=5))
-
-    monkeypatch.setattr(batches.Batch, "_save", complete_after_the_first_batch)
-    work(person)
-    assert outcomes(back)[last] == (S.SKIPPED, Code.COMPLETED)
-    assert sandbox.states("acme", [last]) == {last: 5}
-
-
-@pytest.mark.parametrize("method, skip", [("batch", 0), ("tasks.task.start", 2), ("tasks.task.renew", 3)])
-def test_a_lost_answer_is_read(sandbox, person, put_to_sleep, method, skip):
-    job = put_to_sleep(5)
-    before = len(sandbox.truth("acme"))
-    sandbox.fault(method, "drop" if method == "batch" else "cut", skip=skip)
-    back = undo(job)
-    work(person)
-    assert outcomes(back) == dict.fromkeys(ids_of(job), (S.DONE, ""))
-    assert len(sandbox.truth("acme")) - before == 10
-
-
-def test_a_task_that_cannot_start_says_so(sandbox, person, put_to_sleep):
-    job = put_to_sleep(3)
-    sandbox.fault("tasks.task.start", "error", code="1048582", status=400, times=-1)
-    back = undo(job)
-    work(person)
-    assert outcomes(back) == dict.fromkeys(ids_of(job), (S.DONE, Code.NOT_STARTED))
-    assert set(sandbox.states("acme", ids_of(job)).values()) == {2}
-    assert states_of_deferrals() == {Deferral.State.RETURNED}
-
-
-def test_a_refused_return_can_be_retried(sandbox, person, put_to_sleep):
-    job = put_to_sleep(3)
-    sandbox.fault("tasks.task.renew", "error", code="1048582", status=400, times=3)
-    back = undo(job)
-    work(person)
-    assert outcomes(back) == dict.fromkeys(ids_of(job), (S.FAILED, Code.NOT_PERMITTED))
-    assert states_of_deferrals() == {Deferral.State.SLEEPING}
-    back.refresh_from_db()
-    again = jobs.retry(back, [S.FAILED], "again")
-    work(person)
-    assert outcomes(again) == dict.fromkeys(ids_of(job), (S.DONE, ""))
-    assert set(sandbox.states("acme", ids_of(job)).values()) == {3}
-
-
-def test_a_stopped_return_starts_renewed_tasks(sandbox, person, put_to_sleep):
-    job = put_to_sleep(40)
-    back = undo(job)
-    sandbox.fault("tasks.task.start", "error", code="OPERATION_TIME_LIMIT", status=429, times=25)
-    slices.run(person.portal_id)
-    renewed = {id for id, status in sandbox.states("acme", ids_of(job)).items() if status == 2}
-    assert 0 < len(renewed) < 40
-    assert jobs.stop(back)
-    sandbox.clear_faults()
-    Job.objects.update(wait_until=back.created_at)
-    work(person)
-    back.refresh_from_db()
-    assert (back.state, back.done, back.cancelled) == (Job.State.FINISHED, len(renewed), 40 - len(renewed))
-    states = sandbox.states("acme", ids_of(job))
-    assert {id for id, status in states.items() if status == 3} == renewed
-    assert set(states.values()) == {3, 6}
-
-
-def test_undo_in_the_oldest_box(sandbox, person, tasks, job_for):
-    sandbox.turn({"acme/old_defer_rule": True, "acme/no_new_tasks": True, "acme/old_post": True})
-    ids = tasks(30)
-    job = job_for(ids)
-    work(person)
-    job.refresh_from_db()
-    assert set(sandbox.states("acme", ids).values()) == {6}
-    before = len(sandbox.truth("acme"))
-    back = undo(job)
-    work(person)
-    assert outcomes(back) == dict.fromkeys(ids, (S.DONE, ""))
-    changes = sandbox.truth("acme")[before:]
-    assert {change["method"] for change in changes} == {"task.item.renew", "task.item.startexecution"}
-    assert sorted((c["task"], c["before"], c["after"]) for c in changes) == sorted(
-        step for id in ids for step in [(id, 6, 2), (id, 2, 3)]
-    )
-
-
-def test_a_retried_return_spares_a_new_deferral(person, tasks, job_for, put_to_sleep):
-    job = put_to_sleep(1)
-    (task,) = ids_of(job)
-    undo(job)
-    work(person)
-    again = job_for([task], "again")
-    work(person)
-    assert outcomes(again) == {task: (S.DONE, "")}
-    with pytest.raises(jobs.NotReady):
-        undo(job, "once more")
-    assert jobs.can_undo(again)
+    return full(status, by=OTHER) if word == "noop" else word

@@ -1,4 +1,4 @@
-"""What the engine's tests do with a job."""
+"""Helpers of the engine's tests: run a job to its end, read its outcomes."""
 
 import time
 
@@ -6,15 +6,15 @@ from b24app.engine import slices
 
 
 def work(person, slices_at_most=40):
-    """Run slices until nothing is to do, waiting out what the engine waits for."""
+    """Run slices until no work is left. Waits as long as the engine says between them, 2 seconds at most."""
     for _ in range(slices_at_most):
         seconds = slices.run(person.portal_id)
         if seconds is None:
             return
         time.sleep(min(seconds, 2.0))
-    raise AssertionError("the work does not end")
+    raise AssertionError(f"work is left after {slices_at_most} slices")
 
 
 def outcomes(job):
-    """What became of each task, and why."""
+    """The state and the code of each item, by task id."""
     return {item.task_id: (item.state, item.code) for item in job.items.all()}

@@ -4,33 +4,35 @@ import uuid
 import pytest
 
 from tests.conftest import TIME_SCALE, create_database, database_url, drop_database
-from tests.faults.deployment import Bench
+from tests.faults.deployment import Deployment
 from tests.faults.engine import Engine
 
 
 @pytest.fixture(scope="package")
-def running_bench(tmp_path_factory, postgres_template):
-    name = f"defer_bench_{uuid.uuid4().hex[:8]}"
+def running_deployment(tmp_path_factory, postgres_template):
+    name = f"defer_faults_{uuid.uuid4().hex[:8]}"
     create_database(name, postgres_template)
-    bench = Bench(
-        tmp_path_factory.mktemp("bench"), database_url(name), float(os.environ.get("FAULTS_TIME_SCALE", TIME_SCALE))
+    deployment = Deployment(
+        tmp_path_factory.mktemp("deployment"),
+        database_url(name),
+        float(os.environ.get("FAULTS_TIME_SCALE", TIME_SCALE)),
     )
-    yield bench
-    bench.close()
+    yield deployment
+    deployment.close()
     drop_database(name)
 
 
 @pytest.fixture
-def bench(running_bench):
-    """The whole deployment, running and empty: see bench.py."""
-    running_bench.fresh()
-    return running_bench
+def deployment(running_deployment):
+    """The whole deployment, running and empty: see deployment.py."""
+    running_deployment.fresh()
+    return running_deployment
 
 
 @pytest.fixture
-def bob(bench):
+def bob(deployment):
     """An employee of acme, where the app is installed."""
-    return bench.person("acme")
+    return deployment.person("acme")
 
 
 # -- In the test's own process: waits are not waited for, the clock of app and sandbox moves instead ---------------
@@ -40,7 +42,7 @@ def bob(bench):
 def engine(at_sandbox, settings, db):
     """Jobs of several people, run as functions at real ratios: see engine.py."""
     settings.CLOCK_FILE = str(at_sandbox.clock_file)
-    settings.READ_TIMEOUT = 5.0
+    settings.ENGINE_READ_TIMEOUT = 5.0
     return Engine(at_sandbox)
 
 

@@ -1,11 +1,11 @@
-"""The fault bench: PostgreSQL, Redis, web, three workers, two beats, and a sandbox of several portals.
+"""The deployment under faults: PostgreSQL, Redis, web, three workers, two beats, and a sandbox of several portals.
 
-bench = Bench(directory, database_url)
-bench.fresh()
-bob = bench.person("acme")
-job = bench.defer("acme", bob, bench.tasks("acme", bob, 20))
-bench.plan("claimed", "0")  # the next worker that has claimed items is killed at that moment
-bench.finish()  # waits until all is quiet, then asks the oracle
+deployment = Deployment(directory, database_url)
+deployment.fresh()
+bob = deployment.person("acme")
+job = deployment.defer("acme", bob, deployment.tasks("acme", bob, 20))
+deployment.plan("claimed", "0")  # the next worker that has claimed items is killed at that moment
+deployment.finish()  # waits until all is quiet, then asks the oracle
 """
 
 import os
@@ -33,7 +33,7 @@ QUIET = "select count(*) from defer_job where state <> 'finished'"
 HELD = "select count(*) from defer_portal where lease_owner is not null"
 
 
-class Bench:
+class Deployment:
     """One running deployment with everything that can be done to it."""
 
     def __init__(self, directory, database_url, time_scale=20):

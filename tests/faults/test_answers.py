@@ -31,7 +31,7 @@ def state_of(job):
 # -- Tokens ------------------------------------------------------------------------------------------------------
 
 
-def test_f2_commands_refused_for_an_expired_token_are_sent_again_with_a_new_one(engine, worker):
+def test_f2_commands_with_an_old_token_are_resent(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 20))
     engine.sandbox.fault("tasks.task.defer", "error", code="expired_token", status=401, skip=4, times=3)
     engine.work(worker)
@@ -39,7 +39,7 @@ def test_f2_commands_refused_for_an_expired_token_are_sent_again_with_a_new_one(
     assert renewals(engine.sandbox) == [""]
 
 
-def test_f7_a_revoked_token_is_tried_once_and_then_left_alone_for_a_day(engine, worker, open_as):
+def test_f7_a_revoked_token_is_tried_once(engine, worker, open_as):
     job = engine.defer(worker, engine.tasks(worker, 5))
     Credential.objects.update(expires_at=clock.now())
     engine.sandbox.revoke("acme")
@@ -59,7 +59,7 @@ def test_f7_a_revoked_token_is_tried_once_and_then_left_alone_for_a_day(engine, 
 
 
 @pytest.mark.parametrize("code", ["APPLICATION_NOT_FOUND", "ERROR_OAUTH"])
-def test_f8_a_portal_that_knows_no_such_app_gets_no_more_calls(engine, worker, code):
+def test_f8_an_unknown_app_stops_the_calls(engine, worker, code):
     engine.defer(worker, engine.tasks(worker, 5))
     engine.sandbox.fault("tasks.task.list", "error", code=code, status=401, times=-1)
     engine.slice(worker)
@@ -73,7 +73,7 @@ def test_f8_a_portal_that_knows_no_such_app_gets_no_more_calls(engine, worker, c
 
 
 @pytest.mark.parametrize("code, status", [("invalid_client", 401), ("NOT_INSTALLED", 401)])
-def test_f8_an_authorization_server_that_does_not_know_us_stops_the_calls(engine, worker, code, status):
+def test_f8_an_unknown_client_stops_the_calls(engine, worker, code, status):
     job = engine.defer(worker, engine.tasks(worker, 5))
     Credential.objects.update(expires_at=clock.now())
     engine.sandbox.fault("oauth/token", "error", code=code, status=status, times=-1)
@@ -99,9 +99,7 @@ HOUR, DAY = 3600, 24 * 3600
     ],
     ids=["f9-payment", "f9-plan", "f12-overload", "f49-confirmation"],
 )
-def test_f9_f12_f49_a_portal_that_refuses_the_app_is_asked_seldom_and_the_job_says_why(
-    engine, worker, code, status, why, pause
-):
+def test_f9_f12_f49_a_rejected_app_asks_rarely(engine, worker, code, status, why, pause):
     job = engine.defer(worker, engine.tasks(worker, 5))
     engine.sandbox.fault("tasks.task.list", "error", code=code, status=status, times=2)
     before = asked(engine.sandbox)
@@ -123,7 +121,7 @@ def test_f9_f12_f49_a_portal_that_refuses_the_app_is_asked_seldom_and_the_job_sa
 @pytest.mark.parametrize(
     "fault", [{"kind": "respond", "status": 502, **HTML}, {"kind": "cut"}, {"kind": "respond", "status": 200, **HTML}]
 )
-def test_f10_an_outage_of_the_authorization_server_holds_up_only_who_needs_it(engine, worker, open_as, fault):
+def test_f10_an_oauth_outage_delays_only_renewals(engine, worker, open_as, fault):
     other = engine.sandbox.user("umbrella", name="Una")
     engine.sandbox.install("umbrella")
     una = open_as("umbrella", other)
@@ -138,7 +136,7 @@ def test_f10_an_outage_of_the_authorization_server_holds_up_only_who_needs_it(en
     assert engine.waited > 5 * (2**5 - 1)  # each wait twice the one before: no storm
 
 
-def test_f47_a_dismissed_persons_job_waits_and_the_others_go_on(engine, worker, open_as):
+def test_f47_only_the_dismissed_persons_job_waits(engine, worker, open_as):
     ann = open_as("acme", engine.sandbox.user("acme", name="Ann"))
     stuck, healthy = engine.defer(worker, engine.tasks(worker, 5)), engine.defer(ann, engine.tasks(ann, 5))
     engine.sandbox.user("acme", number=worker.user_id, active=False)
@@ -151,7 +149,7 @@ def test_f47_a_dismissed_persons_job_waits_and_the_others_go_on(engine, worker, 
 # -- Limits ------------------------------------------------------------------------------------------------------
 
 
-def test_f11_a_storm_of_request_limits_fails_no_item(engine, worker):
+def test_f11_request_limits_fail_no_item(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 60))
     storm = {"code": "QUERY_LIMIT_EXCEEDED", "status": 503, "times": -1, "probability": 0.5}
     for seed, method in enumerate(("batch", "tasks.task.list")):
@@ -162,7 +160,7 @@ def test_f11_a_storm_of_request_limits_fails_no_item(engine, worker):
     assert asked(engine.sandbox) - before < 40
 
 
-def test_f13_a_refused_batch_waits_for_the_operating_time_and_reads_go_on(engine, worker):
+def test_f13_a_batch_waits_for_operating_time(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 20))
     engine.sandbox.fault("batch", "error", code="OPERATION_TIME_LIMIT", status=429, skip=1)
     engine.work(worker, until=lambda: state_of(job) == (Job.State.WAITING, LIMIT))
@@ -173,7 +171,7 @@ def test_f13_a_refused_batch_waits_for_the_operating_time_and_reads_go_on(engine
     assert outcomes(job) == {("done", ""): 20}
 
 
-def test_f14_an_operating_limit_inside_a_batch_burns_no_attempt(engine, worker):
+def test_f14_an_operating_limit_costs_no_attempt(engine, worker):
     engine.sandbox.turn(
         {"cost.sleep": 0, "cost.tasks.task.defer": 0.33, "cost.tasks.task.pause": 0.26, "limits.operating": 10}
     )
@@ -184,9 +182,9 @@ def test_f14_an_operating_limit_inside_a_batch_burns_no_attempt(engine, worker):
     assert job.items.filter(sends__gt=3).count() == 0
 
 
-def test_f18_batches_shrink_to_what_a_slow_portal_can_do(engine, worker, settings):
-    settings.TIME_SCALE, settings.READ_TIMEOUT, settings.SETTLE_AFTER = 20, 3.75, 3.75
-    settings.BATCH_SECONDS, settings.FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
+def test_f18_batches_shrink_for_a_slow_portal(engine, worker, settings):
+    settings.TIME_SCALE, settings.ENGINE_READ_TIMEOUT, settings.ENGINE_SETTLE_AFTER = 20, 3.75, 3.75
+    settings.ENGINE_BATCH_SECONDS, settings.ENGINE_FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
     engine.sandbox.turn({"limits.request_seconds": 3, "cost.tasks.task.defer": 0.1, "cost.tasks.task.pause": 0.1})
     job = engine.defer(worker, engine.tasks(worker, 16))
     engine.work(worker)
@@ -196,9 +194,9 @@ def test_f18_batches_shrink_to_what_a_slow_portal_can_do(engine, worker, setting
     assert not RestCall.objects.filter(job=job, code__in=["timeout", "not_json_504"]).exists()
 
 
-def test_f18_a_portal_that_becomes_slow_cuts_two_batches_at_most(engine, worker, settings):
-    settings.TIME_SCALE, settings.READ_TIMEOUT, settings.SETTLE_AFTER = 20, 3.75, 3.75
-    settings.BATCH_SECONDS, settings.FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
+def test_f18_a_slow_portal_cuts_two_batches(engine, worker, settings):
+    settings.TIME_SCALE, settings.ENGINE_READ_TIMEOUT, settings.ENGINE_SETTLE_AFTER = 20, 3.75, 3.75
+    settings.ENGINE_BATCH_SECONDS, settings.ENGINE_FIRST_BATCH_SECONDS = 15 / 20, 3 / 20
     job = engine.defer(worker, engine.tasks(worker, 60))
     Portal.objects.update(seconds_per_command=0.002, defers_directly=False)
     engine.sandbox.turn({"limits.request_seconds": 3, "cost.tasks.task.defer": 0.1, "cost.tasks.task.pause": 0.1})
@@ -228,7 +226,7 @@ GARBLED = {
 
 
 @pytest.mark.parametrize("fault", GARBLED.values(), ids=GARBLED)
-def test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading(engine, worker, fault):
+def test_f15_f20_an_unreadable_answer_is_settled(engine, worker, fault):
     job = engine.defer(worker, engine.tasks(worker, 12))
     engine.sandbox.fault("batch", skip=1, **fault)
     engine.work(worker)
@@ -236,7 +234,7 @@ def test_f15_f20_an_answer_that_cannot_be_read_is_settled_by_reading(engine, wor
     assert engine.waited > 75 - 5  # what the slices themselves took is not in it
 
 
-def test_f15_a_portal_that_only_fails_is_asked_less_and_less(engine, worker):
+def test_f15_a_failing_portal_is_asked_less(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 5))
     engine.sandbox.fault("tasks.task.list", "respond", status=500, times=6, **HTML)
     engine.work(worker)
@@ -248,7 +246,7 @@ REFUSALS = [("1048582", "not_permitted"), ("0", "not_permitted"), ("SOMETHING_NE
 
 
 @pytest.mark.parametrize("code, reason", REFUSALS)
-def test_f19_a_refused_command_is_that_tasks_own_matter(engine, worker, code, reason):
+def test_f19_a_refused_command_concerns_one_task(engine, worker, code, reason):
     tasks = engine.tasks(worker, 10, status=2)
     job = engine.defer(worker, tasks)
     engine.sandbox.fault("tasks.task.defer", "error", code=code, status=400, times=3)
@@ -257,7 +255,7 @@ def test_f19_a_refused_command_is_that_tasks_own_matter(engine, worker, code, re
     assert set(job.items.filter(state="failed").values_list("vendor_code", flat=True)) == {code}
 
 
-def test_f19_a_missing_scope_stops_the_job_once_and_keeps_what_was_done(engine, worker):
+def test_f19_a_missing_scope_stops_the_job_once(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 10, status=2))
     engine.sandbox.fault("tasks.task.defer", "error", code="insufficient_scope", status=403, skip=4, times=6)
     engine.work(worker, until=lambda: Portal.objects.get().parked_reason == Job.WaitReason.SCOPE)
@@ -266,7 +264,7 @@ def test_f19_a_missing_scope_stops_the_job_once_and_keeps_what_was_done(engine, 
     assert outcomes(job) == {("done", ""): 10}
 
 
-def test_f54_a_late_answer_counts_as_long_as_anybody_waits_for_it(engine, worker):
+def test_f54_a_late_answer_counts(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 5))
     engine.sandbox.fault("batch", "late", skip=1, seconds=2.0)
     engine.work(worker)
@@ -287,8 +285,8 @@ def rename(engine):
     engine.sandbox.reset()
 
 
-def test_f21_a_portal_renamed_in_the_middle_of_a_job_is_followed(engine, worker, rename, settings):
-    settings.SLICE_SECONDS = 0
+def test_f21_a_renamed_portal_is_followed(engine, worker, rename, settings):
+    settings.ENGINE_SLICE_SECONDS = 0
     job = engine.defer(worker, engine.tasks(worker, 30))
     engine.work(worker, until=lambda: job.items.filter(state="done").exists())
     new = rename()
@@ -297,7 +295,7 @@ def test_f21_a_portal_renamed_in_the_middle_of_a_job_is_followed(engine, worker,
     assert Portal.objects.get().endpoint == f"http://{new}/rest/"
 
 
-def test_f22_a_redirect_to_itself_ends_in_waiting_and_takes_no_token_along(engine, worker, httpserver):
+def test_f22_a_redirect_loop_gets_no_token(engine, worker, httpserver):
     job = engine.defer(worker, engine.tasks(worker, 5))
     target = httpserver.url_for("/rest/tasks.task.list")
     headers = {"Location": target}
@@ -321,7 +319,7 @@ def garbled(engine, bob, ids, broken):
     return {"kind": "respond", "body": json.dumps(answer), "type": "application/json"}
 
 
-def test_f43_a_task_that_makes_no_sense_is_put_aside_and_the_others_flow(engine, worker):
+def test_f43_a_garbled_task_blocks_no_other(engine, worker):
     ids = engine.tasks(worker, 5)
     job = engine.defer(worker, ids)
     engine.sandbox.fault("tasks.task.list", times=-1, **garbled(engine, worker.user_id, ids, ids[2]))
@@ -332,7 +330,7 @@ def test_f43_a_task_that_makes_no_sense_is_put_aside_and_the_others_flow(engine,
     assert engine.sandbox.states("acme", [ids[2]]) == {ids[2]: 3}
 
 
-def test_f43_a_task_that_makes_no_sense_after_its_answer_was_lost_is_read_again_until_it_does(engine, worker):
+def test_f43_a_garbled_lost_task_is_read_again(engine, worker):
     ids = engine.tasks(worker, 3)
     job = engine.defer(worker, ids)
     Portal.objects.update(defers_directly=False)
@@ -344,7 +342,7 @@ def test_f43_a_task_that_makes_no_sense_after_its_answer_was_lost_is_read_again_
     assert outcomes(job) == {("done", ""): 3}
 
 
-def test_f43_a_job_that_cannot_be_worked_on_is_put_off_further_each_time(engine, worker, monkeypatch, caplog):
+def test_f43_a_failing_job_waits_longer_each_time(engine, worker, monkeypatch, caplog):
     poisoned, healthy = engine.defer(worker, engine.tasks(worker, 3)), engine.defer(worker, engine.tasks(worker, 3))
     run = batches.Batch.run
 

@@ -10,7 +10,7 @@ from tests.conftest import SERVERS
 from tests.faults.engine import outcomes
 
 
-def test_the_intent_is_written_before_the_first_byte_leaves(engine, worker, monkeypatch):
+def test_the_intent_is_committed_first(engine, worker, monkeypatch):
     job = engine.defer(worker, engine.tasks(worker, 12))
     send, seen = wire.send, []
 
@@ -26,7 +26,7 @@ def test_the_intent_is_written_before_the_first_byte_leaves(engine, worker, monk
     assert all(seen)
 
 
-def test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent(engine, worker):
+def test_an_old_status_is_read_again(engine, worker):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
     in_two_minutes = clock.now().timestamp() + 120
@@ -39,7 +39,7 @@ def test_a_status_read_over_a_minute_ago_is_read_again_before_anything_is_sent(e
     assert Deferral.objects.get().previous_status == 2
 
 
-def test_the_application_token_is_compared_in_constant_time(worker, monkeypatch):
+def test_the_token_compare_takes_constant_time(worker, monkeypatch):
     compared = []
     monkeypatch.setattr(
         "b24app.models.portal.compare_digest", lambda one, other: compared.append((one, other)) or one == other
@@ -50,7 +50,7 @@ def test_the_application_token_is_compared_in_constant_time(worker, monkeypatch)
     assert compared == [(b"the-token", b"another")]
 
 
-def test_a_sweep_hints_at_every_portal_with_work(engine, worker, monkeypatch):
+def test_a_sweep_enqueues_portals_with_work(engine, worker, monkeypatch):
     hinted = []
     monkeypatch.setattr(messages, "enqueue", hinted.append)
     messages.sweep()
@@ -78,7 +78,7 @@ print(Job.objects.runnable(clock.now()).explain())
 @pytest.mark.parametrize("stack", [SERVERS], indirect=True)
 @pytest.mark.postgres
 @pytest.mark.redis
-def test_what_is_due_is_found_by_its_index_however_much_is_finished(app):
+def test_due_jobs_are_found_by_an_index(app):
     plan = app.python(PLAN)
     assert "unfinished_jobs" in plan
     assert "Seq Scan on defer_job" not in plan

@@ -44,7 +44,7 @@ def verdict_of_return(state, code, status, history):
         ("cancelled", "", 3, []),
     ],
 )
-def test_what_is_true_passes(state, code, status, history):
+def test_a_true_outcome_passes(state, code, status, history):
     assert verdict(state, code, status, history) == []
 
 
@@ -62,7 +62,7 @@ def test_what_is_true_passes(state, code, status, history):
         ("done", "", 6, [*DEFERRED, *DEFERRED]),
     ],
 )
-def test_what_is_lost_doubled_or_misreported_is_seen(state, code, status, history):
+def test_a_wrong_outcome_is_seen(state, code, status, history):
     assert verdict(state, code, status, history)
 
 
@@ -75,11 +75,11 @@ def test_what_is_lost_doubled_or_misreported_is_seen(state, code, status, histor
         ("skipped", "completed", 5, [*DEFERRED, *BY_HAND]),
     ],
 )
-def test_what_is_true_of_a_return_passes(state, code, status, history):
+def test_a_true_return_passes(state, code, status, history):
     assert verdict_of_return(state, code, status, history) == []
 
 
-def test_jobs_over_the_same_task_may_end_in_any_order():
+def test_jobs_over_one_task_may_end_in_any_order():
     items = [oracle.Item(11, "member", 7, 1, "done", "", 2, kind) for kind in ("defer", "defer", "return")]
     changes = [("defer", 2, 6), ("renew", 6, 2), ("defer", 2, 6)]
     history = [
@@ -99,19 +99,19 @@ def test_jobs_over_the_same_task_may_end_in_any_order():
         ("sent", "", 3, BACK),
     ],
 )
-def test_what_is_lost_or_misreported_of_a_return_is_seen(state, code, status, history):
+def test_a_wrong_return_is_seen(state, code, status, history):
     assert verdict_of_return(state, code, status, history)
 
 
-def test_an_act_that_ran_twice_is_seen_even_where_it_changed_nothing():
+def test_a_repeated_act_is_seen():
     assert verdict("done", "", 6, DEFERRED, oracle.Counter({("tasks.task.defer", 1): 2}))
 
 
-def test_an_act_with_somebody_elses_token_is_seen():
+def test_a_foreign_token_is_seen():
     assert verdict("done", "", 6, DEFERRED, user=8)
 
 
-def test_a_secret_is_found_in_the_clear_and_inside_a_message():
+def test_a_leaked_secret_is_found():
     body = base64.b64encode(b'[["the-secret"], {}]').decode()
     places = {"log": "token=the-secret", "redis": f'{{"body": "{body}"}}', "clean": "nothing"}
     assert sorted(oracle.leaks({"the-secret"}, places)) == ["log holds a secret", "redis holds a secret"]

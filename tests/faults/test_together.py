@@ -19,8 +19,8 @@ pytestmark = [
 SKEWED = Path(__file__).parent / "skewed"
 
 
-def renewals(bench):
-    return [request["code"] for request in bench.sandbox.requests(None) if request["method"] == "oauth/token"]
+def renewals(deployment):
+    return [request["code"] for request in deployment.sandbox.requests(None) if request["method"] == "oauth/token"]
 
 
 # -- Credentials -------------------------------------------------------------------------------------------------
@@ -40,99 +40,99 @@ for line in sys.stdin:
 """
 
 
-def test_f3_ten_processes_renew_each_pair_once_per_expiry(bench):
+def test_f3_ten_processes_renew_each_pair_once(deployment):
     for portal in PORTALS[:2]:
-        bench.page(portal, bench.person(portal))
-    processes = [bench.app.launch_python(ASK_AGAIN) for _ in range(10)]
+        deployment.page(portal, deployment.person(portal))
+    processes = [deployment.app.launch_python(ASK_AGAIN) for _ in range(10)]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     for expiry in range(10):
-        bench.app.rows_changed("update defer_credential set expires_at = now()")
+        deployment.app.rows_changed("update defer_credential set expires_at = now()")
         for process in processes:
             process.stdin.write("now\n")
             process.stdin.flush()
         assert {process.stdout.readline().strip() for process in processes} == {f"[{expiry + 2}, {expiry + 2}]"}
     for process in processes:
         process.communicate(timeout=10)
-    assert renewals(bench) == [""] * 20
+    assert renewals(deployment) == [""] * 20
 
 
-def test_f5_f6_a_pair_lost_between_the_answer_and_the_save_waits_for_the_person_and_goes_on(bench, bob):
-    job = bench.ask("acme", bob, bench.tasks("acme", bob, 20))
-    bench.app.rows_changed("update defer_credential set expires_at = now()")
-    bench.plan("renewed", "0")
+def test_f5_f6_a_lost_token_pair_waits_for_its_person(deployment, bob):
+    job = deployment.ask("acme", bob, deployment.tasks("acme", bob, 20))
+    deployment.app.rows_changed("update defer_credential set expires_at = now()")
+    deployment.plan("renewed", "0")
     job = job()
-    wait_until(lambda: bench.app.value("select wait_reason from defer_job") == "person", what="the job to wait")
-    assert len(bench.dead()) == 1
-    assert renewals(bench) == ["", "invalid_grant"]
+    wait_until(lambda: deployment.app.value("select wait_reason from defer_job") == "person", what="the job to wait")
+    assert len(deployment.dead()) == 1
+    assert renewals(deployment) == ["", "invalid_grant"]
     time.sleep(3)  # three sweeps
-    assert renewals(bench) == ["", "invalid_grant"]
-    bench.page("acme", bob)
-    bench.finish()
-    assert bench.outcomes(job) == {("done", ""): 20}
+    assert renewals(deployment) == ["", "invalid_grant"]
+    deployment.page("acme", bob)
+    deployment.finish()
+    assert deployment.outcomes(job) == {("done", ""): 20}
 
 
-def test_f4_an_opening_in_the_middle_of_a_job_replaces_the_pair_and_disturbs_nothing(bench, bob):
-    bench.sandbox.turn({"cost.tasks.task.defer": 0.01, "cost.tasks.task.pause": 0.01})
-    job = bench.defer("acme", bob, bench.tasks("acme", bob, 80))
+def test_f4_an_opening_replaces_the_tokens(deployment, bob):
+    deployment.sandbox.turn({"cost.tasks.task.defer": 0.01, "cost.tasks.task.pause": 0.01})
+    job = deployment.defer("acme", bob, deployment.tasks("acme", bob, 80))
     for _ in range(3):
-        bench.sandbox.fault("oauth/token", "delay", seconds=0.5)
-        bench.app.rows_changed("update defer_credential set expires_at = now()")
+        deployment.sandbox.fault("oauth/token", "delay", seconds=0.5)
+        deployment.app.rows_changed("update defer_credential set expires_at = now()")
         time.sleep(0.3)
-        bench.page("acme", bob)
-    bench.finish()
-    assert bench.outcomes(job) == {("done", ""): 80}
-    assert set(renewals(bench)) <= {""}
+        deployment.page("acme", bob)
+    deployment.finish()
+    assert deployment.outcomes(job) == {("done", ""): 80}
+    assert set(renewals(deployment)) <= {""}
 
 
 # -- Workers and clocks ------------------------------------------------------------------------------------------
 
 
-def test_f30_the_page_says_so_when_nobody_works_and_nothing_is_lost(bench, bob):
+def test_f30_the_page_says_that_no_worker_runs(deployment, bob):
     for name in WORKERS:
-        bench.signal(name, signal.SIGSTOP)
-    page = bench.page("acme", bob)
-    job = page.defer(page.select(bench.tasks("acme", bob, 10)))
+        deployment.signal(name, signal.SIGSTOP)
+    page = deployment.page("acme", bob)
+    job = page.defer(page.select(deployment.tasks("acme", bob, 10)))
     wait_until(lambda: "No worker is running" in page.call("GET", f"/jobs/{job}/"), 15, "the page to say so")
     for name in WORKERS:
-        bench.signal(name, signal.SIGCONT)
-    bench.finish()
-    assert bench.outcomes(job) == {("done", ""): 10}
+        deployment.signal(name, signal.SIGCONT)
+    deployment.finish()
+    assert deployment.outcomes(job) == {("done", ""): 10}
 
 
-def test_f39_clocks_that_differ_by_minutes_change_no_outcome(bench, bob):
+def test_f39_clocks_may_differ_by_minutes(deployment, bob):
     # Five minutes, scaled. Who is to wait until when is judged by the clock of the worker that looks, so that a job
     # may wait longer by the difference; what is leased, and how long ago a task was sent or read, by the database's.
-    minutes = 300 / bench.scale
-    bench.sandbox.move_clock(minutes * 0.8)  # the portal's
+    minutes = 300 / deployment.scale
+    deployment.sandbox.move_clock(minutes * 0.8)  # the portal's
     for name, seconds in {"w1": minutes, "w2": -minutes}.items():
-        bench.app.kill(name)
-        bench.app.start("worker", name=name, PYTHONPATH=str(SKEWED), SKEW=str(seconds))
-    confirm = [bench.ask("acme", bob, bench.tasks("acme", bob, 30)) for _ in range(3)]
-    bench.sandbox.fault("batch", "drop", skip=2)
+        deployment.app.kill(name)
+        deployment.app.start("worker", name=name, PYTHONPATH=str(SKEWED), SKEW=str(seconds))
+    confirm = [deployment.ask("acme", bob, deployment.tasks("acme", bob, 30)) for _ in range(3)]
+    deployment.sandbox.fault("batch", "drop", skip=2)
     jobs = [press() for press in confirm]
-    bench.finish()
-    assert {job: bench.outcomes(job) for job in jobs} == {job: {("done", ""): 30} for job in jobs}
-    lost = next(request for request in bench.sandbox.requests("acme") if is_lost(request))
-    again = next(r for r in bench.sandbox.requests("acme") if r["id"] > lost["id"] and touches(r, tasks_of(lost)))
-    assert again["at"] - lost["at"] >= 65 / bench.scale  # 75 from when it was committed, which was a little earlier
+    deployment.finish()
+    assert {job: deployment.outcomes(job) for job in jobs} == {job: {("done", ""): 30} for job in jobs}
+    lost = next(request for request in deployment.sandbox.requests("acme") if is_lost(request))
+    again = next(r for r in deployment.sandbox.requests("acme") if r["id"] > lost["id"] and touches(r, tasks_of(lost)))
+    assert again["at"] - lost["at"] >= 65 / deployment.scale  # 75 s after the commit, which came first
     for name in ("w1", "w2"):
-        bench.app.kill(name)
+        deployment.app.kill(name)
 
 
-def test_f51_a_journal_that_cannot_be_written_stops_nothing_and_is_complained_about(bench, bob):
-    bench.app.rows_changed(
+def test_f51_a_failing_journal_stops_nothing(deployment, bob):
+    deployment.app.rows_changed(
         "create function full_disk() returns trigger as $$ begin raise exception 'disk is full'; end $$"
         " language plpgsql; create trigger full_disk before insert on defer_restcall"
         " for each row execute function full_disk()"
     )
     try:
-        job = bench.defer("acme", bob, bench.tasks("acme", bob, 30))
-        bench.finish()
+        job = deployment.defer("acme", bob, deployment.tasks("acme", bob, 30))
+        deployment.finish()
     finally:
-        bench.app.rows_changed("drop function full_disk cascade")
-    assert bench.outcomes(job) == {("done", ""): 30}
-    assert any("journal not written" in bench.app.log(name).read_text() for name in WORKERS)
+        deployment.app.rows_changed("drop function full_disk cascade")
+    assert deployment.outcomes(job) == {("done", ""): 30}
+    assert any("journal not written" in deployment.app.log(name).read_text() for name in WORKERS)
 
 
 ASK_FOR_A_JOB = """
@@ -152,11 +152,11 @@ except jobs.TooManyJobs:
 """
 
 
-def test_f36_of_many_tabs_at_once_four_get_a_job(bench, bob):
-    bench.page("acme", bob)
+def test_f36_of_many_tabs_four_get_a_job(deployment, bob):
+    deployment.page("acme", bob)
     for name in WORKERS:
-        bench.signal(name, signal.SIGSTOP)
-    tabs = [bench.app.launch_python(ASK_FOR_A_JOB) for _ in range(8)]
+        deployment.signal(name, signal.SIGSTOP)
+    tabs = [deployment.app.launch_python(ASK_FOR_A_JOB) for _ in range(8)]
     for tab in tabs:
         assert tab.stdout.readline() == "ready\n"
     for tab in tabs:
@@ -165,54 +165,56 @@ def test_f36_of_many_tabs_at_once_four_get_a_job(bench, bob):
     answers = sorted(tab.communicate(timeout=30)[0].strip() for tab in tabs)
     assert answers == ["started"] * 4 + ["too many"] * 4
     for name in WORKERS:
-        bench.signal(name, signal.SIGCONT)
-    bench.finish()
+        deployment.signal(name, signal.SIGCONT)
+    deployment.finish()
 
 
 # -- Many jobs ---------------------------------------------------------------------------------------------------
 
 
-def test_f44_a_big_job_with_tasks_that_are_not_ours_tells_each_its_own_truth(bench, bob):
-    eve = bench.person("acme", name="Eve")
-    mine = bench.tasks("acme", bob, 295)
-    foreign = bench.tasks("acme", eve, 5, auditors=[bob])
-    job = bench.defer("acme", bob, mine + foreign)
-    bench.finish(120)
-    assert bench.outcomes(job) == {("done", ""): 295, ("failed", "not_permitted"): 5}
+def test_f44_a_big_job_reports_each_task(deployment, bob):
+    eve = deployment.person("acme", name="Eve")
+    mine = deployment.tasks("acme", bob, 295)
+    foreign = deployment.tasks("acme", eve, 5, auditors=[bob])
+    job = deployment.defer("acme", bob, mine + foreign)
+    deployment.finish(120)
+    assert deployment.outcomes(job) == {("done", ""): 295, ("failed", "not_permitted"): 5}
 
 
-def test_f45_small_jobs_of_other_portals_do_not_wait_for_a_big_one(bench, bob):
-    bench.sandbox.turn({"acme/cost.tasks.task.defer": 0.02, "acme/cost.tasks.task.pause": 0.02})
-    confirm = {portal: bench.ask(portal, *asked_by(bench, portal)) for portal in PORTALS[1:]}
-    big = bench.defer("acme", bob, bench.tasks("acme", bob, 200))
+def test_f45_small_jobs_pass_a_big_one(deployment, bob):
+    deployment.sandbox.turn({"acme/cost.tasks.task.defer": 0.02, "acme/cost.tasks.task.pause": 0.02})
+    confirm = {portal: deployment.ask(portal, *asked_by(deployment, portal)) for portal in PORTALS[1:]}
+    big = deployment.defer("acme", bob, deployment.tasks("acme", bob, 200))
     with ThreadPoolExecutor(len(confirm)) as people:
         small = list(people.map(lambda press: press(), confirm.values()))
     unfinished = f"select count(*) from defer_job where state <> 'finished' and id in ({','.join(map(str, small))})"
-    wait_until(lambda: not bench.app.value(unfinished), 30, "the small jobs")
-    assert bench.app.value("select state from defer_job where id = ?", [big]) != "finished"
-    bench.finish(90)
-    assert bench.outcomes(big) == {("done", ""): 200}
+    wait_until(lambda: not deployment.app.value(unfinished), 30, "the small jobs")
+    assert deployment.app.value("select state from defer_job where id = ?", [big]) != "finished"
+    deployment.finish(90)
+    assert deployment.outcomes(big) == {("done", ""): 200}
 
 
-def asked_by(bench, portal):
-    person = bench.person(portal)
-    return person, bench.tasks(portal, person, 20)
+def asked_by(deployment, portal):
+    person = deployment.person(portal)
+    return person, deployment.tasks(portal, person, 20)
 
 
-def test_f55_portals_that_uninstall_and_install_at_once_do_not_touch_each_other(bench):
+def test_f55_mass_uninstalls_stay_apart(deployment):
     people = {}
     for portal in PORTALS:
-        people[portal], tasks = asked_by(bench, portal)
+        people[portal], tasks = asked_by(deployment, portal)
         if portal != PORTALS[0]:
-            bench.defer(portal, people[portal], tasks[:5])
-    bench.finish()
+            deployment.defer(portal, people[portal], tasks[:5])
+    deployment.finish()
     with ThreadPoolExecutor(len(PORTALS)) as admins:
-        list(admins.map(lambda portal: bench.sandbox.uninstall(portal, clean=False), PORTALS[2:]))
-        list(admins.map(bench.sandbox.install, PORTALS[2:]))
-    kept = bench.tasks("acme", people["acme"], 20)
-    job = bench.defer("acme", people["acme"], kept)
-    again = [bench.defer(portal, people[portal], bench.tasks(portal, people[portal], 5)) for portal in PORTALS[2:]]
-    bench.finish()
-    assert bench.outcomes(job) == {("done", ""): 20}
-    assert [bench.outcomes(number) for number in again] == [{("done", ""): 5}] * len(again)
-    assert bench.app.value("select count(*) from defer_portal where status = 'active'") == len(PORTALS)
+        list(admins.map(lambda portal: deployment.sandbox.uninstall(portal, clean=False), PORTALS[2:]))
+        list(admins.map(deployment.sandbox.install, PORTALS[2:]))
+    kept = deployment.tasks("acme", people["acme"], 20)
+    job = deployment.defer("acme", people["acme"], kept)
+    again = [
+        deployment.defer(portal, people[portal], deployment.tasks(portal, people[portal], 5)) for portal in PORTALS[2:]
+    ]
+    deployment.finish()
+    assert deployment.outcomes(job) == {("done", ""): 20}
+    assert [deployment.outcomes(number) for number in again] == [{("done", ""): 5}] * len(again)
+    assert deployment.app.value("select count(*) from defer_portal where status = 'active'") == len(PORTALS)

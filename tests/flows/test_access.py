@@ -24,7 +24,7 @@ def people(app):
     return [(number, bool(is_admin)) for number, is_admin in found]
 
 
-def test_an_ordinary_person_who_opens_first_works_at_once_as_themselves(sandbox, running, bob):
+def test_the_first_person_may_be_ordinary(sandbox, running, bob):
     sandbox.install("acme")
     ids = sandbox.tasks("acme", count=2, status=3, creator=bob)
     page = Page.of_list(running, sandbox, bob)
@@ -35,7 +35,7 @@ def test_an_ordinary_person_who_opens_first_works_at_once_as_themselves(sandbox,
     assert running.value("select sealed_application_token from defer_portal") == ""
 
 
-def test_an_admin_who_lost_the_rights_decides_nothing_more(sandbox, installed, admin):
+def test_a_former_admin_decides_nothing(sandbox, installed, admin):
     page = Page(installed, sandbox.open("acme", admin))
     owed = {"task_id": 11, "previous_status": 3}
     installed.python(OWE.format(owed=json.dumps(owed)))
@@ -49,7 +49,7 @@ def test_an_admin_who_lost_the_rights_decides_nothing_more(sandbox, installed, a
     assert "You have taken over 1 task." in again.call("POST", "/orphans/adopt/")
 
 
-def test_a_person_of_another_portal_with_the_same_id_sees_and_touches_only_their_own(sandbox, installed, bob):
+def test_two_portals_with_the_same_ids_stay_apart(sandbox, installed, bob):
     sandbox.user("umbrella", name="Zed", is_admin=True)
     sandbox.install("umbrella")
     twin = sandbox.user("umbrella", number=bob, name="Bob")
@@ -83,7 +83,7 @@ class From(HTTPAdapter):
         super().init_poolmanager(*args, source_address=(self.address, 0), **kwargs)
 
 
-def test_whoever_forges_openings_is_turned_away_for_a_minute_and_nobody_else(sandbox, installed, bob):
+def test_only_the_forger_is_turned_away(sandbox, installed, bob):
     opening = sandbox.open("acme", bob)
     forgery = {"AUTH_ID": "f" * 70}
     forged = [post_opening(installed, opening, **forgery).status_code for _ in range(5)]

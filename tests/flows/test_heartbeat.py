@@ -29,7 +29,7 @@ def is_ready(app):
     return requests.get(f"{app.url}/readyz", timeout=5).status_code == 200
 
 
-def test_each_of_two_workers_is_known_to_read_its_messages(app):
+def test_each_worker_has_a_heartbeat(app):
     assert not checked(app, "w1@test")[0]
     app.start("web", "beat")
     app.start_all(w1="worker", w2="worker")
@@ -42,7 +42,7 @@ def test_each_of_two_workers_is_known_to_read_its_messages(app):
 @pytest.mark.parametrize(
     "stack", [pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])], indirect=True
 )
-def test_of_two_workers_the_one_that_has_stopped_reading_is_named(app):
+def test_the_silent_worker_of_two_is_named(app):
     app.start("web", "beat")
     app.start_all(w1="worker", w2="worker")
     for worker in ("w1@test", "w2@test"):

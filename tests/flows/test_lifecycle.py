@@ -34,7 +34,7 @@ def put_to_sleep(app, sandbox, bob):
     return job, ids
 
 
-def test_installing_anew_starts_clean_with_one_of_everything(sandbox, installed, admin, bob):
+def test_a_reinstall_starts_clean(sandbox, installed, admin, bob):
     Page(installed, sandbox.open("acme", admin))
     put_to_sleep(installed, sandbox, bob)
     sandbox.uninstall("acme", clean=False)
@@ -48,7 +48,7 @@ def test_installing_anew_starts_clean_with_one_of_everything(sandbox, installed,
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["keeps-bindings", "forgets-bindings"])
-def test_an_update_opens_the_installer_again_and_keeps_what_sleeps(sandbox, installed, admin, bob, kept):
+def test_an_update_keeps_deferrals(sandbox, installed, admin, bob, kept):
     job, ids = put_to_sleep(installed, sandbox, bob)
     sandbox.turn({"update.keeps_bindings": kept})
     old = {"PLACEMENT": "TASK_VIEW_TAB", "HANDLER": "http://127.0.0.1:1/placement/", "TITLE": "Old"}
@@ -66,7 +66,7 @@ def test_an_update_opens_the_installer_again_and_keeps_what_sleeps(sandbox, inst
     assert set(sandbox.states("acme", ids).values()) == {3}
 
 
-def test_an_installer_left_half_done_and_reopened_binds_everything_once(sandbox, running, admin):
+def test_a_reopened_installer_binds_once(sandbox, running, admin):
     sandbox.install("acme", finished=False)
     Page(running, sandbox.open("acme", admin), "/install/")
     page = Page(running, sandbox.open("acme", admin), "/install/")
@@ -77,7 +77,7 @@ def test_an_installer_left_half_done_and_reopened_binds_everything_once(sandbox,
     assert counted(running, *ONE_OF_EACH) == [1, 1, 1]
 
 
-def test_two_admins_who_install_at_once_bind_everything_once(sandbox, running, admin):
+def test_two_installers_bind_once(sandbox, running, admin):
     sandbox.install("acme", finished=False)
     admins = [admin, sandbox.user("acme", name="Zoe", is_admin=True)]
     sandbox.fault("batch", "late", seconds=0.3, times=2)  # both have seen that nothing is bound before either binds
@@ -87,7 +87,7 @@ def test_two_admins_who_install_at_once_bind_everything_once(sandbox, running, a
     assert counted(running, *ONE_OF_EACH) == [1, 2, 2]
 
 
-def test_every_admins_opening_puts_back_what_was_unbound(sandbox, installed, admin):
+def test_an_admins_opening_repairs_bindings(sandbox, installed, admin):
     for number in (admin, sandbox.user("acme", name="Zoe", is_admin=True)):
         token = sandbox.access("acme", number)
         sandbox.rest("acme", "placement.unbind", {"PLACEMENT": "TASK_VIEW_TAB"}, token=token)

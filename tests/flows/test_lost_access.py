@@ -79,9 +79,7 @@ def seconds_until(moment):
 
 
 @REFUSALS
-def test_every_refusal_has_its_state_its_words_and_its_time_and_ends_by_itself(
-    sandbox, installed, bob, asked, code, whom, why, pause, begin, end
-):
+def test_each_refusal_has_a_state_and_ends(sandbox, installed, bob, asked, code, whom, why, pause, begin, end):
     page, dialog, ids = asked
     sandbox.control(begin[0], **begin[1])
     job = page.defer(dialog)
@@ -102,9 +100,7 @@ def test_every_refusal_has_its_state_its_words_and_its_time_and_ends_by_itself(
 
 
 @REFUSALS
-def test_whoever_is_let_in_again_ends_it_at_once(
-    sandbox, installed, admin, bob, asked, code, whom, why, pause, begin, end
-):
+def test_regained_access_resumes_at_once(sandbox, installed, admin, bob, asked, code, whom, why, pause, begin, end):
     page, dialog, _ = asked
     sandbox.control(begin[0], **begin[1])
     job = page.defer(dialog)
@@ -115,7 +111,7 @@ def test_whoever_is_let_in_again_ends_it_at_once(
 
 
 @pytest.mark.parametrize("fields", [{"active": False}, {"may_use_app": False}], ids=["dismissed", "restricted"])
-def test_what_meets_one_person_leaves_the_others_working(sandbox, installed, bob, asked, fields):
+def test_a_personal_refusal_stops_no_one_else(sandbox, installed, bob, asked, fields):
     page, dialog, ids = asked
     eve = sandbox.user("acme", name="Eve")
     hers = sandbox.tasks("acme", count=3, status=3, creator=eve)
@@ -125,4 +121,4 @@ def test_what_meets_one_person_leaves_the_others_working(sandbox, installed, bob
     her_page = Page.of_list(installed, sandbox, eve)
     assert "3 deferred" in her_page.wait_for(her_page.defer(her_page.select(hers)))
     assert set(sandbox.states("acme", ids).values()) == {3}
-    assert "looking again every hour" in page.panel(job)
+    assert "We check once an hour" in page.panel(job)

@@ -17,7 +17,7 @@ def each_paused_and_deferred_once(ids):
     return sorted(step for id in ids for step in ((id, 3, 2), (id, 2, 6)))
 
 
-def test_120_tasks_are_deferred_by_the_asking_persons_token_once_each(sandbox, installed, bob):
+def test_120_tasks_are_deferred_once_each(sandbox, installed, bob):
     ids = sandbox.tasks("acme", count=120, status=3, creator=bob)
     page = Page.of_list(installed, sandbox, bob)
     dialog = page.select()
@@ -34,7 +34,7 @@ def test_120_tasks_are_deferred_by_the_asking_persons_token_once_each(sandbox, i
     assert len(sandbox.requests("acme")) - asked_before <= 24
 
 
-def test_60_tasks_are_taken_back_and_what_was_done_meanwhile_stands(sandbox, installed, bob):
+def test_60_tasks_return_and_changes_stay(sandbox, installed, bob):
     ids = sandbox.tasks("acme", count=60, status=3, creator=bob)
     page = Page.of_list(installed, sandbox, bob)
     job = page.defer(page.select())
@@ -47,7 +47,7 @@ def test_60_tasks_are_taken_back_and_what_was_done_meanwhile_stands(sandbox, ins
     assert installed.value("select count(*) from defer_deferral where state = 'sleeping'") == 0
 
 
-def test_a_worker_killed_after_its_second_batch_loses_and_doubles_nothing(sandbox, installed, bob):
+def test_a_killed_worker_loses_nothing(sandbox, installed, bob):
     sandbox.turn({"cost.tasks.task.defer": 0.02, "cost.tasks.task.pause": 0.02})
     ids = sandbox.tasks("acme", count=120, status=3, creator=bob)
     page = Page.of_list(installed, sandbox, bob)
@@ -73,7 +73,7 @@ def sent_batches(sandbox, user):
     ]
 
 
-def test_a_mixed_selection_gets_one_truthful_outcome_per_task(sandbox, installed, bob):
+def test_each_task_gets_one_true_outcome(sandbox, installed, bob):
     eve = sandbox.user("acme", name="Eve")
     make = lambda count, **fields: sandbox.tasks("acme", count=count, **{"creator": bob, "status": 3, **fields})  # noqa: E731
     progressing, pending, deferred = make(10), make(5, status=2), make(2, status=6)
@@ -93,7 +93,7 @@ def test_a_mixed_selection_gets_one_truthful_outcome_per_task(sandbox, installed
     assert sandbox.states("acme", completed + foreign) == {completed[0]: 5, foreign[0]: 3}
 
 
-def test_a_boss_who_may_not_defer_pauses_nothing_and_is_told_who_may(sandbox, installed, bob):
+def test_a_boss_without_defer_pauses_nothing(sandbox, installed, bob):
     boss = sandbox.user("acme", name="Greta")
     worker = sandbox.user("acme", name="Karl", boss=boss)
     tasks = sandbox.tasks("acme", count=3, status=3, creator=bob, responsible=worker)
@@ -113,7 +113,7 @@ def test_a_task_paused_but_not_deferred_is_in_progress_again(sandbox, installed,
     assert set(sandbox.states("acme", tasks).values()) == {3}
 
 
-def test_a_token_that_expires_before_and_between_batches_is_renewed_once_per_expiry(sandbox, installed, bob):
+def test_each_expired_token_is_renewed_once(sandbox, installed, bob):
     sandbox.turn({"cost.tasks.task.defer": 0.03, "cost.tasks.task.pause": 0.03})
     tasks = sandbox.tasks("acme", count=80, status=3, creator=bob)
     page = Page.of_list(installed, sandbox, bob)

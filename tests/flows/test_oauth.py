@@ -51,7 +51,7 @@ def credential(app, user):
 
 
 @pytest.mark.parametrize("short", [True, False], ids=["as-documented", "as-seen"])
-def test_a_person_reconnects_and_their_job_goes_on(sandbox, installed, bob, waiting, short):
+def test_a_reconnected_person_resumes_the_job(sandbox, installed, bob, waiting, short):
     ids, page, job = waiting
     sandbox.turn({"oauth.short_code_answer": short})  # as documented it has neither `expires` nor `user_id`
     back = Browser(sandbox, bob).get(f"{installed.url}{start_of(page.panel(job))}")
@@ -64,7 +64,7 @@ def test_a_person_reconnects_and_their_job_goes_on(sandbox, installed, bob, wait
     assert {change["person"] for change in sandbox.truth("acme")} == {bob}
 
 
-def test_a_code_older_than_30_seconds_is_refused_with_a_way_back_that_works(sandbox, installed, bob, waiting):
+def test_an_old_code_offers_a_new_sign_in(sandbox, installed, bob, waiting):
     ids, page, job = waiting
     browser = Browser(sandbox, bob)
     address = browser.go_until_the_code(f"{installed.url}{start_of(page.panel(job))}")
@@ -80,7 +80,7 @@ def test_a_code_older_than_30_seconds_is_refused_with_a_way_back_that_works(sand
     assert "3 deferred" in page.wait_for(job)
 
 
-def test_a_colleague_who_comes_back_instead_connects_only_themselves(sandbox, installed, bob, waiting):
+def test_a_colleague_connects_only_themselves(sandbox, installed, bob, waiting):
     _, page, job = waiting
     eve = sandbox.user("acme", name="Eve", last_name="Other")
     back = Browser(sandbox, eve).get(f"{installed.url}{start_of(page.panel(job))}")

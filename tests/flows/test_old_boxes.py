@@ -37,7 +37,7 @@ def learned(app):
     ],
     ids=["direct", "legacy"],
 )
-def test_30_tasks_are_listed_deferred_in_one_step_each_and_returned(sandbox, box, bob, knobs, dialect, methods):
+def test_an_old_box_defers_and_returns_30_tasks(sandbox, box, bob, knobs, dialect, methods):
     app = box(knobs)
     ids = sandbox.tasks("acme", count=30, status=3, creator=bob, title="Call the supplier")
     page = Page.of_list(app, sandbox, bob)
@@ -54,7 +54,7 @@ def test_30_tasks_are_listed_deferred_in_one_step_each_and_returned(sandbox, box
     assert learned(app) == [(dialect, "active")]
 
 
-def test_a_task_that_the_oldest_box_pauses_and_does_not_defer_is_in_progress_again(sandbox, box, bob):
+def test_the_oldest_box_restores_a_paused_task(sandbox, box, bob):
     app = box(NO_NEW_TASKS)
     kept, refused = sandbox.tasks("acme", count=2, status=3, creator=bob)
     page = Page.of_list(app, sandbox, bob)
@@ -66,7 +66,7 @@ def test_a_task_that_the_oldest_box_pauses_and_does_not_defer_is_in_progress_aga
     assert names == ["pauseexecution", "defer", "pauseexecution", "startexecution"]
 
 
-def test_each_portal_is_spoken_to_in_its_own_dialect(sandbox, box, bob):
+def test_each_portal_gets_its_dialect(sandbox, box, bob):
     app = box(OLDEST)
     sandbox.user("umbrella", name="Zed", is_admin=True)
     sandbox.install("umbrella")
@@ -88,7 +88,7 @@ ODD = [
 ]
 
 
-def test_fields_that_are_unknown_or_broken_break_no_opening(sandbox, box, admin, bob):
+def test_odd_fields_break_no_opening(sandbox, box, admin, bob):
     app = box(ORDINARY)
     sandbox.tasks("acme", count=1, status=3, creator=bob, title="Call the supplier")
     for fields in ODD:

@@ -73,7 +73,7 @@ def test_ten_processes_refresh_once(sandbox, app, bob):
     assert refreshes(sandbox) == [""]
 
 
-def test_a_page_that_waited_long_enough_is_asked_for_patience_and_no_token_is_lost(sandbox, app, bob):
+def test_a_page_stops_waiting_for_a_refresh(sandbox, app, bob):
     expire(app)
     sandbox.fault("oauth/token", "delay", seconds=2.0)
     answers = results(ask_at_once(app, 10, patience=0.5))
@@ -81,7 +81,7 @@ def test_a_page_that_waited_long_enough_is_asked_for_patience_and_no_token_is_lo
     assert refreshes(sandbox) == [""]
 
 
-def test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair(sandbox, app, bob):
+def test_an_opening_during_a_refresh_wins(sandbox, app, bob):
     expire(app)
     sandbox.fault("oauth/token", "delay", seconds=4.0)
     opening = OPEN.format(opening=json.dumps(sandbox.open("acme", bob)))
@@ -95,7 +95,7 @@ def test_an_opening_during_a_refresh_wins_and_everybody_gets_its_pair(sandbox, a
     assert refreshes(sandbox) == [""]
 
 
-def test_an_opening_heals_what_a_refresh_killed_before_saving_has_lost(sandbox, app, bob):
+def test_an_opening_replaces_a_lost_pair(sandbox, app, bob):
     expire(app)
     sandbox.fault("oauth/token", "late", seconds=2.0)
     (winner,) = ask_at_once(app, 1)
@@ -108,7 +108,7 @@ def test_an_opening_heals_what_a_refresh_killed_before_saving_has_lost(sandbox, 
     assert refreshes(sandbox) == [""]
 
 
-def test_without_an_opening_the_lost_pair_breaks_the_credential_after_one_try(sandbox, app, bob):
+def test_a_lost_pair_is_tried_once(sandbox, app, bob):
     expire(app)
     sandbox.fault("oauth/token", "drop")
     (winner,) = ask_at_once(app, 1)
@@ -119,7 +119,7 @@ def test_without_an_opening_the_lost_pair_breaks_the_credential_after_one_try(sa
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_an_outage_of_the_authorization_server_breaks_nothing(sandbox, app, bob, status):
+def test_an_oauth_outage_breaks_nothing(sandbox, app, bob, status):
     expire(app)
     sandbox.fault("oauth/token", "respond", status=status, body="<html>down</html>", type="text/html")
     assert results(ask_at_once(app, 1)) == [f"NotRun not_json_{status}"]

@@ -20,7 +20,7 @@ def rename(sandbox):
     sandbox.control("rename", portal="acme", host=old)
 
 
-def test_a_portal_renamed_in_the_middle_of_a_job_is_followed_and_the_job_ends(sandbox, installed, bob, rename):
+def test_a_renamed_portal_is_followed(sandbox, installed, bob, rename):
     sandbox.turn({"cost.tasks.task.defer": 0.02, "cost.tasks.task.pause": 0.02})
     ids = sandbox.tasks("acme", count=40, status=3, creator=bob)
     page = Page.of_list(installed, sandbox, bob)
@@ -37,7 +37,7 @@ def test_a_portal_renamed_in_the_middle_of_a_job_is_followed_and_the_job_ends(sa
     assert installed.value("select endpoint from defer_portal") == f"{new}/rest/"
 
 
-def test_links_and_frames_are_those_of_the_new_address_only(sandbox, installed, bob, rename):
+def test_links_follow_the_new_address(sandbox, installed, bob, rename):
     (task,) = sandbox.tasks("acme", count=1, status=3, creator=bob)
     old = sandbox.url("acme").rstrip("/")
     page = Page.of_list(installed, sandbox, bob)
@@ -52,7 +52,7 @@ def test_links_and_frames_are_those_of_the_new_address_only(sandbox, installed, 
     assert old not in answer.text + answer.headers["Content-Security-Policy"]
 
 
-def test_a_redirect_to_a_stranger_is_not_followed_and_work_goes_on_when_it_is_over(sandbox, installed, bob, httpserver):
+def test_a_foreign_redirect_is_not_followed(sandbox, installed, bob, httpserver):
     ids = sandbox.tasks("acme", count=3, status=3, creator=bob)
     page = Page.of_list(installed, sandbox, bob)
     dialog = page.select(ids)

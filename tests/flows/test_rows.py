@@ -1,10 +1,10 @@
-"""docs/lifecycle.md says which test shows which turn of an installation: every one of them, and none that is not."""
+"""docs/lifecycle-tests.md names the test of each turn of an installation: all of them, and no other."""
 
 import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DOCUMENT = HERE.parent.parent / "docs" / "lifecycle.md"
+DOCUMENT = HERE.parent.parent / "docs" / "lifecycle-tests.md"
 OF_THE_ENGINE = {"test_bucket.py", "test_heartbeat.py", "test_main_job.py", "test_refresh.py", Path(__file__).name}
 
 
@@ -12,7 +12,7 @@ def names_in(path):
     return set(re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE))
 
 
-def test_every_turn_has_a_test_and_every_test_shows_a_turn():
+def test_each_turn_has_a_test_and_back():
     named = set(re.findall(r"`(test_\w+)`", DOCUMENT.read_text()))
     modules = {path.name: names_in(path) for path in HERE.glob("test_*.py")}
     assert named <= set.union(*modules.values())

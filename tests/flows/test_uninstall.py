@@ -37,14 +37,14 @@ def asleep(sandbox, installed, admin, bob):
     return ids
 
 
-def test_removing_the_app_keeps_what_we_owe_for_90_days_and_nobodys_name(sandbox, installed, admin, asleep):
+def test_an_uninstall_keeps_orphans_without_names(sandbox, installed, admin, asleep):
     opening = sandbox.open("acme", admin)
     sandbox.uninstall("acme", clean=False)
     wait_for_removal(installed)
     assert left_of(installed, *PEOPLE) == dict.fromkeys(PEOPLE, 0)
     assert owed(installed) == [(id, 3) for id in asleep]
     assert set(sandbox.states("acme", asleep).values()) == {6}
-    kept = str([installed.rows(f"select * from defer_{table}") for table in ("portal", "owedreturn", "restcall")])
+    kept = str([installed.rows(f"select * from defer_{table}") for table in ("portal", "orphaneddeferral", "restcall")])
     assert not any(word in kept for word in PERSONAL)
     assert post_opening(installed, opening, AUTH_ID="f" * 70).status_code == 403
     sandbox.move_clock(89 * DAY)
@@ -55,7 +55,7 @@ def test_removing_the_app_keeps_what_we_owe_for_90_days_and_nobodys_name(sandbox
     wait_until(lambda: not owed(installed) and not status(installed), what="the end of what we kept")
 
 
-def test_a_clean_removal_leaves_nothing_but_a_stripped_journal(sandbox, installed, asleep):
+def test_a_clean_uninstall_keeps_nothing(sandbox, installed, asleep):
     sandbox.uninstall("acme", clean=True)
     wait_until(lambda: status(installed) == [], what="the removal")
     assert left_of(installed, *PEOPLE, "defer_orphaneddeferral") == dict.fromkeys(
@@ -65,7 +65,7 @@ def test_a_clean_removal_leaves_nothing_but_a_stripped_journal(sandbox, installe
     assert not any(word in journal for word in (*PERSONAL, "taskId"))
 
 
-def test_a_removal_that_no_event_reported_is_found_by_the_first_call(sandbox, installed, bob, asleep):
+def test_the_first_call_notices_an_uninstall(sandbox, installed, bob, asleep):
     page = Page.of_list(installed, sandbox, bob)
     sandbox.turn({"events.never": True})
     sandbox.uninstall("acme")
@@ -74,9 +74,7 @@ def test_a_removal_that_no_event_reported_is_found_by_the_first_call(sandbox, in
     assert left_of(installed, *PEOPLE) == dict.fromkeys(PEOPLE, 0)
 
 
-def test_a_removal_that_nobody_confirms_stops_all_and_after_a_day_we_keep_no_key(
-    sandbox, installed, admin, bob, asleep
-):
+def test_no_answer_erases_tokens_after_a_day(sandbox, installed, admin, bob, asleep):
     page = Page.of_list(installed, sandbox, bob)
     sandbox.fault("oauth/token", "cut", times=-1)
     sandbox.uninstall("acme", clean=False)
@@ -97,7 +95,7 @@ def test_a_removal_that_nobody_confirms_stops_all_and_after_a_day_we_keep_no_key
     assert (status(installed), left_of(installed, "defer_deferral")) == (["active"], {"defer_deferral": 3})
 
 
-def test_a_removal_that_nobody_confirms_for_a_week_is_taken_for_real(sandbox, installed, bob, asleep):
+def test_no_answer_for_a_week_is_an_uninstall(sandbox, installed, bob, asleep):
     sandbox.fault("oauth/token", "cut", times=-1)
     sandbox.uninstall("acme", clean=False)
     wait_until(lambda: questions(sandbox), what="the question")
@@ -139,7 +137,7 @@ def complaints(app, words):
     return sum(app.log(name).read_text().count(words) for name in ("web", "worker"))
 
 
-def test_a_forged_removal_is_refuted_and_work_goes_on_by_itself(sandbox, installed, admin, bob):
+def test_a_forged_uninstall_is_refuted(sandbox, installed, admin, bob):
     opening = sandbox.open("acme", admin)
     Page(installed, opening)
     sandbox.turn({"cost.tasks.task.defer": 0.02, "cost.tasks.task.pause": 0.02})
@@ -154,10 +152,10 @@ def test_a_forged_removal_is_refuted_and_work_goes_on_by_itself(sandbox, install
     assert set(sandbox.states("acme", ids).values()) == {6}
 
 
-def test_after_a_forged_removal_others_are_ignored_for_ten_minutes_and_logged(sandbox, installed, admin):
+def test_reports_after_a_forged_one_are_ignored(sandbox, installed, admin):
     opening = sandbox.open("acme", admin)
     Page(installed, opening)
-    forged, ignored = "the reported uninstall was forged", "another uninstall reported right after a forged one"
+    forged, ignored = "the reported uninstall was forged", "another uninstall reported soon after a forged one"
     before = complaints(installed, forged), complaints(installed, ignored)
     report(installed, opening)
     first = wait_until(lambda: refuted(installed), what="the refutation")
@@ -174,7 +172,7 @@ def test_after_a_forged_removal_others_are_ignored_for_ten_minutes_and_logged(sa
     assert complaints(installed, ignored) == before[1] + 1
 
 
-def test_an_event_with_a_wrong_token_gets_the_same_answer_and_changes_nothing(sandbox, installed, admin):
+def test_a_wrong_token_changes_nothing(sandbox, installed, admin):
     opening = sandbox.open("acme", admin)
     report(installed, opening, **{"auth[application_token]": "f" * 32})
     report(installed, opening, **{"auth[application_token]": "f" * 32, "auth[member_id]": "f" * 32})
@@ -198,7 +196,7 @@ def asleep_for(app):
     return app.rows(f"{query} order by task_id")
 
 
-def test_what_we_owed_is_handed_to_an_admin_after_a_reinstall_or_forgotten(sandbox, installed, admin, bob, asleep):
+def test_an_admin_adopts_or_discards_orphans(sandbox, installed, admin, bob, asleep):
     page = removed_and_installed_anew(installed, sandbox, admin)
     assert "are still deferred" not in Page.of_list(installed, sandbox, bob).text
     assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
@@ -214,7 +212,7 @@ def test_what_we_owed_is_handed_to_an_admin_after_a_reinstall_or_forgotten(sandb
     assert set(sandbox.states("acme", asleep).values()) == {6}
 
 
-def test_an_admin_returns_what_was_taken_over(sandbox, installed, admin, asleep):
+def test_an_admin_returns_adopted_tasks(sandbox, installed, admin, asleep):
     page = removed_and_installed_anew(installed, sandbox, admin)
     page.call("POST", "/orphans/adopt/")
     page.call("POST", "/orphans/return/")

@@ -48,7 +48,7 @@ def test_the_list_is_paged_by_fifty(at_list, tasks):
     "shown, expected",
     [("progress", {"Running"}), ("pending", {"Pending", "Unseen"}), ("both", {"Running", "Pending", "Unseen"})],
 )
-def test_the_switch_decides_which_statuses_are_shown(at_list, tasks, shown, expected):
+def test_the_switch_chooses_statuses(at_list, tasks, shown, expected):
     for status, title in [(3, "Running"), (2, "Pending"), (1, "Unseen"), (5, "Completed"), (6, "Asleep")]:
         tasks(title=title, status=status)
     assert set(titles(at_list.get("/tasks/", {"shown": shown}))) == expected
@@ -60,7 +60,7 @@ def test_a_search_finds_words_in_titles(at_list, tasks):
     assert set(titles(at_list.get("/tasks/", {"title": "call"}))) == {"Call the supplier", "Call Ann"}
 
 
-def test_the_columns_sort_both_ways_and_say_how(at_list, tasks):
+def test_columns_sort_both_ways(at_list, tasks):
     for title, deadline in [("B", 3000), ("A", 9000), ("C", 6000)]:
         tasks(title=title, deadline=deadline)
     page = at_list.get("/tasks/")
@@ -72,7 +72,7 @@ def test_the_columns_sort_both_ways_and_say_how(at_list, tasks):
     assert titles(at_list.get(link(page, "sort-deadline"))) == ["B", "C", "A"]
 
 
-def test_a_table_says_what_its_parts_are_however_they_are_laid_out(at_list, tasks):
+def test_table_parts_keep_their_roles(at_list, tasks):
     tasks(1)
     table = re.search(r"<table.*</table>", at_list.get("/tasks/").text, re.DOTALL).group()
     parts = re.findall(r'<(table|thead|tbody|tr|th|td)\b(?: role="(\w+)")?', table)
@@ -83,19 +83,19 @@ def test_a_table_says_what_its_parts_are_however_they_are_laid_out(at_list, task
     }
 
 
-def test_an_overdue_task_says_by_how_much_in_words(at_list, tasks):
+def test_overdue_is_given_in_words(at_list, tasks):
     tasks(deadline=-3 * 86400 - 60)
     assert "− 3\xa0days" in at_list.get("/tasks/").text
 
 
-def test_a_deadline_is_shown_in_the_persons_zone(visit, sandbox):
+def test_deadlines_use_the_persons_zone(visit, sandbox):
     ann = visit(name="Ann", zone="Asia/Tokyo")
     sandbox.tasks("acme", count=1, creator=ann.user, status=3, deadline="2030-01-01T20:00:00+00:00")
     assert "Jan 2, 2030, 05:00" in ann.open().text
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "../UTC"])
-def test_a_zone_that_does_not_exist_is_no_obstacle(at_list, tasks, zone):
+def test_an_unknown_zone_does_no_harm(at_list, tasks, zone):
     Person.objects.update(zone=zone)
     tasks(title="Dig", deadline="2030-01-01T20:00:00+00:00")
     assert "Jan 1, 2030, 20:00" in at_list.get("/tasks/").text
@@ -109,27 +109,27 @@ def test_a_hostile_title_is_only_text(at_list, tasks):
     assert "&lt;script&gt;" in text
 
 
-def test_the_list_carries_what_its_filter_does_not_show(at_list, bob):
+def test_the_filter_keeps_hidden_fields(at_list, bob):
     text = at_list.get("/tasks/", {"sort": "TITLE", "descending": "1"}).text
     assert f'name="owner" value="{bob.user}" form="filter"' in text
     assert 'name="sort" value="TITLE" form="filter"' in text
 
 
-def test_a_browser_that_restores_forms_ticks_nothing_by_itself(at_list, tasks):
+def test_restored_forms_tick_nothing(at_list, tasks):
     tasks(count=2)
     boxes = re.findall(r'<input[^>]* type="checkbox"[^>]*>', at_list.get("/tasks/").text)
     assert len(boxes) == 3
     assert all('autocomplete="off"' in box for box in boxes)
 
 
-def test_an_empty_list_says_whether_the_filter_is_the_reason(at_list):
+def test_an_empty_list_names_its_reason(at_list):
     assert "No tasks in progress here" in at_list.get("/tasks/").text
     filtered = at_list.get("/tasks/", {"title": "nothing"}).text
     assert "No tasks match" in filtered
     assert "Clear filter" in filtered
 
 
-def test_a_page_that_is_no_longer_there_is_the_last_one_instead(at_list, tasks):
+def test_past_the_end_shows_the_last_page(at_list, tasks):
     tasks(60)
     shown = at_list.get("/tasks/", {"page": "4"})
     assert "Tasks, page 2 of 2" in shown.text
@@ -137,12 +137,12 @@ def test_a_page_that_is_no_longer_there_is_the_last_one_instead(at_list, tasks):
     assert 'data-page="2"' in shown.text
 
 
-def test_a_far_page_of_an_empty_list_is_empty(at_list):
+def test_page_two_of_an_empty_list_is_empty(at_list):
     assert "No tasks in progress here" in at_list.get("/tasks/", {"page": "2"}).text
 
 
 @pytest.mark.parametrize("wrong", [{"page": "0"}, {"page": "x"}, {"sort": "ID"}, {"shown": "all"}, {"owner": "-1"}])
-def test_what_our_page_never_asks_is_a_bad_request(at_list, wrong):
+def test_an_invalid_list_is_a_bad_request(at_list, wrong):
     assert at_list.get("/tasks/", wrong).status_code == 400
 
 
@@ -156,7 +156,7 @@ def test_what_our_page_never_asks_is_a_bad_request(at_list, wrong):
         ({"kind": "error", "code": "NO_AUTH_FOUND", "description": "", "status": 401}, "Your session has expired"),
     ],
 )
-def test_what_is_the_matter_is_said_in_plain_words(at_list, sandbox, fault, words):
+def test_a_failed_list_says_what_failed(at_list, sandbox, fault, words):
     sandbox.fault("tasks.task.list", **fault)
     answer = at_list.get("/tasks/")
     assert answer.status_code == 200
@@ -166,7 +166,7 @@ def test_what_is_the_matter_is_said_in_plain_words(at_list, sandbox, fault, word
 # -- Selections
 
 
-def test_a_selection_tells_how_many_will_be_deferred_and_why_others_not(at_list, tasks, sandbox):
+def test_the_dialog_forecasts_each_task(at_list, tasks, sandbox):
     ids = tasks(3) + tasks(2, status=2) + tasks(1, status=5) + tasks(2, status=6)
     dialog = at_list.post("/selections/", {"ids": ",".join(map(str, [*ids, 999999]))})
     assert "Defer 9 tasks" in dialog.text
@@ -177,20 +177,18 @@ def test_a_selection_tells_how_many_will_be_deferred_and_why_others_not(at_list,
     assert re.search(r'type="submit"[^>]*>Defer 5 tasks<', dialog.text)
 
 
-def test_one_task_is_spoken_of_in_the_singular(at_list, tasks):
+def test_one_task_is_singular(at_list, tasks):
     dialog = at_list.post("/selections/", {"ids": str(tasks(1)[0])})
     assert "Defer 1 task<" in dialog.text
 
 
-def test_where_nothing_can_be_deferred_there_is_nothing_to_press(at_list, tasks):
+def test_no_button_if_nothing_can_be_deferred(at_list, tasks):
     dialog = at_list.post("/selections/", {"ids": str(tasks(1, status=6)[0])})
     assert "None of these tasks can be deferred." in dialog.text
     assert 'type="submit"' not in dialog.text
 
 
-def test_everything_that_matches_is_collected_by_a_worker(
-    at_list, bob, tasks, hints, django_capture_on_commit_callbacks
-):
+def test_a_worker_collects_all_matches(at_list, bob, tasks, hints, django_capture_on_commit_callbacks):
     tasks(120, title="Call")
     tasks(5, title="Paint")
     with django_capture_on_commit_callbacks(execute=True):
@@ -202,18 +200,18 @@ def test_everything_that_matches_is_collected_by_a_worker(
     assert "Defer 120 tasks" in at_list.get(poll).text
 
 
-def test_a_selection_that_nobody_collects_says_so(at_list, bob, tasks, settings):
+def test_uncollected_says_no_worker_is_running(at_list, bob, tasks, settings):
     tasks(3)
     answer = at_list.post("/selections/", {"everything": "1", "total": "3"})
     poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
     assert "No worker" not in at_list.get(poll).text
-    Selection.objects.update(created_at=clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    Selection.objects.update(created_at=clock.now() - timedelta(seconds=settings.ENGINE_SWEEP_EVERY + 1))
     assert "No worker is running" in at_list.get(poll).text
     Lease.acquire(bob.person.portal_id)
     assert "No worker" not in at_list.get(poll).text
 
 
-def test_what_was_unticked_is_left_out_of_everything(at_list, bob, tasks):
+def test_unticked_tasks_are_left_out(at_list, bob, tasks):
     ids = tasks(60)
     left_out = ids[:50]
     fields = {"everything": "1", "excluded": ",".join(map(str, left_out)), "total": "60"}
@@ -224,7 +222,7 @@ def test_what_was_unticked_is_left_out_of_everything(at_list, bob, tasks):
     assert set(Selection.objects.get().tasks.values_list("task_id", flat=True)) == set(ids[50:])
 
 
-def test_no_more_can_be_left_out_than_can_be_selected(at_list):
+def test_exclusions_have_the_same_limit(at_list):
     def leave_out(count):
         return at_list.post("/selections/", {"everything": "1", "excluded": ",".join(map(str, range(1, count + 1)))})
 
@@ -234,7 +232,7 @@ def test_no_more_can_be_left_out_than_can_be_selected(at_list):
 
 
 @pytest.mark.parametrize("search", ["$result[c0]", "Pay $$total[c0] now", "$result["])
-def test_a_search_that_looks_like_a_reference_means_the_same_in_list_and_selection(at_list, bob, tasks, search):
+def test_a_search_may_look_like_a_reference(at_list, bob, tasks, search):
     tasks(2, title=f"{search}!")
     tasks(3, title="Paint")
     assert len(titles(at_list.get("/tasks/", {"title": search}))) == 2
@@ -247,12 +245,12 @@ def test_a_search_that_looks_like_a_reference_means_the_same_in_list_and_selecti
 @pytest.mark.parametrize(
     "fields", [{}, {"ids": ""}, {"ids": "1,x"}, {"ids": "-1"}, {"everything": "1", "excluded": "'"}]
 )
-def test_a_selection_of_nonsense_is_a_bad_request(at_list, fields):
+def test_a_garbled_selection_is_refused(at_list, fields):
     assert at_list.post("/selections/", fields).status_code == 400
     assert not Selection.objects.exists()
 
 
-def test_a_portal_that_does_not_answer_keeps_no_selection(at_list, tasks, sandbox):
+def test_a_silent_portal_keeps_no_selection(at_list, tasks, sandbox):
     (task,) = tasks()
     sandbox.fault("*", "respond", status=503, body="busy", type="text/html")
     dialog = at_list.post("/selections/", {"ids": str(task)})
@@ -271,7 +269,7 @@ def test_a_portal_that_does_not_answer_keeps_no_selection(at_list, tasks, sandbo
         ("internal", "Something went wrong on our side.", "Try again"),
     ],
 )
-def test_a_selection_that_could_not_be_collected_says_why_and_what_to_do(at_list, why, words, press):
+def test_a_failed_selection_says_what_to_do(at_list, why, words, press):
     answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
     Selection.objects.update(state=Selection.State.FAILED, failure_code=why)
     poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
@@ -282,7 +280,7 @@ def test_a_selection_that_could_not_be_collected_says_why_and_what_to_do(at_list
     assert "needs_reopen" not in dialog
 
 
-def test_a_selection_that_the_portal_refuses_to_list_keeps_its_word_for_that(at_list, bob, sandbox):
+def test_the_portals_error_code_is_shown(at_list, bob, sandbox):
     answer = at_list.post("/selections/", {"everything": "1", "total": "5"})
     sandbox.fault("batch/*", "error", code="ERROR_CORE", description="", status=400)
     slices.run(bob.person.portal_id)
@@ -298,7 +296,7 @@ def test_a_foreign_selection_is_not_found(at_list, tasks, visit):
         assert stranger.post("/jobs/", {"selection": selection, "key": "k" * 32}).status_code == 404
 
 
-def test_a_selection_that_the_portal_refuses_with_the_app_says_why(at_list, bob, tasks, sandbox):
+def test_lost_access_ends_a_selection(at_list, bob, tasks, sandbox):
     tasks(3)
     started = at_list.post("/selections/", {"everything": "1"}).text
     url = re.search(r'hx-get="(/selections/[^"?]+)', started).group(1)

@@ -33,9 +33,7 @@ def work(visitor):
     raise AssertionError("the job does not end")
 
 
-def test_a_confirmed_selection_becomes_a_job_with_exactly_its_tasks(
-    at_list, bob, tasks, hints, django_capture_on_commit_callbacks
-):
+def test_a_job_takes_exactly_the_selection(at_list, bob, tasks, hints, django_capture_on_commit_callbacks):
     ids = tasks(3)
     with django_capture_on_commit_callbacks(execute=True):
         answer = at_list.start(ids, reason="waiting for parts")
@@ -47,7 +45,7 @@ def test_a_confirmed_selection_becomes_a_job_with_exactly_its_tasks(
     assert hints == [bob.person.portal_id]
 
 
-def test_the_same_job_sent_again_is_one_job(at_list, tasks):
+def test_a_job_sent_twice_is_one_job(at_list, tasks):
     selection = at_list.select(tasks(3))
     fields = {"selection": selection, "reason": "", "key": "k" * 32}
     first, second = at_list.post("/jobs/", fields), at_list.post("/jobs/", fields)
@@ -55,20 +53,20 @@ def test_the_same_job_sent_again_is_one_job(at_list, tasks):
     assert Job.objects.count() == 1
 
 
-def test_one_key_never_stands_for_two_jobs(at_list, tasks):
+def test_one_key_is_for_one_job(at_list, tasks):
     at_list.start(tasks(1))
     assert at_list.start(tasks(1)).status_code == 400
     assert Job.objects.count() == 1
 
 
 @pytest.mark.parametrize("wrong", [{"key": "short"}, {"key": ""}, {"selection": "7"}, {"reason": "x" * 501}])
-def test_what_our_page_never_sends_is_a_bad_request(at_list, tasks, wrong):
+def test_an_invalid_job_is_a_bad_request(at_list, tasks, wrong):
     fields = {"selection": at_list.select(tasks(1)), "reason": "", "key": "k" * 32}
     assert at_list.post("/jobs/", fields | wrong).status_code == 400
     assert not Job.objects.exists()
 
 
-def test_a_selection_that_is_too_old_is_to_be_made_again(at_list, tasks):
+def test_an_old_selection_starts_no_job(at_list, tasks):
     selection = at_list.select(tasks(1))
     Selection.objects.update(created_at=clock.now() - timedelta(hours=2))
     answer = at_list.post("/jobs/", {"selection": selection, "key": "k" * 32})
@@ -77,7 +75,7 @@ def test_a_selection_that_is_too_old_is_to_be_made_again(at_list, tasks):
     assert not Job.objects.exists()
 
 
-def test_progress_is_polled_until_the_result_takes_its_place(at_list, tasks):
+def test_progress_is_polled_until_the_result(at_list, tasks):
     at_list.start(tasks(3))
     watched = f"/jobs/{Job.objects.get().pk}/"
     under_way = at_list.get(watched)
@@ -109,7 +107,7 @@ def test_milestones_are_read_aloud_once(at_list, tasks):
         (Job.WaitReason.RESTRICTED, "do not have access to the app at the moment. We check once an hour"),
     ],
 )
-def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
+def test_a_waiting_job_names_its_reason(at_list, tasks, why, words):
     at_list.start(tasks(1))
     Job.objects.update(state=Job.State.WAITING, wait_reason=why)
     assert words in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
@@ -127,7 +125,7 @@ def test_a_job_that_waits_says_what_for(at_list, tasks, why, words):
         (Job.WaitReason.ACCESS, "Ask your administrator"),
     ],
 )
-def test_a_job_of_a_parked_portal_says_what_everybody_waits_for(at_list, tasks, why, words):
+def test_a_parked_portal_names_its_reason(at_list, tasks, why, words):
     at_list.start(tasks(1))
     Portal.objects.update(parked_until=clock.now() + timedelta(hours=1), parked_reason=why)
     Job.objects.update(created_at=clock.now() - timedelta(hours=1))
@@ -136,20 +134,20 @@ def test_a_job_of_a_parked_portal_says_what_everybody_waits_for(at_list, tasks, 
     assert "No worker" not in text
 
 
-def test_it_says_so_when_no_worker_is_running(at_list, tasks, settings):
+def test_it_says_that_no_worker_runs(at_list, tasks, settings):
     at_list.start(tasks(1))
     watched = f"/jobs/{Job.objects.get().pk}/"
     assert "No worker" not in at_list.get(watched).text
-    Job.objects.update(created_at=clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1))
+    Job.objects.update(created_at=clock.now() - timedelta(seconds=settings.ENGINE_SWEEP_EVERY + 1))
     assert "No worker is running" in at_list.get(watched).text
     Lease.acquire(at_list.person.portal_id)
     assert "No worker" not in at_list.get(watched).text
 
 
-def test_it_says_so_when_nobody_comes_back_to_a_job_that_has_waited(at_list, tasks, settings):
+def test_an_overdue_wait_says_no_worker_runs(at_list, tasks, settings):
     at_list.start(tasks(1))
     watched = f"/jobs/{Job.objects.get().pk}/"
-    overdue = clock.now() - timedelta(seconds=settings.SWEEP_EVERY + 1)
+    overdue = clock.now() - timedelta(seconds=settings.ENGINE_SWEEP_EVERY + 1)
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PORTAL, wait_until=clock.now())
     assert "not responding" in at_list.get(watched).text
     Job.objects.update(wait_until=overdue)
@@ -158,20 +156,20 @@ def test_it_says_so_when_nobody_comes_back_to_a_job_that_has_waited(at_list, tas
     assert "not responding" in at_list.get(watched).text
 
 
-def test_a_job_that_waits_for_its_person_misses_no_worker(at_list, tasks):
+def test_waiting_for_a_person_needs_no_worker(at_list, tasks):
     at_list.start(tasks(1))
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON, wait_until=None, created_at=LONG_AGO)
     assert "No worker" not in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
-def test_nobody_coming_to_a_parked_portal_whose_time_is_over_is_said_too(at_list, tasks):
+def test_an_overdue_parked_portal_says_so(at_list, tasks):
     at_list.start(tasks(1))
     Job.objects.update(created_at=LONG_AGO)
     Portal.objects.update(parked_until=LONG_AGO, parked_reason=Job.WaitReason.PLAN)
     assert "No worker is running" in at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
-def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, tasks):
+def test_a_waiting_job_counts_paused_tasks(at_list, tasks):
     at_list.start(tasks(4))
     watched = f"/jobs/{Job.objects.get().pk}/"
     first, second, third, _ = JobItem.objects.order_by("pk")
@@ -186,7 +184,7 @@ def test_a_job_that_waits_says_how_many_tasks_it_has_paused_meanwhile(at_list, t
     assert "1 task is paused and will be deferred or started again." in at_list.get(watched).text
 
 
-def test_what_can_be_pressed_while_a_job_is_polled_keeps_its_id_and_so_the_focus(at_list, tasks):
+def test_polling_keeps_the_focus(at_list, tasks):
     at_list.start(tasks(1))
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)
     text = at_list.get(f"/jobs/{Job.objects.get().pk}/").text
@@ -194,7 +192,7 @@ def test_what_can_be_pressed_while_a_job_is_polled_keeps_its_id_and_so_the_focus
     assert len(re.findall(r"<(?:button|a) ", text)) == 3
 
 
-def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks, sandbox):
+def test_a_result_is_grouped_by_reason(at_list, bob, tasks, sandbox):
     eve = sandbox.user("acme", name="Eve")
     kept = sandbox.tasks("acme", count=1, creator=eve, status=3, auditors=[bob.user], title="Hers")
     at_list.start(tasks(2) + tasks(3, status=6) + tasks(1, status=5) + kept)
@@ -210,7 +208,7 @@ def test_a_result_groups_what_was_not_deferred_by_its_reason(at_list, bob, tasks
     assert ">Hers</a>" in text
 
 
-def test_what_others_did_says_who_and_when_and_what_is_not_permitted_whom_to_ask(at_list, bob, tasks, sandbox):
+def test_a_result_names_who_and_whom_to_ask(at_list, bob, tasks, sandbox):
     eve = sandbox.user("acme", name="Eve", last_name="Stone")
     (changed,) = tasks(1, accomplices=[eve])
     hers = sandbox.tasks("acme", count=1, status=3, creator=eve, auditors=[bob.user])
@@ -223,7 +221,7 @@ def test_what_others_did_says_who_and_when_and_what_is_not_permitted_whom_to_ask
     assert "ask Eve Stone" in text
 
 
-def test_a_long_wait_says_until_when(at_list, tasks):
+def test_a_long_wait_names_its_end(at_list, tasks):
     at_list.start(tasks(1))
     until = clock.now() + timedelta(minutes=5)
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.LIMIT, wait_until=until)
@@ -236,7 +234,7 @@ def progress(at_list):
     return at_list.get(f"/jobs/{Job.objects.get().pk}/").text
 
 
-def test_a_result_can_be_undone_and_the_undone_one_cannot(at_list, bob, tasks, sandbox):
+def test_only_a_deferring_job_can_be_undone(at_list, bob, tasks, sandbox):
     ids = tasks(3)
     at_list.start(ids)
     work(at_list)
@@ -254,7 +252,7 @@ def test_a_result_can_be_undone_and_the_undone_one_cannot(at_list, bob, tasks, s
     assert Job.objects.count() == 2
 
 
-def test_what_is_back_without_being_in_progress_is_named(at_list, tasks, sandbox):
+def test_returned_but_not_started_is_named(at_list, tasks, sandbox):
     at_list.start(tasks(2))
     work(at_list)
     sandbox.fault("tasks.task.start", "error", code="1048582", status=400, times=-1)
@@ -272,7 +270,7 @@ def latest(at_list, panel):
     return at_list.get(html.unescape(address))
 
 
-def test_a_page_that_somebody_comes_back_to_shows_what_another_tab_has_started_and_closed(at_list, tasks):
+def test_another_tabs_job_appears(at_list, tasks):
     idle = at_list.open().text
     assert latest(at_list, idle).status_code == 204
     at_list.start(tasks(2))
@@ -287,7 +285,7 @@ def test_a_page_that_somebody_comes_back_to_shows_what_another_tab_has_started_a
     assert "hidden" in latest(at_list, finished).text
 
 
-def test_nobody_undoes_another_persons_job(at_list, tasks, sandbox, at_sandbox):
+def test_only_the_owner_undoes_a_job(at_list, tasks, sandbox, at_sandbox):
     at_list.start(tasks(1))
     work(at_list)
     other = Visitor(at_sandbox, "acme", sandbox.user("acme", name="Eve"))
@@ -296,7 +294,7 @@ def test_nobody_undoes_another_persons_job(at_list, tasks, sandbox, at_sandbox):
     assert Job.objects.count() == 1
 
 
-def test_a_task_left_paused_comes_first(at_list, tasks):
+def test_left_paused_comes_first(at_list, tasks):
     at_list.start(tasks(2))
     first, second = JobItem.objects.order_by("pk")
     JobItem.objects.filter(pk=first.pk).update(state="failed", code=JobItem.Code.NOT_PERMITTED)
@@ -307,7 +305,7 @@ def test_a_task_left_paused_comes_first(at_list, tasks):
     assert "start it again" in text
 
 
-def test_a_thousand_failures_are_not_all_named(at_list, tasks):
+def test_a_result_lists_a_hundred_tasks(at_list, tasks):
     at_list.start(tasks(120))
     JobItem.objects.update(state=JobItem.State.FAILED, code=JobItem.Code.REFUSED)
     Job.objects.update(state=Job.State.FINISHED, failed=120)
@@ -326,14 +324,14 @@ def test_every_reason_has_words(at_list, tasks, code):
     assert heading != code
 
 
-def test_a_job_is_still_there_when_the_page_is_opened_again(at_list, tasks):
+def test_a_reopened_page_shows_the_job(at_list, tasks):
     at_list.start(tasks(2))
     assert "Deferring 2 tasks" in at_list.open().text
     work(at_list)
     assert "2 deferred" in at_list.open().text
 
 
-def test_a_result_that_was_closed_stays_closed(at_list, tasks):
+def test_a_closed_result_stays_closed(at_list, tasks):
     at_list.start(tasks(2))
     work(at_list)
     closed = at_list.post(f"/jobs/{Job.objects.get().pk}/dismiss/")
@@ -364,7 +362,7 @@ def test_a_hostile_reason_is_only_text(at_list, tasks):
 # -- Steering
 
 
-def test_a_stopped_job_says_what_was_not_started_and_offers_to_continue(at_list, tasks, sandbox):
+def test_a_stopped_job_can_be_continued(at_list, tasks, sandbox):
     at_list.start(tasks(3))
     job = Job.objects.get()
     answer = at_list.post(f"/jobs/{job.pk}/stop/")
@@ -380,7 +378,7 @@ def test_a_stopped_job_says_what_was_not_started_and_offers_to_continue(at_list,
     assert rest.done == 3
 
 
-def test_a_result_that_went_on_with_another_offers_to_undo_both(at_list, tasks, sandbox):
+def test_undo_covers_the_original_job(at_list, tasks, sandbox):
     sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=1)
     at_list.start(tasks(3))
     work(at_list)
@@ -392,7 +390,7 @@ def test_a_result_that_went_on_with_another_offers_to_undo_both(at_list, tasks, 
     assert "Returning 3 tasks" in at_list.post(f"/jobs/{rest.pk}/undo/").text
 
 
-def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
+def test_only_a_new_job_clears_the_ticks(at_list, tasks):
     """Starting clears what is ticked; whoever stops or goes on with a job may have ticked other tasks since."""
     assert at_list.start(tasks(2))["HX-Trigger-After-Swap"] == "job-started"
     job = Job.objects.get()
@@ -403,7 +401,7 @@ def test_steering_a_job_is_told_apart_from_starting_one(at_list, tasks):
     assert at_list.post(f"/jobs/{job.pk}/retry/cancelled/")["HX-Trigger-After-Swap"] == "job-steered"
 
 
-def test_what_failed_can_be_tried_again(at_list, tasks, sandbox):
+def test_failed_tasks_can_be_retried(at_list, tasks, sandbox):
     sandbox.fault("tasks.task.pause", "error", code="1048582", status=400, times=1)
     at_list.start(tasks(2))
     work(at_list)
@@ -415,7 +413,7 @@ def test_what_failed_can_be_tried_again(at_list, tasks, sandbox):
     assert "Deferring 1 task" in at_list.post(f"/jobs/{job.pk}/retry/failed/").text
 
 
-def test_a_fifth_job_is_answered_in_the_dialog_and_not_started(at_list, tasks):
+def test_a_fifth_job_is_not_started(at_list, tasks):
     for number in range(4):
         at_list.start(tasks(1), key=f"key-{number}" * 4)
     answer = at_list.start(tasks(1), key="key-5" * 4)
@@ -424,7 +422,7 @@ def test_a_fifth_job_is_answered_in_the_dialog_and_not_started(at_list, tasks):
     assert Job.objects.count() == 4
 
 
-def test_going_on_with_a_fifth_job_says_that_there_are_too_many(at_list, tasks):
+def test_a_retry_counts_as_a_fifth_job(at_list, tasks):
     at_list.start(tasks(1), key="first" * 4)
     job = Job.objects.get()
     at_list.post(f"/jobs/{job.pk}/stop/")
@@ -441,14 +439,14 @@ def test_going_on_with_a_fifth_job_says_that_there_are_too_many(at_list, tasks):
         (5, "5 unfinished jobs. Stop one", "5 незавершённых заданий"),
     ],
 )
-def test_the_screen_names_the_limit_of_jobs(monkeypatch, limit, english, russian):
+def test_the_screen_names_the_job_limit(monkeypatch, limit, english, russian):
     monkeypatch.setattr(jobs, "MAX_UNFINISHED", limit)
     assert english in too_many_jobs().sentence
     with translation.override("ru"):
         assert russian in too_many_jobs().sentence
 
 
-def test_going_on_with_a_job_that_left_nothing_says_so(at_list, tasks):
+def test_nothing_left_to_retry_says_so(at_list, tasks):
     at_list.start(tasks(1))
     work(at_list)
     answer = at_list.post(f"/jobs/{Job.objects.get().pk}/retry/failed/").text
@@ -457,7 +455,7 @@ def test_going_on_with_a_job_that_left_nothing_says_so(at_list, tasks):
 
 
 @pytest.mark.parametrize("act", ["stop/", "again/failed/", "again/cancelled/"])
-def test_nobody_steers_a_foreign_job(at_list, tasks, visit, act):
+def test_only_the_owner_steers_a_job(at_list, tasks, visit, act):
     at_list.start(tasks(1))
     stranger = visit(name="Eve")
     stranger.open()

@@ -41,21 +41,21 @@ def come_back(browser, sandbox, state, user, portal="acme", language="en"):
     return browser.get("/", query, headers={"Accept-Language": language})
 
 
-def test_it_sends_the_browser_to_its_portal_with_a_state_of_its_own(browser, sandbox, at_home):
+def test_each_browser_gets_its_own_state(browser, sandbox, at_home):
     location, state = leave(browser, sandbox)
     assert location.startswith(f"http://{sandbox.portals['acme']}/oauth/authorize/?client_id={sandbox.client_id}&")
     assert leave(Client(), sandbox)[1] != state
 
 
 @pytest.mark.parametrize("domain", ["", "evil.example", "localhost", "http://localhost:1", "umbrella"])
-def test_only_portals_that_we_know_are_gone_to(browser, sandbox, at_home, domain):
+def test_only_known_portals_are_visited(browser, sandbox, at_home, domain):
     domain = sandbox.portals.get(domain, domain)
     answer = browser.get("/oauth/start/", {"domain": domain})
     assert answer.status_code == 404
     assert not answer.cookies
 
 
-def test_the_cookie_belongs_to_this_host_alone_where_there_is_https(browser, sandbox, at_home, settings):
+def test_the_cookie_is_bound_to_the_host(browser, sandbox, at_home, settings):
     leave(browser, sandbox)
     assert browser.cookies[COOKIE]["httponly"]
     assert int(browser.cookies[COOKIE]["max-age"]) == 600
@@ -65,9 +65,7 @@ def test_the_cookie_belongs_to_this_host_alone_where_there_is_https(browser, san
     assert (cookie["secure"], cookie["path"], cookie["domain"], cookie["samesite"]) == (True, "/", "", "Lax")
 
 
-def test_a_person_who_comes_back_is_connected_and_their_jobs_go_on(
-    browser, sandbox, at_home, tasks, hints, django_capture_on_commit_callbacks
-):
+def test_signing_in_continues_the_jobs(browser, sandbox, at_home, tasks, hints, django_capture_on_commit_callbacks):
     at_home.open()
     at_home.start(tasks(2))
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)
@@ -86,7 +84,7 @@ def test_a_person_who_comes_back_is_connected_and_their_jobs_go_on(
 
 
 @pytest.mark.parametrize("short", [True, False])
-def test_the_pair_is_kept_for_exactly_who_came_back(browser, sandbox, at_home, short):
+def test_tokens_go_to_who_signed_in(browser, sandbox, at_home, short):
     sandbox.turn({"oauth.short_code_answer": short})
     eve = sandbox.user("acme", name="Eve")
     _, state = leave(browser, sandbox)
@@ -95,7 +93,7 @@ def test_the_pair_is_kept_for_exactly_who_came_back(browser, sandbox, at_home, s
     assert states == {at_home.user: Credential.State.NEEDS_REOPEN, eve: Credential.State.USABLE}
 
 
-def test_a_state_of_another_browser_connects_nobody(sandbox, at_home):
+def test_another_browsers_state_is_refused(sandbox, at_home):
     _, state = leave(Client(), sandbox)
     spent = len(sandbox.requests(None))
     page = come_back(Client(), sandbox, state, at_home.user)
@@ -105,7 +103,7 @@ def test_a_state_of_another_browser_connects_nobody(sandbox, at_home):
     assert len(sandbox.requests(None)) == spent
 
 
-def test_a_state_that_was_not_given_connects_nobody(browser, sandbox, at_home):
+def test_a_forged_state_is_refused(browser, sandbox, at_home):
     leave(browser, sandbox)
     assert come_back(browser, sandbox, "forged", at_home.user).status_code == 400
     assert Credential.objects.get().state == Credential.State.NEEDS_REOPEN
@@ -117,13 +115,13 @@ def test_a_state_ends_after_ten_minutes(browser, sandbox, at_home):
         assert come_back(browser, sandbox, state, at_home.user).status_code == 400
 
 
-def test_a_way_back_works_once(browser, sandbox, at_home):
+def test_a_state_works_once(browser, sandbox, at_home):
     _, state = leave(browser, sandbox)
     assert come_back(browser, sandbox, state, at_home.user).status_code == 200
     assert come_back(browser, sandbox, state, at_home.user).status_code == 400
 
 
-def test_a_code_that_is_too_old_is_told_with_a_way_to_try_again(browser, sandbox, at_home):
+def test_an_expired_code_can_be_tried_again(browser, sandbox, at_home):
     _, state = leave(browser, sandbox)
     code = sandbox.control("code", portal="acme", user=at_home.user)
     sandbox.move_clock(31)
@@ -133,7 +131,7 @@ def test_a_code_that_is_too_old_is_told_with_a_way_to_try_again(browser, sandbox
     assert f"/oauth/start/?domain={sandbox.portals['acme'].replace(':', '%3A')}" in page.text
 
 
-def test_a_code_of_another_portal_connects_nobody(browser, sandbox, at_home):
+def test_another_portals_code_is_refused(browser, sandbox, at_home):
     stranger = sandbox.user("umbrella", name="Zed")
     sandbox.install("umbrella")
     _, state = leave(browser, sandbox)
@@ -143,7 +141,7 @@ def test_a_code_of_another_portal_connects_nobody(browser, sandbox, at_home):
     assert list(Person.objects.values_list("user_id", flat=True)) == [at_home.user]
 
 
-def test_a_refusal_on_the_way_back_has_its_own_words(browser, sandbox, at_home):
+def test_a_refused_sign_in_says_why(browser, sandbox, at_home):
     _, state = leave(browser, sandbox)
     sandbox.fault("oauth/token", "error", code="PAYMENT_REQUIRED", status=401)
     page = come_back(browser, sandbox, state, at_home.user)
@@ -151,7 +149,7 @@ def test_a_refusal_on_the_way_back_has_its_own_words(browser, sandbox, at_home):
     assert "not paid for" in page.text
 
 
-def test_it_speaks_the_browsers_language_and_then_the_persons(browser, sandbox, at_home):
+def test_the_sign_in_speaks_both_languages(browser, sandbox, at_home):
     Person.objects.update(language="ru")
     assert "Страница устарела" in come_back(browser, sandbox, "x", at_home.user, language="ru").text
     _, state = leave(browser, sandbox)
@@ -163,7 +161,7 @@ def test_the_public_page_needs_no_code(browser):
     assert "Defer is an app" in browser.get("/", {"code": "x"}).text
 
 
-def test_a_job_that_waits_for_its_person_leads_there(at_home, tasks, sandbox):
+def test_a_waiting_job_links_to_the_sign_in(at_home, tasks, sandbox):
     at_home.open()
     at_home.start(tasks(1))
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)

@@ -31,18 +31,18 @@ def ada(visit):
     return admin
 
 
-def test_an_admin_is_told_how_many_tasks_still_sleep(ada):
+def test_an_admin_sees_the_orphans(ada):
     text = ada.open().text
     assert f"2 {NOTICE}" in text
     assert "Take over" in text
     assert "2 задачи, отложенные до удаления приложения" in ada.open(language="ru").text
 
 
-def test_an_ordinary_person_is_not_told(ada, bob):
+def test_others_do_not_see_the_orphans(ada, bob):
     assert NOTICE not in bob.open().text
 
 
-def test_an_admin_takes_them_over_once(ada):
+def test_an_admin_adopts_orphans_once(ada):
     ada.open()
     assert "You have taken over 2 tasks" in ada.post("/orphans/adopt/").text
     assert set(Deferral.objects.live().values_list("task_id", "person")) == {(11, ada.person.pk), (12, ada.person.pk)}
@@ -62,7 +62,7 @@ def asleep(ada, sandbox):
     return ids
 
 
-def test_an_admin_returns_what_was_taken_over_as_one_job(ada, asleep, sandbox):
+def test_adopted_tasks_return_as_one_job(ada, asleep, sandbox):
     assert "You have taken over 2 tasks" in ada.open().text
     answer = ada.post("/orphans/return/")
     assert answer["HX-Trigger-After-Swap"] == "job-asked"
@@ -76,7 +76,7 @@ def test_an_admin_returns_what_was_taken_over_as_one_job(ada, asleep, sandbox):
     assert Job.objects.count() == 1
 
 
-def test_what_could_not_be_returned_can_be_asked_for_again(ada, asleep, sandbox):
+def test_a_failed_return_can_be_repeated(ada, asleep, sandbox):
     sandbox.fault("tasks.task.renew", "error", code="1048582", status=400, times=1)
     ada.post("/orphans/return/")
     work(ada.person)
@@ -85,7 +85,7 @@ def test_what_could_not_be_returned_can_be_asked_for_again(ada, asleep, sandbox)
     assert Job.objects.count() == 2
 
 
-def test_an_admin_forgets_them(ada):
+def test_an_admin_discards_orphans(ada):
     ada.open()
     assert "Dismissed" in ada.post("/orphans/discard/").text
     assert not OrphanedDeferral.objects.exists()
@@ -93,7 +93,7 @@ def test_an_admin_forgets_them(ada):
 
 
 @pytest.mark.parametrize("path", ["/orphans/adopt/", "/orphans/discard/"])
-def test_who_was_an_admin_when_the_page_was_opened_and_is_none_now_decides_nothing(ada, sandbox, path):
+def test_a_former_admin_decides_nothing(ada, sandbox, path):
     ada.open()
     sandbox.user("acme", number=ada.user, is_admin=False)
     assert "Only an administrator" in ada.post(path).text
@@ -102,20 +102,20 @@ def test_who_was_an_admin_when_the_page_was_opened_and_is_none_now_decides_nothi
 
 
 @pytest.mark.parametrize("path", ["/orphans/adopt/", "/orphans/discard/"])
-def test_an_ordinary_person_decides_nothing(ada, bob, path):
+def test_only_an_admin_decides(ada, bob, path):
     bob.open()
     assert "Only an administrator" in bob.post(path).text
     assert OrphanedDeferral.objects.count() == 2
 
 
 @pytest.mark.parametrize("path", ["/orphans/adopt/", "/orphans/discard/"])
-def test_without_a_ticket_nobody_decides(ada, path):
+def test_no_decision_without_a_ticket(ada, path):
     ada.ticket = ""
     assert ada.post(path).status_code == 401
     assert OrphanedDeferral.objects.count() == 2
 
 
-def test_a_portal_that_does_not_answer_leaves_the_choice(ada, sandbox):
+def test_a_silent_portal_leaves_the_choice(ada, sandbox):
     ada.open()
     sandbox.fault("profile", "respond", status=502, body="<html>", type="text/html")
     text = ada.post("/orphans/adopt/").text

@@ -1,4 +1,4 @@
-"""What holds for every template, script and text: no inline code, small files, a Russian word for each of ours."""
+"""What holds for every template, script and text: no inline code, small files, every text in every language."""
 
 import gzip
 import re
@@ -11,10 +11,11 @@ from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 from django.utils.translation.template import templatize
 
+from b24app.languages import ENGLISH, LANGUAGES
+
 ROOT = Path(__file__).parent.parent.parent
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 SCRIPTS = sorted((ROOT / "static").glob("*.js"))
-CATALOGUE = ROOT / "locale" / "ru" / "LC_MESSAGES" / "django.po"
 FORBIDDEN = re.compile(
     r"\bstyle=|<style|\bon[a-z]+=|hx-on|\bjs:|hx-push-url|hx-boost|localStorage|sessionStorage|document\.cookie"
     r"|\balert\(|\bconfirm\(|\beval\(|innerHTML ?=|https?://(?!www\.w3\.org)|csrf_token"
@@ -28,16 +29,16 @@ def compressed(*paths):
 
 
 @pytest.mark.parametrize("path", [*TEMPLATES, *SCRIPTS], ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_page_needs_what_a_strict_policy_or_a_frame_forbids(path):
+def test_pages_obey_the_content_policy(path):
     assert FORBIDDEN.findall(path.read_text()) == []
 
 
-def test_template_lines_are_short_enough_to_diff():
+def test_template_lines_are_short():
     long = [f"{path.name}: {line}" for path in TEMPLATES for line in path.read_text().splitlines() if len(line) > 160]
     assert long == []
 
 
-def test_no_template_has_a_script_of_its_own():
+def test_no_template_has_an_inline_script():
     inline = [path.name for path in TEMPLATES if re.search(r"<script(?![^>]*\bsrc=)", path.read_text())]
     assert inline == []
 
@@ -49,12 +50,12 @@ def test_scripts_and_styles_stay_small():
     assert compressed(ROOT / "static" / "icons.svg") <= 4 * 1024
 
 
-def test_styles_know_no_left_and_right():
+def test_styles_use_logical_directions():
     physical = r"\b(margin|padding|border|inset)-(left|right)\b|text-align: (left|right)|[{;]\s*(left|right):"
     assert re.findall(physical, (ROOT / "static" / "app.css").read_text()) == []
 
 
-def test_every_icon_that_is_used_exists():
+def test_every_used_icon_exists():
     sprite = (ROOT / "static" / "icons.svg").read_text()
     used = {name for path in TEMPLATES for name in re.findall(r'{% icon "([a-z]+)"', path.read_text())}
     assert used
@@ -64,9 +65,14 @@ def test_every_icon_that_is_used_exists():
 # -- Russian
 
 
-@pytest.fixture(scope="module")
-def russian():
-    return read_po(BytesIO(CATALOGUE.read_bytes()), locale="ru")
+def po_file(locale):
+    return ROOT / "locale" / locale / "LC_MESSAGES" / "django.po"
+
+
+@pytest.fixture(scope="module", params=[language.locale for language in LANGUAGES if language is not ENGLISH])
+def catalogue(request):
+    """The catalogue of each language but English, whose texts are in the code."""
+    return read_po(BytesIO(po_file(request.param).read_bytes()), locale=request.param)
 
 
 def our_words():
@@ -91,28 +97,29 @@ def known(catalogue):
     return {message.id[0] if isinstance(message.id, tuple) else message.id for message in catalogue if message.id}
 
 
-def test_every_text_of_ours_is_in_the_catalogue(russian):
+def test_the_catalogue_has_every_text(catalogue):
     words = our_words()
     assert len(words) > 100
-    assert words - known(russian) == set()
+    assert words - known(catalogue) == set()
 
 
-def test_nothing_in_the_catalogue_is_unused(russian):
-    assert known(russian) - our_words() == set()
+def test_the_catalogue_has_no_unused_text(catalogue):
+    assert known(catalogue) - our_words() == set()
 
 
-def test_every_text_has_its_russian(russian):
-    for message in russian:
+def test_every_text_is_translated(catalogue):
+    for message in catalogue:
         translations = message.string if isinstance(message.string, tuple) else (message.string,)
         if message.id:
             assert all(translations), message.id
             assert "fuzzy" not in message.flags, message.id
-            assert len(translations) == (3 if isinstance(message.id, tuple) else 1), message.id
+            forms = catalogue.num_plurals if isinstance(message.id, tuple) else 1
+            assert len(translations) == forms, message.id
 
 
-def test_every_russian_text_fills_in_what_the_english_one_does(russian):
+def test_translations_keep_the_placeholders(catalogue):
     blank = re.compile(r"%\(\w+\)s|\{\w+\}")
-    for message in russian:
+    for message in catalogue:
         if isinstance(message.id, tuple):
             assert {tuple(sorted(blank.findall(text))) for text in message.string} == {
                 tuple(sorted(blank.findall(message.id[1])))
@@ -121,9 +128,9 @@ def test_every_russian_text_fills_in_what_the_english_one_does(russian):
             assert sorted(blank.findall(message.string)) == sorted(blank.findall(message.id))
 
 
-def test_the_compiled_catalogue_is_of_this_text(russian):
-    compiled = read_mo(BytesIO(CATALOGUE.with_suffix(".mo").read_bytes()))
-    assert translations(compiled) == translations(russian)
+def test_the_compiled_catalogue_is_current(catalogue):
+    compiled = read_mo(BytesIO(po_file(catalogue.locale_identifier).with_suffix(".mo").read_bytes()))
+    assert translations(compiled) == translations(catalogue)
 
 
 def translations(catalogue):

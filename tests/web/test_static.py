@@ -23,7 +23,7 @@ def collected(settings, tmp_path):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_a_hashed_module_imports_hashed_ones(collected, script):
+def test_hashed_modules_import_hashed_ones(collected, script):
     folder, names = collected
     imported = IMPORT.findall((folder / names[script.name]).read_text())
     assert imported == [names[name] for name in IMPORT.findall(script.read_text())]
@@ -39,7 +39,7 @@ def test_the_entry_reaches_every_module():
     assert reached == {path.name for path in SCRIPTS}
 
 
-def test_a_page_names_every_module_by_its_hash(collected, bob):
+def test_a_page_uses_hashed_module_names(collected, bob):
     _, names = collected
     text = bob.open().text
     preloaded = re.findall(r'<link rel="modulepreload" href="/static/([^"]+)">', text)

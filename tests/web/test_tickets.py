@@ -14,36 +14,36 @@ from b24app.web.tickets import TICKET_LIFE, Ticket
 pytestmark = pytest.mark.django_db
 
 
-def test_a_ticket_opens_what_its_person_may_see(bob):
+def test_a_ticket_opens_the_list(bob):
     bob.open()
     assert bob.get("/tasks/").status_code == 200
 
 
-def test_without_a_ticket_there_is_nothing(bob):
+def test_without_a_ticket_there_is_401(bob):
     bob.open()
     bob.ticket = ""
     assert bob.get("/tasks/").status_code == 401
 
 
-def test_a_ticket_that_was_tampered_with_is_none(bob):
+def test_a_changed_ticket_is_refused(bob):
     bob.open()
     bob.ticket = "A" + bob.ticket[1:]
     assert bob.get("/tasks/").status_code == 401
 
 
-def test_a_ticket_ends_after_a_quarter_of_an_hour(bob):
+def test_a_ticket_lives_fifteen_minutes(bob):
     bob.open()
     with time_machine.travel(time.time() + TICKET_LIFE + 1):
         assert bob.get("/tasks/").status_code == 401
 
 
-def test_a_ticket_ends_with_the_portals_access(bob):
+def test_lost_access_ends_a_ticket(bob):
     bob.open()
     Portal.objects.update(epoch=2)
     assert bob.get("/tasks/").status_code == 401
 
 
-def test_a_ticket_names_a_person_of_its_own_portal(bob, visit):
+def test_a_ticket_is_for_one_portal(bob, visit):
     bob.open()
     ann = visit("umbrella", name="Ann")
     ann.open()
@@ -57,7 +57,7 @@ def test_a_fresh_ticket_is_not_replaced(bob):
     assert "X-Ticket" not in bob.get("/tasks/").headers
 
 
-def test_a_half_spent_ticket_is_replaced_on_the_way(bob):
+def test_a_half_used_ticket_is_renewed(bob):
     bob.open()
     before = bob.ticket
     with time_machine.travel(time.time() + TICKET_LIFE * 0.6):
@@ -67,7 +67,7 @@ def test_a_half_spent_ticket_is_replaced_on_the_way(bob):
         assert bob.get("/tasks/").status_code == 200
 
 
-def test_eight_hours_after_the_opening_the_portal_has_to_confirm_the_person(bob):
+def test_a_session_ends_after_eight_hours(bob):
     bob.open()
     now = time.time()
     bob.ticket = Ticket(bob.person.portal_id, bob.person.pk, 1, "en", now - 8 * 3600 - 1, now - 600).signed()
@@ -86,13 +86,13 @@ def test_eight_hours_after_the_opening_the_portal_has_to_confirm_the_person(bob)
         {"Origin": "null"},
     ],
 )
-def test_another_sites_page_can_do_nothing_even_with_a_ticket(bob, tasks, headers):
+def test_another_sites_page_is_refused(bob, tasks, headers):
     (task,) = tasks()
     bob.open()
     assert bob.post("/selections/", {"ids": task}, **headers).status_code == 403
 
 
-def test_our_own_page_may_say_who_it_is(bob, tasks, settings):
+def test_our_own_page_is_accepted(bob, tasks, settings):
     (task,) = tasks()
     bob.open()
     headers = {"Origin": settings.PUBLIC_URL, "Sec-Fetch-Site": "same-origin"}
@@ -109,7 +109,7 @@ ROUTES = [
 
 
 @pytest.mark.parametrize("method, path", ROUTES)
-def test_every_answer_carries_the_headers_and_no_cookie(method, path):
+def test_every_answer_has_the_headers(method, path):
     answer = Client(raise_request_exception=False).generic(method, path)
     policy = answer["Content-Security-Policy"]
     for part in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
@@ -122,14 +122,14 @@ def test_every_answer_carries_the_headers_and_no_cookie(method, path):
     assert not answer.cookies
 
 
-def test_only_the_proven_portal_may_frame_the_page(bob, sandbox):
+def test_only_the_proven_portal_may_frame(bob, sandbox):
     page = bob.open()
     assert page["Content-Security-Policy"].endswith(f"frame-ancestors http://{sandbox.portals['acme']}")
     assert "X-Frame-Options" not in page
     assert not page.cookies
 
 
-def test_a_portal_that_we_know_is_not_framed_by_whoever_uses_its_name(bob, sandbox):
+def test_a_forged_name_may_not_frame(bob, sandbox):
     bob.open()
     opening = bob.opening()
     opening["fields"]["AUTH_ID"] = "f" * 70
@@ -140,12 +140,12 @@ def test_a_portal_that_we_know_is_not_framed_by_whoever_uses_its_name(bob, sandb
 
 
 @pytest.mark.parametrize("seconds, header", [(0, None), (31536000, "max-age=31536000")])
-def test_browsers_are_told_to_stay_with_tls_also_behind_a_proxy_that_ends_it(client, settings, seconds, header):
+def test_browsers_are_told_to_use_https(client, settings, seconds, header):
     settings.SECURE_HSTS_SECONDS = seconds
     assert client.get("/healthz").headers.get("Strict-Transport-Security") == header
 
 
-def test_while_our_database_is_away_a_page_is_asked_to_come_back(bob, monkeypatch):
+def test_a_database_outage_asks_for_a_retry(bob, monkeypatch):
     bob.open()
 
     def fail(*args, **kwargs):

@@ -1,4 +1,4 @@
-"""Hints: how the web tells the workers, and how little depends on it."""
+"""Messages: how the web tells workers about work, and that work is done without them too, only later."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ def inbox():
         inbox.clear()
 
 
-def test_a_hint_of_any_thread_of_the_web_reaches_the_broker(inbox):
+def test_any_thread_can_send_a_message(inbox):
     thread = threading.Thread(target=messages.send, args=(messages.run_slice, 7))
     thread.start()
     thread.join()
@@ -41,7 +41,7 @@ def test_a_hint_of_any_thread_of_the_web_reaches_the_broker(inbox):
     assert message.payload[0] == [7]
 
 
-def test_a_message_is_never_seen_half_written(inbox, monkeypatch):
+def test_messages_appear_complete(inbox, monkeypatch):
     seen = []
     monkeypatch.setattr("b24app.worker.broker.dumps", lambda payload: seen.extend(MESSAGES.glob("*.msg")) or "{}")
     messages.send(messages.run_slice, 7)
@@ -50,13 +50,13 @@ def test_a_message_is_never_seen_half_written(inbox, monkeypatch):
     assert list(MESSAGES.glob("*.draft")) == []
 
 
-def test_messages_are_read_in_the_order_of_sending(inbox):
+def test_messages_are_read_in_order(inbox):
     for portal in (3, 1, 2):
         messages.send(messages.run_slice, portal)
     assert [inbox.get(timeout=5).payload[0][0] for _ in range(3)] == [3, 1, 2]
 
 
-def test_a_broker_that_is_away_costs_no_error(monkeypatch, caplog):
+def test_a_missing_broker_is_no_error(monkeypatch, caplog):
     def refuse(*args, **kwargs):
         raise OperationalError("connection refused")
 
@@ -65,7 +65,7 @@ def test_a_broker_that_is_away_costs_no_error(monkeypatch, caplog):
     assert "run_slice 7 waits for the sweep" in caplog.text
 
 
-HINT = """
+SEND = """
 import time
 import django; django.setup()
 from b24app.worker import messages
@@ -74,11 +74,11 @@ print(messages.send(messages.run_slice, 7), time.monotonic() - started)
 """
 
 
-def test_a_broker_that_accepts_and_says_nothing_holds_a_page_up_for_seconds_only(tmp_path):
+def test_a_silent_broker_delays_a_page_briefly(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         own = {"CELERY_BROKER_URL": f"redis://127.0.0.1:{silent.getsockname()[1]}/0", "VAR_DIR": str(tmp_path)}
         environment = bare_environment() | {"DJANGO_SETTINGS_MODULE": "b24app.settings", "ENV_FILE": os.devnull} | own
-        code = [sys.executable, "-c", HINT]
+        code = [sys.executable, "-c", SEND]
         done = subprocess.run(code, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20)
     taken, seconds = done.stdout.split()
     assert taken == "False", done.stderr
@@ -95,7 +95,7 @@ def portals_with_work(db, monkeypatch):
     return made
 
 
-def hinted(inbox):
+def received(inbox):
     found = []
     with contextlib.suppress(inbox.Empty):
         while message := inbox.get(timeout=0.3):
@@ -104,29 +104,29 @@ def hinted(inbox):
     return found
 
 
-def test_a_hundred_sweeps_make_one_message_per_portal(inbox, portals_with_work):
+def test_sweeps_make_one_message_per_portal(inbox, portals_with_work):
     for _ in range(100):
         messages.sweep()
-    assert sorted(hinted(inbox)) == portals_with_work
+    assert sorted(received(inbox)) == portals_with_work
 
 
-def test_a_message_that_was_read_makes_way_for_the_next(inbox, portals_with_work, monkeypatch):
+def test_a_read_message_allows_another(inbox, portals_with_work, monkeypatch):
     monkeypatch.setattr(slices, "run", lambda portal_id: False)
     messages.sweep()
     messages.run_slice(portals_with_work[0])
     messages.sweep()
-    assert sorted(hinted(inbox)) == sorted([*portals_with_work, portals_with_work[0]])
+    assert sorted(received(inbox)) == sorted([*portals_with_work, portals_with_work[0]])
 
 
-def test_a_message_that_got_lost_is_sent_again_within_a_minute(inbox, portals_with_work):
+def test_a_lost_message_is_sent_again(inbox, portals_with_work):
     messages.sweep()
-    a_minute_later = timedelta(minutes=1) - timedelta(seconds=settings.SWEEP_EVERY)
+    a_minute_later = timedelta(minutes=1) - timedelta(seconds=settings.ENGINE_SWEEP_EVERY)
     Portal.objects.update(message_due_at=F("message_due_at") - a_minute_later)
     messages.sweep()
-    assert len(hinted(inbox)) == 2 * len(portals_with_work)
+    assert len(received(inbox)) == 2 * len(portals_with_work)
 
 
-def test_work_that_is_due_now_does_not_wait_for_a_message_that_is_due_later(portals_with_work):
+def test_due_work_does_not_wait_for_a_later_message(portals_with_work):
     portal = portals_with_work[0]
     assert queue.claim_message(portal, 30)
     assert queue.claim_message(portal, 0)
@@ -135,23 +135,23 @@ def test_work_that_is_due_now_does_not_wait_for_a_message_that_is_due_later(port
     assert queue.claim_message(portal, 30)
 
 
-def test_reading_an_early_message_leaves_the_later_one_under_way(portals_with_work):
+def test_an_early_message_keeps_the_later_one(portals_with_work):
     portal = portals_with_work[0]
     assert queue.claim_message(portal, 30)
     assert not queue.message_received(portal)
     assert not queue.claim_message(portal, 40)
 
 
-def test_a_message_that_the_broker_did_not_take_is_not_under_way(portals_with_work, monkeypatch):
+def test_a_refused_message_is_released(portals_with_work, monkeypatch):
     monkeypatch.setattr(messages, "send", lambda *args: False)
     messages.enqueue(portals_with_work[0])
     assert queue.claim_message(portals_with_work[0], 0)
 
 
-def test_sweeps_and_messages_that_nobody_reads_expire(inbox):
-    assert settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]["expires"] == settings.MESSAGE_LIFE
+def test_unread_messages_expire(inbox):
+    assert settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]["expires"] == settings.ENGINE_MESSAGE_LIFE
     messages.send(messages.run_slice, 7)
     message = inbox.get(timeout=5)
     message.ack()
     expires = datetime.fromisoformat(message.headers["expires"])
-    assert 0 < (expires - datetime.now(UTC)).total_seconds() <= settings.MESSAGE_LIFE
+    assert 0 < (expires - datetime.now(UTC)).total_seconds() <= settings.ENGINE_MESSAGE_LIFE

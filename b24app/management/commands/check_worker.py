@@ -1,6 +1,6 @@
-"""`manage.py check_worker [celery@host]`: whether the worker of this machine still reads its messages.
+"""`manage.py check_worker [celery@host]`: check that the worker of this machine still reads its messages.
 
-Ends with an error when it has read none for WORKER_SILENCE seconds, so that whoever supervises it starts it anew.
+It fails if the worker has read no message for ENGINE_WORKER_SILENCE seconds. A supervisor can then restart the worker.
 """
 
 from argparse import ArgumentParser
@@ -13,16 +13,16 @@ from b24app.worker import heartbeat
 
 
 class Command(BaseCommand):
-    help = "End with an error when the worker of this machine has stopped reading its messages."
+    help = "Fail if the worker of this machine has stopped reading its messages."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("worker", nargs="?", default="", help="its name, where it was given one (--hostname)")
+        parser.add_argument("worker", nargs="?", default="", help="the --hostname of the worker, if it has one")
 
     def handle(self, *args: Any, **options: Any) -> None:
         silent = heartbeat.seconds_silent(options["worker"])
         if silent is None:
             raise CommandError("This worker has not read any message yet.")
-        if silent > settings.WORKER_SILENCE:
+        if silent > settings.ENGINE_WORKER_SILENCE:
             raise CommandError(f"This worker has read no message for {silent:.0f} seconds.")
-        self.stdout.write(f"It has read a message {silent:.0f} seconds ago.")
+        self.stdout.write(f"This worker has read a message {silent:.0f} seconds ago.")

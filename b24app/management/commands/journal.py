@@ -1,7 +1,8 @@
-"""`manage.py journal --portal ‹member id or number› [--task N] [--job N]`: what we asked a portal and what it said.
+"""`manage.py journal --portal ‹member id or id› [--task N] [--job N]`: the requests to a portal and its answers.
 
-A support bundle as one JSON object per line: the portal, what we know of the task, then every exchange of the last
-days that named it, oldest first. It holds no credential, and no title and nobody's name unless an error's own words do.
+A support bundle, one JSON object per line: the portal, the items and deferrals of the task, then the recorded requests
+about it, oldest first. It contains no credential. It contains titles and names of people only if the portal put them
+into an error message.
 """
 
 import json
@@ -18,14 +19,22 @@ from b24app.models import Deferral, JobItem, Portal, RestCall
 
 Line = dict[str, Any]
 
+ITEM_FIELDS = [
+    *("job", "state", "step", "status_before", "status_seen", "seen_at", "sends", "sent_at"),
+    *("code", "vendor_code", "changed_at", "returns"),
+]
+DEFERRAL_FIELDS = ["state", "previous_status", "status_changed_at", "created_at"]
+MASK = "***"
+TITLE_IN_COMMAND = re.compile(r"(?<=\[%25TITLE\]=)[^&]*")  # as Client.batch writes it
+
 
 class Command(BaseCommand):
-    help = "Print the journal of a portal's exchanges as a support bundle."
+    help = "Print the recorded requests to a portal, and its answers, as a support bundle."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--portal", required=True, help="its member_id, or our number of it")
-        parser.add_argument("--task", type=int, help="only what concerns this task")
-        parser.add_argument("--job", type=int, help="only the exchanges of this job")
+        parser.add_argument("--portal", required=True, help="the member_id of the portal, or its id in our database")
+        parser.add_argument("--task", type=int, help="only items, deferrals and requests of this task")
+        parser.add_argument("--job", type=int, help="only requests of this job")
 
     def handle(self, *args: Any, **options: Any) -> None:
         portal = find_portal(options["portal"])
@@ -34,16 +43,16 @@ class Command(BaseCommand):
 
 
 def find_portal(name: str) -> Portal:
-    """The portal of this member_id or number. Raises CommandError."""
+    """The portal with this member_id or id. Raises CommandError."""
     number = Q(pk=int(name)) if name.isascii() and name.isdigit() and len(name) < 16 else Q()
     portal = Portal.objects.filter(Q(member_id=name) | number if number else Q(member_id=name)).first()
     if portal is None:
-        raise CommandError(f"No portal {name!r} is known here.")
+        raise CommandError(f"No portal has the member_id or id {name!r}.")
     return portal
 
 
 def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
-    """The lines of the bundle."""
+    """The lines of the bundle: of one task, if `task` is its id; of one job, if `job` is its id."""
     yield {
         "portal": portal.pk,
         "member_id": portal.member_id,
@@ -72,22 +81,13 @@ def bundle(portal: Portal, task: int | None, job: int | None) -> Iterator[Line]:
             }
 
 
-ITEM_FIELDS = [
-    *("job", "state", "step", "status_before", "status_seen", "seen_at", "sends", "sent_at"),
-    *("code", "vendor_code", "changed_at", "returns"),
-]
-MASK = "***"
-TITLE_IN_COMMAND = re.compile(r"(?<=\[%25TITLE\]=)[^&]*")  # as Client.batch writes it
-DEFERRAL_FIELDS = ["state", "previous_status", "status_changed_at", "created_at"]
-
-
 def exchanges(portal: Portal, job: int | None) -> QuerySet[RestCall]:
     calls = RestCall.objects.filter(portal=portal).order_by("at", "pk")
     return calls if job is None else calls.filter(job=job)
 
 
 def masked(params: Any) -> Any:
-    """The parameters without the words that somebody searched titles for."""
+    """The parameters without the words of a title search."""
     if isinstance(params, dict):
         return {key: MASK if key == "%TITLE" else masked(value) for key, value in params.items()}
     if isinstance(params, list):
@@ -96,7 +96,7 @@ def masked(params: Any) -> Any:
 
 
 def names(params: Any, task: int) -> bool:
-    """Whether a request's parameters name this task: as taskId, in a filter by ID, or inside a batch's commands."""
+    """True if the parameters of a request name this task: as taskId, in a filter by ID, or in a command of a batch."""
     if isinstance(params, dict):
         return any(names_here(key, value, task) or names(value, task) for key, value in params.items())
     if isinstance(params, list):
@@ -107,7 +107,7 @@ def names(params: Any, task: int) -> bool:
 
 
 def names_here(key: str, value: Any, task: int) -> bool:
-    key = key.lower()  # the old dialect writes all of it in capitals
+    key = key.lower()  # the legacy dialect writes names in capitals
     if key in ("taskid", "id") or key.startswith("filter[id]"):
         return str(task) in map(str, value if isinstance(value, list) else [value])
     return False

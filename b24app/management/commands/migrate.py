@@ -1,7 +1,7 @@
-"""`manage.py migrate`, for which a statement may take as long as it does.
+"""`manage.py migrate` without a time limit for its statements.
 
-The limits of settings.py are made for requests and slices; filling a new column of a large table takes longer. Only
-the wait for a lock stays limited: whoever comes after a migration that waits would wait behind it.
+The limits in settings.py are for requests and slices. Filling a new column of a large table takes longer. Only the wait
+for a lock stays limited, because all other queries of the table would wait behind a migration that waits for its lock.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""On the PYTHONPATH of a process of the fault bench: its clock is SKEW seconds ahead of everybody else's."""
+"""On the PYTHONPATH of a process under faults: its clock is SKEW seconds ahead of the others."""
 
 import os
 from datetime import UTC, datetime, timedelta
