@@ -47,7 +47,7 @@ def undo(engine, job):
 # -- Two jobs over one task --------------------------------------------------------------------------------------
 
 
-def test_a_task_under_way_waits_in_a_second_job(engine, worker, paused):
+def test_f56_a_task_under_way_waits_in_a_second_job(engine, worker, paused):
     task, first = paused
     engine.wait(40)
     others = engine.tasks(worker, 59)
@@ -69,7 +69,7 @@ def test_a_colleagues_job_waits_too(engine, worker, ann, paused):
     assert Deferral.objects.live().get().previous_status == 3
 
 
-def test_a_job_that_only_waits_for_another_asks_nothing(engine, worker, paused):
+def test_a_job_that_waits_asks_nothing(engine, worker, paused):
     task, _ = paused
     second = engine.defer(worker, [task])
     before = len(engine.sandbox.requests("acme"))
@@ -83,7 +83,7 @@ def test_a_job_that_only_waits_for_another_asks_nothing(engine, worker, paused):
     assert len(engine.sandbox.requests("acme")) == before
 
 
-def test_nobody_waits_for_a_colleague_who_must_come_back(engine, worker, ann, paused):
+def test_an_absent_colleague_is_not_waited_for(engine, worker, ann, paused):
     task, _ = paused
     engine.sandbox.change_task("acme", task, responsible=ann.user_id)
     Credential.objects.filter(person=worker).update(state=Credential.State.NEEDS_REOPEN)
@@ -100,7 +100,7 @@ def test_a_stop_does_not_wait_for_the_other_job(engine, worker, paused):
     assert (second.state, second.cancelled) == (Job.State.FINISHED, 1)
 
 
-def test_two_jobs_that_wait_for_each_other_both_end(engine, worker, paused):
+def test_two_jobs_that_wait_for_each_other_end(engine, worker, paused):
     task, first = paused
     (other,) = engine.tasks(worker, 1)
     second = engine.defer(worker, [other])
@@ -113,7 +113,7 @@ def test_two_jobs_that_wait_for_each_other_both_end(engine, worker, paused):
     assert outcomes(first) == outcomes(second) == {**DONE, **SKIPPED}
 
 
-def test_a_success_that_another_job_caused_is_not_a_second_deferral(engine, worker):
+def test_f56_one_change_is_one_deferral(engine, worker):
     (task,) = engine.tasks(worker, 1)
     Portal.objects.update(defers_directly=False)
     first, second = engine.defer(worker, [task]), engine.defer(worker, [task])
@@ -133,7 +133,7 @@ CODES = ["1048582", "1048584", "0"]
 
 @pytest.mark.parametrize("status", [3, 2])
 @pytest.mark.parametrize("code", CODES)
-def test_a_deferral_made_although_refused_is_ours(engine, worker, code, status):
+def test_f57_a_refused_deferral_is_ours(engine, worker, code, status):
     job = engine.defer(worker, engine.tasks(worker, 5, status=status))
     engine.sandbox.fault("tasks.task.defer", "error_after", code=code, status=400, times=2)
     engine.work(worker)
@@ -143,7 +143,7 @@ def test_a_deferral_made_although_refused_is_ours(engine, worker, code, status):
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_a_pause_made_although_refused_is_ours(engine, worker, code):
+def test_a_pause_that_was_refused_is_ours(engine, worker, code):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
     engine.sandbox.fault("tasks.task.pause", "error_after", code=code, status=400)
@@ -155,7 +155,7 @@ def test_a_pause_made_although_refused_is_ours(engine, worker, code):
 
 @pytest.mark.parametrize("method", ["renew", "start"])
 @pytest.mark.parametrize("code", CODES)
-def test_a_return_made_although_refused_is_ours(engine, worker, code, method):
+def test_a_return_that_was_refused_is_ours(engine, worker, code, method):
     job = engine.defer(worker, engine.tasks(worker, 3))
     engine.work(worker)
     engine.sandbox.fault(f"tasks.task.{method}", "error_after", code=code, status=400, times=2)
@@ -163,7 +163,7 @@ def test_a_return_made_although_refused_is_ours(engine, worker, code, method):
     assert set(engine.sandbox.states("acme").values()) == {3}
 
 
-def test_a_renewal_made_although_all_was_refused_is_ours(engine, worker):
+def test_a_renewal_that_was_refused_is_ours(engine, worker):
     job = engine.defer(worker, engine.tasks(worker, 1))
     engine.work(worker)
     engine.sandbox.fault("tasks.task.renew", "error_after", code="1048584", status=400)
@@ -193,7 +193,7 @@ def by_hand(engine, person, method, task):
 
 
 @pytest.mark.parametrize("acts, restored", [(["pause", "defer"], 3), (["pause"], 3)])
-def test_a_change_that_came_after_it_was_settled_is_found(engine, worker, acts, restored):
+def test_f59_a_late_change_is_found(engine, worker, acts, restored):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
     Portal.objects.update(defers_directly=False)
@@ -227,7 +227,7 @@ def test_a_stop_reads_what_was_sent_before(engine, worker):
     assert engine.sandbox.states("acme", [arrived, lost]) == {arrived: 6, lost: 3}
 
 
-def test_a_retried_item_that_was_left_paused_finds_its_deferral(engine, worker):
+def test_a_retry_finds_a_late_deferral(engine, worker):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
     for method in ("defer", "start"):
@@ -244,7 +244,7 @@ def test_a_retried_item_that_was_left_paused_finds_its_deferral(engine, worker):
     assert engine.sandbox.states("acme", [task]) == {task: 3}
 
 
-def test_an_unreadable_row_of_a_task_that_was_sent_is_read_again(engine, worker):
+def test_a_garbled_row_of_a_sent_task_is_read_again(engine, worker):
     (task,) = engine.tasks(worker, 1)
     job = engine.defer(worker, [task])
     Portal.objects.update(defers_directly=False)

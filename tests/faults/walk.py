@@ -22,7 +22,7 @@ from b24app.portals.lease import Lease, LeaseLost
 
 FIRST = int(os.environ.get("WALK_FIRST", "1"))
 SEEDS = int(os.environ.get("WALK_SEEDS", "40"))
-STEPS = 40  # of one walk
+STEPS = 30  # of one walk
 HTML = {"status": 502, "body": "<html>Bad gateway</html>", "type": "text/html"}
 REFUSALS = ["1048582", "1048584", "0"]
 ACTS = ["pause", "defer", "defer", "start", "renew"]
