@@ -4,7 +4,7 @@ import ipaddress
 import socket
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -20,7 +20,7 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.response import HTTPResponse
 
 from b24app.bitrix import stopwatch
-from b24app.bitrix.errors import NotRun, Refused, Unknown, Unreachable
+from b24app.bitrix.errors import BitrixError, NotRun, Refused, Unknown, Unreachable
 
 BODY_LIMIT = 16 * 1024 * 1024  # bytes, decompressed
 CONNECT_TIMEOUT = 5.0  # seconds, for each of a name's addresses
@@ -102,9 +102,9 @@ def post(
 ) -> Response:
     """POST a JSON body. `timeout` is in seconds, for connecting and the whole answer together.
 
-    `start_by` is the stopwatch's time after which no byte may leave any more; without it LATEST_START from now.
-    Raises Unreachable if no connection was made, or NotRun if it was too late to start: nothing was sent. Raises
-    Unknown if the answer was lost or too large, Refused if the address may not be called.
+    No byte leaves after `start_by`, a time of the stopwatch: LATEST_START from now if it is None. Raises Unreachable if
+    no connection was made, NotRun if it was too late (nothing was sent), Unknown if the answer was lost or too large,
+    Refused if the address may not be called.
     """
     if not egress.admits_url(url):
         raise Refused("address_refused")
@@ -116,13 +116,20 @@ def post(
     except requests.Timeout:
         raise Unknown("timeout") from None
     except requests.ConnectionError as error:
-        if isinstance(_root(error), StartedLate):
-            raise NotRun("not_started_in_time", delay=LATE_RETRY) from None
-        if isinstance(_root(error), NewConnectionError):
-            raise Unreachable("connect_failed") from None
-        raise Unknown("connection_lost") from None
+        raise _connection_error(error) from None
     except requests.RequestException as error:
         raise Unknown(type(error).__name__) from None
+
+
+def _connection_error(error: requests.ConnectionError) -> BitrixError:
+    """What a failed connection means: whether the request may have reached the portal."""
+    match _root(error):
+        case StartedLate():
+            return NotRun("not_started_in_time", delay=LATE_RETRY)
+        case NewConnectionError():
+            return Unreachable("connect_failed")
+        case _:
+            return Unknown("connection_lost")
 
 
 def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace) -> Response:
@@ -242,24 +249,18 @@ def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
         return _connect(self, egress)
 
     def connect(self: HTTPConnection) -> None:
-        try:
-            connection.connect(self)
-        except OSError as error:  # TLS failed, or took too long: no part of the request was sent
-            raise NewConnectionError(self, f"no TLS: {error}") from error
-        current: Deadline | None = getattr(_local, "deadline", None)
-        if current and current.is_late_to_start:
-            self.close()
-            raise NewConnectionError(self, "connecting took too long")
+        _connect_in_time(self, connection.connect)
 
     def send(self: HTTPConnection, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        _check_start(self)
+        _refuse_late(self)
+        if current := _current():
+            current.has_started = True
         connection.send(self, data)
 
     def getresponse(self: Any) -> HTTPResponse:
-        current: Deadline | None = getattr(_local, "deadline", None)
-        if current:
+        if current := _current():
             current.watch(self.sock)
         response: HTTPResponse = connection.getresponse(self)
         return response
@@ -273,21 +274,38 @@ class StartedLate(NewConnectionError):
     """The request was not sent, because its time to start was over: its lease may have ended."""
 
 
-def _check_start(connection: HTTPConnection) -> None:
-    """Ask before every byte whether it may still leave, on a kept connection too.
-
-    Raises StartedLate before the first byte. After it, the rest is not sent and the connection is closed, which the
-    portal may or may not take for a request: the answer is lost.
-    """
+def _current() -> Deadline | None:
+    """The deadline of this thread's request, if it has one."""
     current: Deadline | None = getattr(_local, "deadline", None)
-    if current is None:
-        return
-    if current.is_late_to_start:
+    return current
+
+
+def _connect_in_time(connection: HTTPConnection, connect: Callable[[HTTPConnection], None]) -> None:
+    """Connect. Raises NewConnectionError if that failed or took too long, or StartedLate."""
+    _refuse_late(connection)
+    try:
+        connect(connection)
+    except OSError as error:  # TLS failed, or took too long: no part of the request was sent
+        raise NewConnectionError(connection, f"no TLS: {error}") from error
+    current = _current()
+    if current and current.is_late_to_start:
         connection.close()
-        if current.has_started:
-            raise ConnectionAbortedError("the request was cut: it became too late to send the rest")
-        raise StartedLate(connection, "too late to start")
-    current.has_started = True
+        raise NewConnectionError(connection, "connecting took too long")
+
+
+def _refuse_late(connection: HTTPConnection) -> None:
+    """Let no byte leave if it is too late, on a kept connection either.
+
+    Raises StartedLate before the first byte. After it, the connection is closed without the rest, and the portal may or
+    may not take that for a request: the answer is lost.
+    """
+    current = _current()
+    if current is None or not current.is_late_to_start:
+        return
+    connection.close()
+    if current.has_started:
+        raise ConnectionAbortedError("it became too late to send the rest")
+    raise StartedLate(connection, "too late to start")
 
 
 def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:

@@ -84,10 +84,7 @@ class Batch(ABC):
 
     @abstractmethod
     def record(self, items: Sequence[JobItem], shown: Mapping[int, TaskState]) -> None:
-        """Update the deferrals by the outcomes of `items`; `shown` maps task id to the task after the change.
-
-        An item whose change turns out to be that of another item gets its final outcome here.
-        """
+        """Update the deferrals by the outcomes of `items`; `shown` maps task id to the task after the change."""
 
     # -- The batch ----------------------------------------------------------------------------------------------
 
@@ -147,11 +144,10 @@ class Batch(ABC):
 
     def _send(self, items: Sequence[JobItem]) -> None:
         """Commit the intent, send the acts, save the outcomes. Raises the error that would stop the next batch too."""
-        begun_at = stopwatch.now()
+        client = replace(self.client, begun_at=stopwatch.now())  # settling counts from the claim, so sending does too
         if not saving.claim(self.job, self.lease, items):
             return  # the person stopped the job in this moment
         failpoints.reach("claimed")
-        client = replace(self.client, begun_at=begun_at)  # the settling counts from the claim, so the sending does too
         replies = self._replies(client, items)
         failpoints.reach("answered")
         shown: dict[int, TaskState] = {}

@@ -60,10 +60,9 @@ def _apply_pause(item: JobItem, is_ours: bool) -> None:
 def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
     """Move an item according to its task, None if the task was not found. The item is pending, or sent and due.
 
-    The status is kept for the next send. A final state stays final. Safe to repeat.
-
-    If the app has sent a command for the task, and its person changed the status since the reading before, the change
-    is ours, whatever the answer was. An item whose task was seen as deferred has ended, so a deferral is always newer.
+    If the app has sent a command for the task, and its person changed the status since the last reading, the change is
+    ours, whatever the answer was. (An item whose task was seen as deferred has ended.) A final state stays final. Safe
+    to repeat.
     """
     was_lost, refused = outcomes.may_be_lost(item), outcomes.has_refusal(item)
     is_ours = outcomes.may_have_acted(item) and found is not None and found.status_changed_by == user_id
@@ -71,8 +70,7 @@ def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
     if found is None:
         _task_not_found(item, was_lost)
         return
-    seen, item.status_seen = item.status_seen, found.status
-    changed = seen != found.status
+    seen, item.status_seen, changed = item.status_seen, found.status, item.status_seen != found.status
     match found.status:
         case Status.DEFERRED if is_ours:
             item.status_before = item.status_before or seen

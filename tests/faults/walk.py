@@ -49,13 +49,12 @@ class Walk:
     def __init__(self, engine, open_as, monkeypatch, seed):
         self.engine, self.sandbox, self.open_as = engine, engine.sandbox, open_as
         self.dice = random.Random(seed)
-        self.story, self.planned = [], deque()
+        self.story = []
         self._install()
-        self.send = tasks.send
-        monkeypatch.setattr(tasks, "send", self._send)
+        self.access, self.frozen = Access(self), FrozenWorkers(self, monkeypatch)
         read = stopwatch.now
         monkeypatch.setattr(stopwatch, "now", lambda: read() + engine.waited)
-        monkeypatch.setattr(engine, "wait", self._wait)
+        monkeypatch.setattr(engine, "wait", self.wait)
 
     def _install(self):
         """Bob and Ann share tasks that Eve has created; both have opened the app."""
@@ -71,7 +70,7 @@ class Walk:
         self.portal.learn_application_token(self.token, clock.now())
         self.portal.save()
 
-    def _wait(self, seconds):
+    def wait(self, seconds):
         """Let time pass for the app and for the portal: they read the same file."""
         self.engine.waited += seconds
         self.sandbox.clock_file.write_text(str(self.engine.waited))
@@ -83,11 +82,11 @@ class Walk:
         work = [self.work] * 12
         people = [self.ask] * 4 + [self.stop, self.undo, self.undo, self.retry, self.go_on, self.change]
         faults = [self.answer] * 4 + [self.refuse] * 4 + [self.freeze] * 3
-        access = [self.expire, self.refresh, self.revoke, self.reopen, self.forge]
+        access = [self.access.expire, self.access.refresh, self.access.revoke, self.access.reopen, self.access.forge]
         self.ask()
         try:
             for _ in range(STEPS):
-                self._wait(1.1)  # a portal's times have whole seconds
+                self.wait(1.1)  # a portal's times have whole seconds
                 self.dice.choice(work + people + faults + access)()
             self.finish()
         except AssertionError as error:
@@ -96,11 +95,11 @@ class Walk:
 
     def finish(self):
         self.tell("the weather clears up")
-        self.planned.clear()
+        self.frozen.planned.clear()
         self.sandbox.clear_faults()
-        self._wait(60)  # until the portal's bucket has room
+        self.wait(60)  # until the portal's bucket has room
         for person in self.people:
-            self._reopen(person)
+            self.access.open(person)
         uninstall.confirm(self.portal.pk)
         self.engine.work(*self.people[:1])
 
@@ -109,7 +108,7 @@ class Walk:
 
     def work(self):
         """A slice, after some time."""
-        self._wait(self.dice.choice([0, 0, 5, 20, 40, 76, 100]))
+        self.wait(self.dice.choice([0, 0, 5, 20, 40, 76, 100]))
         self.tell("slice says", slices.run(self.portal.pk))
 
     # -- People ------------------------------------------------------------------------------------------------
@@ -175,87 +174,107 @@ class Walk:
         self.sandbox.fault(method, **fault)
 
     def freeze(self):
-        """The next worker that sends freezes: see _send."""
-        self.planned.append(self.dice.choice(["before", "after", "late"]))
+        self.frozen.plan(self.dice.choice(["before", "after", "late"]))
 
-    def _send(self, client, acts):
-        """Send, or freeze and lose the lease first: before the send, after it, or with the bytes under way."""
-        acts = list(acts)
-        how = self.planned.popleft() if self.planned else ""
-        if how:
-            self.tell("frozen", how, "sending", [f"{act.value}{task}" for task, act in acts])
-        if how == "before":
-            self._take_over(self.dice.choice([1, 2, 8]))
-        elif how == "late":
-            self._take_over(1)
-            self._deliver(client, acts)
-        answers = self.send(client, acts)
-        if how == "after":
-            Portal.objects.update(lease_until=None)
-        self.tell("sent", {f"{act.value}{task}": type(answer).__name__ for (task, act), answer in answers.items()})
-        return answers
 
-    def _take_over(self, steps):
-        """Another worker finds the lease free, and works."""
-        Portal.objects.update(lease_until=None)
-        self._wait(95)
-        lease = Lease.acquire(self.portal.pk)
-        try:
-            while lease and steps and slices._do_next(lease):
-                steps -= 1
-        except LeaseLost:
-            self.tell("the other worker lost its lease too")
-        finally:
-            if lease:
-                lease.release()
-        Portal.objects.update(lease_until=None)
+class Access:
+    """What happens to tokens, and to the app at the portal."""
 
-    def _deliver(self, client, acts):
-        """The frozen worker's bytes arrive after all, for items whose outcome is open."""
-        open_items = JobItem.objects.exclude(state__in=JobItem.ENDED)
-        waiting = set(open_items.filter(sends__gt=0).values_list("task_id", flat=True))
-        acts = [(task, act) for task, act in acts if task in waiting]
-        if not acts:
-            return
-        self.tell("late:", [f"{act.value}{task}" for task, act in acts])
-        self.engine.late += Counter((act.method, task) for task, act in acts)
-        try:
-            self.send(replace(client, before=lambda: None, after=lambda _: None, begun_at=None), acts)
-        except BitrixError as error:
-            self.tell("late:", error)
-
-    # -- Access ------------------------------------------------------------------------------------------------
+    def __init__(self, walk):
+        self.walk = walk
 
     def expire(self):
-        self.tell("the portal forgets access tokens")
-        self.sandbox.expire("acme")
+        self.walk.tell("the portal forgets access tokens")
+        self.walk.sandbox.expire("acme")
 
     def refresh(self):
-        self.tell("the app finds its tokens expired")
+        self.walk.tell("the app finds its tokens expired")
         Credential.objects.update(expires_at=clock.now())
 
     def revoke(self):
-        person = self.dice.choice(self.people)
-        self.tell("revoked:", person.user_id)
-        self.sandbox.revoke("acme", user=person.user_id)
+        person = self.walk.dice.choice(self.walk.people)
+        self.walk.tell("revoked:", person.user_id)
+        self.walk.sandbox.revoke("acme", user=person.user_id)
 
     def reopen(self):
-        self._reopen(self.dice.choice(self.people))
+        self.open(self.walk.dice.choice(self.walk.people))
 
-    def _reopen(self, person):
-        self.tell(person.user_id, "opens the app")
+    def open(self, person):
+        self.walk.tell(person.user_id, "opens the app")
         try:
-            self.open_as("acme", person.user_id)
+            self.walk.open_as("acme", person.user_id)
         except BitrixError as error:
-            self.tell("in vain:", error)
+            self.walk.tell("in vain:", error)
             return
         jobs.resume_waiting(person)
 
     def forge(self):
         """Somebody reports an uninstall that never was. The authorization server refutes it, unless it is away."""
-        token = self.dice.choice([self.token, self.token, "wrong"])
-        data = {"CLEAN": self.dice.choice("01")}
-        self.tell("a forged uninstall with", "the wrong token" if token == "wrong" else "the right token", data)
-        if uninstall.report(Event("ONAPPUNINSTALL", self.portal.member_id, token, data)):
-            self._wait(self.dice.choice([1, 60]))
-            uninstall.confirm(self.portal.pk)
+        token = self.walk.dice.choice([self.walk.token, self.walk.token, "wrong"])
+        data = {"CLEAN": self.walk.dice.choice("01")}
+        self.walk.tell("a forged uninstall with", "the wrong token" if token == "wrong" else "the right token", data)
+        if uninstall.report(Event("ONAPPUNINSTALL", self.walk.portal.member_id, token, data)):
+            self.walk.wait(self.walk.dice.choice([1, 60]))
+            uninstall.confirm(self.walk.portal.pk)
+
+
+class FrozenWorkers:
+    """Workers that freeze between their claim and the end of their request, so that another one takes over."""
+
+    def __init__(self, walk, monkeypatch):
+        self.walk, self.planned, self.send_now = walk, deque(), tasks.send
+        monkeypatch.setattr(tasks, "send", self.send)
+
+    def plan(self, how):
+        """The next worker that sends freezes before the send, after it, or with its bytes under way ("late")."""
+        self.planned.append(how)
+
+    def send(self, client, acts):
+        """Instead of tasks.send."""
+        acts = list(acts)
+        how = self.planned.popleft() if self.planned else ""
+        if how:
+            self.walk.tell("frozen", how, "sending", words(acts))
+        if how == "before":
+            self.take_over(self.walk.dice.choice([1, 2, 8]))
+        elif how == "late":
+            self.take_over(1)
+            self.deliver(client, acts)
+        answers = self.send_now(client, acts)
+        if how == "after":
+            Portal.objects.update(lease_until=None)
+        self.walk.tell("sent", {f"{act.value}{task}": type(answer).__name__ for (task, act), answer in answers.items()})
+        return answers
+
+    def take_over(self, steps):
+        """Another worker finds the lease free, and works."""
+        Portal.objects.update(lease_until=None)
+        self.walk.wait(95)
+        lease = Lease.acquire(self.walk.portal.pk)
+        try:
+            while lease and steps and slices._do_next(lease):
+                steps -= 1
+        except LeaseLost:
+            self.walk.tell("the other worker lost its lease too")
+        finally:
+            if lease:
+                lease.release()
+        Portal.objects.update(lease_until=None)
+
+    def deliver(self, client, acts):
+        """The frozen worker's bytes arrive after all, for items whose outcome is open."""
+        waiting = set(JobItem.objects.under_way().filter(sends__gt=0).values_list("task_id", flat=True))
+        acts = [(task, act) for task, act in acts if task in waiting]
+        if not acts:
+            return
+        self.walk.tell("late:", words(acts))
+        self.walk.engine.late += Counter((act.method, task) for task, act in acts)
+        try:
+            self.send_now(replace(client, before=lambda: None, after=lambda _: None, begun_at=None), acts)
+        except BitrixError as error:
+            self.walk.tell("late:", error)
+
+
+def words(acts):
+    """The acts in short: ["pause7", "defer7"]."""
+    return [f"{act.value}{task}" for task, act in acts]
