@@ -20,7 +20,8 @@ HEAD = (
 )
 FIGURES_HEAD = "| what | goal | measured | |"
 
-EXPLAINED = f"""Each contestant defers tasks in progress. The sandbox has the limits of a portal, and answers of real size.
+EXPLAINED = f"""\
+Each contestant defers tasks in progress. The sandbox has the limits of a portal and answers of real size.
 
 - *t* is the cost of one command at the portal. *× time*: costs, limits, waits and the times in the row are divided by
   this number. What a client computes cannot be divided, so a command still takes 40 ms.
