@@ -151,6 +151,8 @@ CREDENTIAL_KEYS = env.words("CREDENTIAL_KEYS", default=[]) or [
 ENGINE_LEASE = 90 / TIME_SCALE  # after this silence of a slice, another worker takes the portal over
 ENGINE_SETTLE_AFTER = 75 / TIME_SCALE  # a lost request is not read before; the portal may work on it for 60 s
 ENGINE_READ_TIMEOUT = 75 / TIME_SCALE  # how long a job waits for an answer
+ENGINE_LATEST_START = 15 / TIME_SCALE  # a request that has not left by then is not sent: the two above count on it
+ENGINE_LOOK_AGAIN = 5 / TIME_SCALE  # a job whose last tasks another job has under way looks again after this time
 ENGINE_STATUS_MAX_AGE = 60 / TIME_SCALE  # an older status is read again before anything is sent
 ENGINE_DEFERRAL_MAX_AGE = 20 / TIME_SCALE  # the same before `renew`, which would reopen a task completed meanwhile
 ENGINE_IN_USE = 300 / TIME_SCALE  # a portal counts as in use for this long after a page has called it

@@ -1,7 +1,8 @@
-"""`make faults`: seeded weather over mixed jobs, and three faults at the times of real life.
+"""`make faults`: seeded weather over mixed jobs, random walks, and three faults at the times of real life.
 
 Each seed decides who asks for what, what the portals answer, and who is killed when; the oracle has the last word.
 A seed that passed is kept in var/faults/ for as long as the app's code is the same, so that a run can be resumed.
+The walks (walk.py) run in one process with a clock that is moved, a portion after the other.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from tests.faults.deployment import PORTALS, WORKERS, Deployment
 from tests.processes import App
 
 SECONDS = 30  # of bad weather per seed
+WALKS = 250  # in one portion
 MOST_JOBS = 4  # of one person: so many may be unfinished
 REAL_TIME = [
     "test_f16_a_timed_out_batch_is_read[everything]",
@@ -43,6 +45,12 @@ ANSWERS = [
     ("tasks.task.defer", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
     ("tasks.task.defer", {"kind": "error", "code": "expired_token", "status": 401, "times": 2}),
     ("tasks.task.pause", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
+    # Refused after it was done: a portal whose event handler fails answers so.
+    ("tasks.task.defer", {"kind": "error_after", "code": "1048584", "status": 400, "times": 3}),
+    ("tasks.task.defer", {"kind": "error_after", "code": "1048582", "status": 400, "times": 2}),
+    ("tasks.task.pause", {"kind": "error_after", "code": "1048584", "status": 400, "times": 2}),
+    ("tasks.task.renew", {"kind": "error_after", "code": "1048584", "status": 400, "times": 2}),
+    ("tasks.task.start", {"kind": "error_after", "code": "0", "status": 400, "times": 2}),
     ("oauth/token", {"kind": "delay", "seconds": 1.0}),
 ]
 FINISHED = """
@@ -65,16 +73,31 @@ class Weather:
     def ask(self):
         """Let somebody ask for a mixed selection, unless they have enough jobs already."""
         portal, person = self.dice.choice(self.people)
-        if self.asked[portal, person] >= MOST_JOBS:
-            return
+        if self.asked[portal, person] < MOST_JOBS:
+            self._defer(portal, person, self._mixed(portal, person))
+
+    def ask_twice(self):
+        """Let somebody ask for the same tasks in two jobs, while the first one's answer is lost in the middle."""
+        portal, person = self.dice.choice(self.people)
+        if self.asked[portal, person] + 1 < MOST_JOBS:
+            tasks = self._mixed(portal, person)
+            self.deployment.sandbox.fault("tasks.task.defer", "cut", skip=self.dice.randrange(4))
+            self._defer(portal, person, tasks)
+            self._defer(portal, person, tasks)
+
+    def _defer(self, portal, person, tasks):
         self.asked[portal, person] += 1
+        self.deployment.defer(portal, person, tasks)
+
+    def _mixed(self, portal, person):
+        """New tasks in several states, and a few older ones."""
         count = self.dice.choice([3, 10, 25, 60])
         statuses = self.dice.choices([3, 2, 6, 1], weights=[8, 2, 1, 1], k=count)
         tasks = self.deployment.sandbox.tasks(portal, [{"status": status} for status in statuses], creator=person)
         mine = self.known.setdefault((portal, person), [])
         mine.extend(tasks)
         older = self.dice.sample(mine, min(5, len(mine)))
-        self.deployment.defer(portal, person, list(dict.fromkeys(tasks + older)))
+        return list(dict.fromkeys(tasks + older))
 
     def undo(self):
         """Let somebody take a finished job back, unless they have enough jobs already."""
@@ -92,7 +115,7 @@ class Weather:
     def strike(self):
         """One thing goes wrong."""
         self.happened += 1
-        often = [self.answer, self.answer, self.answer, self.kill, self.kill]
+        often = [self.answer, self.answer, self.answer, self.kill, self.kill, self.freeze]
         rarely = [
             self.stop,
             self.flush,
@@ -113,6 +136,10 @@ class Weather:
 
     def stop(self):
         self.deployment.plan(self.dice.choice(["claimed", "answered"]), "stop")
+
+    def freeze(self):
+        """A worker freezes between the renewal of its lease and the request, which has a kept connection to use."""
+        self.deployment.plan("reserved", "pass", "stop")
 
     def deploy(self):
         self.signal(signal.SIGTERM)
@@ -154,7 +181,7 @@ def endure(deployment, seed):
             deployment.wire.mend()
             deployment.revive()
             deployment.sandbox.clear_faults()  # a person gets through sooner or later; the jobs are what is tried here
-            weather.ask()
+            weather.dice.choice([weather.ask, weather.ask_twice])()
             weather.undo()
     deployment.sandbox.clear_faults()
     for plan in deployment.plans.iterdir():
@@ -206,6 +233,23 @@ def passes(deployment, seed, kept):
     return True
 
 
+def run_walks(number, kept):
+    """Run this many walks in portions; how many portions failed. Each failing seed says how to repeat it."""
+    failed = 0
+    for first in range(1, number + 1, WALKS):
+        passed = kept / f"walks-from-{first}"
+        if passed.exists():
+            continue
+        print(f"walks {first} to {first + WALKS - 1} …", flush=True)
+        words = ["-m", "pytest", "-q", "-n", "2", "--show-capture=no", "tests/faults/test_walk.py"]
+        environment = os.environ | {"WALK_FIRST": str(first), "WALK_SEEDS": str(WALKS)}
+        if subprocess.run([sys.executable, *words], cwd=ROOT, env=environment).returncode:
+            failed += 1
+        else:
+            passed.touch()
+    return failed
+
+
 def run_at_real_times(kept):
     """The three that are also run without any scaling; whether they pass."""
     print("F16, F26 and F29 at real times …", flush=True)
@@ -222,6 +266,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--walks", type=int, default=2000, help="how many random walks")
     parser.add_argument("--scaled-only", action="store_true", help="leave out the three at real times")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ending everything that was started
@@ -229,7 +274,8 @@ def main():
     kept.mkdir(parents=True, exist_ok=True)
     seeds = [seed for seed in range(asked.first, asked.first + asked.seeds) if not (kept / f"seed-{seed}").exists()]
     print(f"{asked.seeds - len(seeds)} of {asked.seeds} seeds have passed before with this code.", flush=True)
-    failed = run_seeds(seeds, kept) if seeds else 0
+    failed = run_walks(asked.walks, kept)
+    failed += run_seeds(seeds, kept) if seeds else 0
     if not asked.scaled_only and not (kept / "real-time").exists():
         failed += not run_at_real_times(kept)
     sys.exit(f"{failed} failed" if failed else None)
