@@ -20,6 +20,8 @@ env = Environment()
 ENV_FILE = Path(env.text("ENV_FILE", default=str(BASE_DIR / ".env")))
 env.read_file(ENV_FILE)
 
+os.umask(0o077)  # only their owner may read the files that the processes write
+
 # All files that Defer writes: the default database, the embedded broker, secrets, collected static files.
 VAR_DIR = Path(env.text("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
 
@@ -61,6 +63,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "b24app.web.middleware.SecurityHeaders",
+    "b24app.web.middleware.BodyLimit",
     "b24app.web.middleware.DatabaseOutage",
 ]
 ROOT_URLCONF = "b24app.urls"
@@ -84,6 +87,7 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; enough for 5,000 task ids
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 6000
+FILE_UPLOAD_HANDLERS: list[str] = []  # the app receives no file
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31536000 if PUBLIC_URL.startswith("https://") else 0
 

@@ -20,20 +20,21 @@ HEAD = (
 )
 FIGURES_HEAD = "| what | goal | measured | |"
 
-EXPLAINED = f"""Tasks in progress are deferred at a sandbox with a portal's real limits and answers of real size.
+EXPLAINED = f"""\
+Each contestant defers tasks in progress. The sandbox has the limits of a portal and answers of real size.
 
-- *t* is what one command costs there. *× time*: costs, limits and waits are divided by this, and with them the times in
-  the row. What a client computes cannot be, so that a command still takes 40 ms.
-- *T_opt* is ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list and the waits that the limits force; r and t_list are measured ahead of
-  each contest, t meanwhile, as the portal sees it.
-- *wrong*: tasks of which the contestant believes something untrue, or that it left paused.
-- *wrong at 5 % faults*: the same in a contest of its own, {SCALE} times faster, where so many of the requests are
-  executed and their answer is lost or replaced by a proxy's error page. No other goal is judged there.
-- *client CPU* is that of the REST client alone; of a library its process.
+- *t* is the cost of one command at the portal. *× time*: costs, limits, waits and the times in the row are divided by
+  this number. What a client computes cannot be divided, so a command still takes 40 ms.
+- *T_opt* is the shortest possible time: ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list, plus the waits that the limits force. r and
+  t_list are measured before each contest, t during it, as the portal sees it.
+- *wrong*: tasks about which the contestant reports something untrue, or that it left paused.
+- *wrong at 5 % faults*: the same in a separate contest, {SCALE} times faster. 5 % of the requests are executed, but
+  their answer is lost or replaced by a proxy's error page. No other goal counts there.
+- *client CPU* is that of the REST client alone. For a library, it is that of its process.
 - *goals* of {Ours.name}, in every row: time ≤ 1.05 · T_opt + 1 s; nothing wrong; first progress ≤ {FIRST_PROGRESS:g} s;
   ≤ 1/{FEWER_REQUESTS} of the requests of one call at a time from {FROM_TASKS} tasks on; client CPU ≤ {CLIENT_CPU:g} ms.
 
-Everybody competes in the same run, each at a portal of its own; {Ours.name} one contest after the other."""
+All contestants run at the same time, each at its own portal. {Ours.name} runs one contest after the other."""
 
 
 @dataclass(frozen=True)
