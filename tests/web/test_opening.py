@@ -93,7 +93,7 @@ def test_the_main_address_opens_the_app(bob, tasks):
 
 @pytest.fixture
 def open_slowly(bob, sandbox, monkeypatch):
-    """The answer to an opening that the portal takes longer to confirm than we let anybody wait."""
+    """Post an opening that the portal confirms too late; return the answer."""
 
     def post(opening):
         sandbox.fault("batch", "late", seconds=1, times=1)
@@ -190,7 +190,7 @@ def test_the_list_names_each_refusal(bob, sandbox, code, english, russian):
         assert words in html.unescape(bob.get("/tasks/").text)
 
 
-def test_an_opening_resumes_waiting_jobs(bob, tasks, hints, django_capture_on_commit_callbacks):
+def test_an_opening_resumes_waiting_jobs(bob, tasks, sent_messages, django_capture_on_commit_callbacks):
     ids = tasks(2)
     bob.open()
     bob.start(ids)
@@ -198,7 +198,7 @@ def test_an_opening_resumes_waiting_jobs(bob, tasks, hints, django_capture_on_co
     with django_capture_on_commit_callbacks(execute=True):
         page = bob.open()
     assert Job.objects.get().state == Job.State.QUEUED
-    assert hints == [bob.person.portal_id]
+    assert sent_messages == [bob.person.portal_id]
     assert "Deferring 2 tasks" in page.text
 
 
