@@ -53,7 +53,7 @@ FINISHED = """
 """
 
 
-class Weather:
+class Trial:
     """The random jobs and faults of one seed, on a running deployment."""
 
     def __init__(self, deployment, seed):
@@ -144,31 +144,31 @@ def endure(deployment, seed):
     """Run one seed to its last outcome; return a summary of it. Raises AssertionError."""
     started = time.monotonic()
     deployment.fresh()
-    weather = Weather(deployment, seed)
+    trial = Trial(deployment, seed)
     for _ in range(3):
-        weather.ask()
+        trial.ask()
     while time.monotonic() - started < SECONDS:
-        time.sleep(weather.dice.uniform(0.2, 1.5))
-        weather.strike()
-        if weather.dice.random() < 0.25:
+        time.sleep(trial.dice.uniform(0.2, 1.5))
+        trial.strike()
+        if trial.dice.random() < 0.25:
             deployment.wire.mend()
             deployment.revive()
             deployment.sandbox.clear_faults()  # a person retries until the page answers; this test is about jobs
-            weather.ask()
-            weather.undo()
+            trial.ask()
+            trial.undo()
     deployment.sandbox.clear_faults()
     for plan in deployment.plans.iterdir():
         plan.unlink(missing_ok=True)
     deployment.wire.mend()
     time.sleep(5)  # a stopped worker loses its lease to another one
     deployment.revive()
-    for portal, person in weather.people:
+    for portal, person in trial.people:
         deployment.page(portal, person)  # a person whose token pair was lost opens the app again
     deployment.finish(180)
     items = deployment.app.value("select count(*) from defer_jobitem")
     took = time.monotonic() - started
-    story = f"{weather.asked.total()} jobs, {weather.undone} undone, {items} items, {weather.happened} faults"
-    return f"seed {seed}: {story}, all true after {took:.0f} s"
+    summary = f"{trial.asked.total()} jobs, {trial.undone} undone, {items} items, {trial.happened} faults"
+    return f"seed {seed}: {summary}, all true after {took:.0f} s"
 
 
 def version():

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.test import Client
 
-from b24app.models import Person
+from b24app.models import Credential, PendingOpening, Person, Portal
 from b24app.worker import messages
 
 
@@ -54,6 +54,10 @@ class Visitor:
 
     def start(self, ids, reason="", key="k" * 32):
         return self.post("/jobs/", {"selection": self.select(ids), "reason": reason, "key": key})
+
+
+def nothing_is_stored():
+    return not any(model.objects.exists() for model in (Portal, Person, Credential, PendingOpening))
 
 
 @pytest.fixture(autouse=True)
