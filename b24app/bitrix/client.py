@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from b24app.bitrix import http
+from b24app.bitrix import http, stopwatch
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import BitrixError, Moved, Refused, Unknown, error_for
 from b24app.bitrix.limits import BATCH_SIZE
@@ -77,6 +77,9 @@ class Client:
     """A portal's endpoint ("https://acme.bitrix24.com/rest/") and one person's access token.
 
     `before` runs before every request and may prevent it by raising. `after` gets every finished exchange.
+
+    A request must leave within `latest_start` seconds of `begun_at`, a time of the stopwatch: the moment when the
+    caller wrote down that it will be made. Without `begun_at` it counts from before `before`.
     """
 
     endpoint: str
@@ -85,6 +88,8 @@ class Client:
     timeout: float = 75.0  # seconds; Bitrix24 itself gives up at 60
     before: Callable[[], None] = _nothing
     after: Callable[[Exchange], None] = _nothing
+    latest_start: float | None = None  # http.LATEST_START
+    begun_at: float | None = None
     dialect: Dialect = Dialect.MODERN  # of the portal; callers use the modern one
 
     def call(self, method: str, params: Params | None = None) -> Answer:
@@ -122,13 +127,14 @@ class Client:
 
     def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Make one HTTP request and return the answer, a map without `error`."""
+        start_by = self._start_by()
         self.before()
         started, code, trace = time.monotonic(), "", http.Trace()
         outcome: dict[str, Any] = {}
         response: http.Response | None = None
         try:
             secret = {**params, "auth": self.access_token}
-            response = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace)
+            response = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace, start_by)
             body = parse(response)
             outcome = _noteworthy(body, params)
             return body
@@ -139,6 +145,11 @@ class Client:
         finally:
             milliseconds = int((time.monotonic() - started) * 1000)
             self.after(Exchange(method, params, trace.status, code, milliseconds, outcome, trace.request_id))
+
+    def _start_by(self) -> float:
+        """The stopwatch's time after which the next request may not leave any more."""
+        begun_at = stopwatch.now() if self.begun_at is None else self.begun_at
+        return begun_at + (http.LATEST_START if self.latest_start is None else self.latest_start)
 
     def _legible(self, body: bytes) -> str:
         """The beginning of an error answer, for the journal. Masks the token, because the answer may quote it."""

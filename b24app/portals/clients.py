@@ -36,11 +36,14 @@ class Caller:
     share: float  # of the portal's request bucket
     lease: Lease | None = None  # renewed before every request
     job_id: int | None = None  # for the journal
+    latest_start: float | None = None  # seconds until a request must have left
 
     @classmethod
     def slice(cls, lease: Lease, job_id: int | None) -> Self:
         """A slice never waits, and leaves a share of the bucket to pages."""
-        return cls(0.0, settings.ENGINE_READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id)
+        return cls(
+            0.0, settings.ENGINE_READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id, settings.ENGINE_LATEST_START
+        )
 
 
 PAGE = Caller(patience=2.0, timeout=10.0, share=outgoing.FULL_SHARE)
@@ -59,7 +62,7 @@ def client_at(endpoint: str, token: str, portal: Portal | None, caller: Caller =
     """A client for an address of a portal that may not be stored yet, so it has no rate limit. The caller has
     proven the address. `portal` is for the journal."""
     after = outgoing.journal(portal, caller.job_id)
-    return Client(endpoint, token, outgoing.egress(), caller.timeout, after=after)
+    return Client(endpoint, token, outgoing.egress(), caller.timeout, after=after, latest_start=caller.latest_start)
 
 
 def ask(person: Person, question: Callable[[Client], T]) -> T:

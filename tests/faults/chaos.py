@@ -1,7 +1,8 @@
-"""`make faults`: random faults during mixed jobs, repeatable by seed, and three faults at unscaled times.
+"""`make faults`: random faults during mixed jobs, repeatable by seed, random walks, and three faults at unscaled times.
 
 A seed determines the jobs, the answers of the portals, and which process is killed at what time. The oracle checks the
 result. A seed that passed is recorded in var/faults/ until the app's code changes, so a run can be resumed.
+The walks (walk.py) run in one process, in portions. A test moves their clock.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from tests.faults.deployment import PORTALS, WORKERS, Deployment
 from tests.processes import App
 
 SECONDS = 30  # seconds of faults per seed
+WALKS = 250  # in one portion
 MOST_JOBS = 4  # unfinished jobs that one person may have
 REAL_TIME = [
     "test_f16_a_timed_out_batch_is_read[everything]",
@@ -43,6 +45,12 @@ ANSWERS = [
     ("tasks.task.defer", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
     ("tasks.task.defer", {"kind": "error", "code": "expired_token", "status": 401, "times": 2}),
     ("tasks.task.pause", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
+    # Refused after it was done: a portal whose event handler fails answers so.
+    ("tasks.task.defer", {"kind": "error_after", "code": "1048584", "status": 400, "times": 3}),
+    ("tasks.task.defer", {"kind": "error_after", "code": "1048582", "status": 400, "times": 2}),
+    ("tasks.task.pause", {"kind": "error_after", "code": "1048584", "status": 400, "times": 2}),
+    ("tasks.task.renew", {"kind": "error_after", "code": "1048584", "status": 400, "times": 2}),
+    ("tasks.task.start", {"kind": "error_after", "code": "0", "status": 400, "times": 2}),
     ("oauth/token", {"kind": "delay", "seconds": 1.0}),
 ]
 FINISHED = """
@@ -65,16 +73,31 @@ class Trial:
     def ask(self):
         """A random person starts a job over a mixed selection, unless they have MOST_JOBS already."""
         portal, person = self.dice.choice(self.people)
-        if self.asked[portal, person] >= MOST_JOBS:
-            return
+        if self.asked[portal, person] < MOST_JOBS:
+            self._defer(portal, person, self._mixed(portal, person))
+
+    def ask_twice(self):
+        """A random person starts two jobs over the same tasks, and an answer of the first one is lost."""
+        portal, person = self.dice.choice(self.people)
+        if self.asked[portal, person] + 1 < MOST_JOBS:
+            tasks = self._mixed(portal, person)
+            self.deployment.sandbox.fault("tasks.task.defer", "cut", skip=self.dice.randrange(4))
+            self._defer(portal, person, tasks)
+            self._defer(portal, person, tasks)
+
+    def _defer(self, portal, person, tasks):
         self.asked[portal, person] += 1
+        self.deployment.defer(portal, person, tasks)
+
+    def _mixed(self, portal, person):
+        """New tasks in several states, and a few older ones."""
         count = self.dice.choice([3, 10, 25, 60])
         statuses = self.dice.choices([3, 2, 6, 1], weights=[8, 2, 1, 1], k=count)
         tasks = self.deployment.sandbox.tasks(portal, [{"status": status} for status in statuses], creator=person)
         mine = self.known.setdefault((portal, person), [])
         mine.extend(tasks)
         older = self.dice.sample(mine, min(5, len(mine)))
-        self.deployment.defer(portal, person, list(dict.fromkeys(tasks + older)))
+        return list(dict.fromkeys(tasks + older))
 
     def undo(self):
         """Undo a random finished job, unless its person has MOST_JOBS already."""
@@ -92,7 +115,7 @@ class Trial:
     def strike(self):
         """Inject one random fault."""
         self.happened += 1
-        often = [self.answer, self.answer, self.answer, self.kill, self.kill]
+        often = [self.answer, self.answer, self.answer, self.kill, self.kill, self.freeze]
         rarely = [
             self.stop,
             self.flush,
@@ -113,6 +136,10 @@ class Trial:
 
     def stop(self):
         self.deployment.plan(self.dice.choice(["claimed", "answered"]), "stop")
+
+    def freeze(self):
+        """A worker freezes between the renewal of its lease and the request, which has a kept connection to use."""
+        self.deployment.plan("reserved", "pass", "stop")
 
     def deploy(self):
         self.signal(signal.SIGTERM)
@@ -154,7 +181,7 @@ def endure(deployment, seed):
             deployment.wire.mend()
             deployment.revive()
             deployment.sandbox.clear_faults()  # a person retries until the page answers; this test is about jobs
-            trial.ask()
+            trial.dice.choice([trial.ask, trial.ask_twice])()
             trial.undo()
     deployment.sandbox.clear_faults()
     for plan in deployment.plans.iterdir():
@@ -206,6 +233,23 @@ def passes(deployment, seed, kept):
     return True
 
 
+def run_walks(number, kept):
+    """Run this many walks in portions; return how many portions failed. Each failing seed says how to repeat it."""
+    failed = 0
+    for first in range(1, number + 1, WALKS):
+        passed = kept / f"walks-from-{first}"
+        if passed.exists():
+            continue
+        print(f"walks {first} to {first + WALKS - 1} …", flush=True)
+        words = ["-m", "pytest", "-q", "-n", "2", "--show-capture=no", "tests/faults/test_walk.py"]
+        environment = os.environ | {"WALK_FIRST": str(first), "WALK_SEEDS": str(WALKS)}
+        if subprocess.run([sys.executable, *words], cwd=ROOT, env=environment).returncode:
+            failed += 1
+        else:
+            passed.touch()
+    return failed
+
+
 def run_at_real_times(kept):
     """Run the three faults without time scaling; return whether they pass."""
     print("F16, F26 and F29 at real times …", flush=True)
@@ -222,6 +266,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--walks", type=int, default=2000, help="how many random walks")
     parser.add_argument("--scaled-only", action="store_true", help="skip the three faults at real times")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that every started process is ended
@@ -229,7 +274,8 @@ def main():
     kept.mkdir(parents=True, exist_ok=True)
     seeds = [seed for seed in range(asked.first, asked.first + asked.seeds) if not (kept / f"seed-{seed}").exists()]
     print(f"{asked.seeds - len(seeds)} of {asked.seeds} seeds have passed before with this code.", flush=True)
-    failed = run_seeds(seeds, kept) if seeds else 0
+    failed = run_walks(asked.walks, kept)
+    failed += run_seeds(seeds, kept) if seeds else 0
     if not asked.scaled_only and not (kept / "real-time").exists():
         failed += not run_at_real_times(kept)
     sys.exit(f"{failed} failed" if failed else None)

@@ -17,6 +17,12 @@ ITEMS = """
     join defer_person person on person.id = job.person_id join defer_portal portal on portal.id = job.portal_id
     order by item.id
 """
+DEFERRALS = """
+    select portal.member_id, deferral.task_id, deferral.previous_status
+    from defer_deferral deferral join defer_portal portal on portal.id = deferral.portal_id
+    where deferral.state = 'sleeping'
+"""
+Deferral = namedtuple("Deferral", "portal task before")
 Item = namedtuple("Item", "id portal person task state code before kind")
 COUNTED = ("done", "skipped", "failed")
 TERMINAL = (*COUNTED, "cancelled")
@@ -27,14 +33,19 @@ STATUS_OF = {
 APP_METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start", "tasks.task.renew")
 
 
-def violations(sandbox, rows):
-    """A sentence for each lost, repeated or misreported change; `rows(sql)` queries the app's database."""
+def violations(sandbox, rows, late=None):
+    """A sentence for each lost, repeated or misreported change; `rows(sql)` queries the app's database.
+
+    `late` counts, by method and task, the commands that arrived so late that the app was right to send them again.
+    """
     found = leftovers(rows)
+    deferrals = [Deferral(*row) for row in rows(DEFERRALS)]
     keys = {portal["member_id"]: portal["key"] for portal in sandbox.control("portals")}
     items = [Item(*row) for row in rows(ITEMS)]
     for member_id in {item.portal for item in items}:
         mine = [item for item in items if item.portal == member_id]
-        found += of_portal(sandbox, keys[member_id], mine)
+        live = {deferral.task: deferral for deferral in deferrals if deferral.portal == member_id}
+        found += of_portal(sandbox, keys[member_id], mine, live, late or Counter())
     return found
 
 
@@ -64,15 +75,17 @@ def leftovers(rows):
     return found + [f"task {task}: {number} live deferrals" for task, number in Counter(live).items() if number > 1]
 
 
-def of_portal(sandbox, key, items):
-    """Compare the items of one portal with its log."""
+def of_portal(sandbox, key, items, live, late):
+    """Compare the items and the live deferrals of one portal with its log."""
     found = []
     changes, statuses = sandbox.truth(key), sandbox.states(key)
-    ran = successes(sandbox, key)
+    ran = successes(sandbox, key) - late
     for task in sorted({item.task for item in items}):
         own = [item for item in items if item.task == task]
         history = [change for change in changes if change["task"] == task]
         found += of_task(key, task, statuses.get(task), own, history, ran)
+        if task in statuses and history and history[-1]["method"] in APP_METHODS:
+            found += of_ledger(f"{key} task {task}", history, live.get(task), {item.code for item in own})
     return found
 
 
@@ -107,8 +120,27 @@ def of_task(key, task, status, items, history, ran):
     return found
 
 
+def of_ledger(name, history, live, codes):
+    """Check that the live deferral of a task that we changed last lets Undo restore the earlier status."""
+    last = history[-1]
+    if last["after"] != 6:
+        return []
+    if live is None:
+        return [f"{name}: deferred by us without a live deferral"]
+    original = {last["before"]}
+    for change in history[-2:-1]:
+        if change["method"] == APP_METHODS[0] and change["person"] == last["person"]:
+            # After the outcome left_paused a person may start another job. Then paused is the earlier status.
+            original = {change["before"]} | (original if "left_paused" in codes else set())
+    return [] if live.before in original else [f"{name}: was {original}, and would be returned to {live.before}"]
+
+
 def last_to_act(items, history):
-    """The item that made the last change. Jobs end in any order, so a return may precede a deferral."""
+    """The item that made the last change. Jobs end in any order, so a return may precede a deferral.
+
+    An item that was cancelled before the app sent anything is ignored if there are others.
+    """
+    items = [item for item in items if item.state != "cancelled"] or items
     kinds = {item.kind for item in items}
     if len(kinds) == 1 or not history:
         return items[-1]
