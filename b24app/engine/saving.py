@@ -121,8 +121,8 @@ def _wait_for_lost(job: Job, now: datetime) -> dict[str, object] | None:
 def _wait_for_others(job: Job, now: datetime) -> dict[str, object] | None:
     """The fields of a job whose remaining tasks other jobs have under way. None if no task remains.
 
-    It looks again when the first of those jobs continues, but not at once and not after more than SETTLE_AFTER: a
-    person may stop that job. There is no wait reason, because there is nothing to show or to remove.
+    It looks again when the first of those jobs continues, but not at once, and after ENGINE_SETTLE_AFTER at the latest:
+    a person may stop that job. There is no wait reason, because there is nothing to show or to remove.
     """
     pending = job.items.filter(state=State.PENDING)
     if not pending.exists():

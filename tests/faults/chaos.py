@@ -1,8 +1,8 @@
-"""`make faults`: seeded weather over mixed jobs, random walks, and three faults at the times of real life.
+"""`make faults`: random faults during mixed jobs, repeatable by seed, random walks, and three faults at unscaled times.
 
-Each seed decides who asks for what, what the portals answer, and who is killed when; the oracle has the last word.
-A seed that passed is kept in var/faults/ for as long as the app's code is the same, so that a run can be resumed.
-The walks (walk.py) run in one process with a clock that is moved, a portion after the other.
+A seed determines the jobs, the answers of the portals, and which process is killed at what time. The oracle checks the
+result. A seed that passed is recorded in var/faults/ until the app's code changes, so a run can be resumed.
+The walks (walk.py) run in one process, in portions. A test moves their clock.
 """
 
 import argparse
@@ -24,10 +24,10 @@ from tests.environment import ROOT
 from tests.faults.deployment import PORTALS, WORKERS, Deployment
 from tests.processes import App
 
-SECONDS = 30  # of bad weather per seed
+SECONDS = 30  # seconds of faults per seed
 WALKS = 250  # in one portion
 STEPS = 40  # of one walk
-MOST_JOBS = 4  # of one person: so many may be unfinished
+MOST_JOBS = 4  # unfinished jobs that one person may have
 REAL_TIME = [
     "test_f16_a_timed_out_batch_is_read[everything]",
     "test_f26_a_kill_at_any_point_loses_nothing[claimed]",
@@ -62,8 +62,8 @@ FINISHED = """
 """
 
 
-class Weather:
-    """One seed's bad luck, on a running deployment."""
+class Trial:
+    """The random jobs and faults of one seed, on a running deployment."""
 
     def __init__(self, deployment, seed):
         self.deployment, self.dice = deployment, random.Random(seed)
@@ -72,13 +72,13 @@ class Weather:
         self.happened = self.undone = 0
 
     def ask(self):
-        """Let somebody ask for a mixed selection, unless they have enough jobs already."""
+        """A random person starts a job over a mixed selection, unless they have MOST_JOBS already."""
         portal, person = self.dice.choice(self.people)
         if self.asked[portal, person] < MOST_JOBS:
             self._defer(portal, person, self._mixed(portal, person))
 
     def ask_twice(self):
-        """Let somebody ask for the same tasks in two jobs, while the first one's answer is lost in the middle."""
+        """A random person starts two jobs over the same tasks, and an answer of the first one is lost."""
         portal, person = self.dice.choice(self.people)
         if self.asked[portal, person] + 1 < MOST_JOBS:
             tasks = self._mixed(portal, person)
@@ -101,20 +101,20 @@ class Weather:
         return list(dict.fromkeys(tasks + older))
 
     def undo(self):
-        """Let somebody take a finished job back, unless they have enough jobs already."""
+        """Undo a random finished job, unless its person has MOST_JOBS already."""
         finished = self.deployment.app.rows(FINISHED)
         if not finished:
             return
         job, member_id, person = self.dice.choice(finished)
         portals = {portal["member_id"]: portal["key"] for portal in self.deployment.sandbox.control("portals")}
-        somebody = (portals[member_id], person)
-        if self.asked[somebody] < MOST_JOBS:
-            self.asked[somebody] += 1
+        owner = (portals[member_id], person)
+        if self.asked[owner] < MOST_JOBS:
+            self.asked[owner] += 1
             self.undone += 1
-            self.deployment.page(*somebody).call("POST", f"/jobs/{job}/undo/")
+            self.deployment.page(*owner).call("POST", f"/jobs/{job}/undo/")
 
     def strike(self):
-        """One thing goes wrong."""
+        """Inject one random fault."""
         self.happened += 1
         often = [self.answer, self.answer, self.answer, self.kill, self.kill, self.freeze]
         rarely = [
@@ -161,7 +161,7 @@ class Weather:
         self.deployment.sandbox.expire(self.dice.choice(PORTALS[:3]))
 
     def change(self):
-        """Somebody else is faster with some task."""
+        """Another user changes a task before the app does."""
         (portal, _), tasks = self.dice.choice(list(self.known.items()))
         if tasks:
             task = tasks.pop(self.dice.randrange(len(tasks)))
@@ -169,38 +169,38 @@ class Weather:
 
 
 def endure(deployment, seed):
-    """A seed's weather from the first job to the last outcome; a sentence about it. Raises AssertionError."""
+    """Run one seed to its last outcome; return a summary of it. Raises AssertionError."""
     started = time.monotonic()
     deployment.fresh()
-    weather = Weather(deployment, seed)
+    trial = Trial(deployment, seed)
     for _ in range(3):
-        weather.ask()
+        trial.ask()
     while time.monotonic() - started < SECONDS:
-        time.sleep(weather.dice.uniform(0.2, 1.5))
-        weather.strike()
-        if weather.dice.random() < 0.25:
+        time.sleep(trial.dice.uniform(0.2, 1.5))
+        trial.strike()
+        if trial.dice.random() < 0.25:
             deployment.wire.mend()
             deployment.revive()
-            deployment.sandbox.clear_faults()  # a person gets through sooner or later; the jobs are what is tried here
-            weather.dice.choice([weather.ask, weather.ask_twice])()
-            weather.undo()
+            deployment.sandbox.clear_faults()  # a person retries until the page answers; this test is about jobs
+            trial.dice.choice([trial.ask, trial.ask_twice])()
+            trial.undo()
     deployment.sandbox.clear_faults()
     for plan in deployment.plans.iterdir():
         plan.unlink(missing_ok=True)
     deployment.wire.mend()
-    time.sleep(5)  # whoever was stopped sleeps through a takeover
+    time.sleep(5)  # a stopped worker loses its lease to another one
     deployment.revive()
-    for portal, person in weather.people:
-        deployment.page(portal, person)  # whose pair got lost comes back
+    for portal, person in trial.people:
+        deployment.page(portal, person)  # a person whose token pair was lost opens the app again
     deployment.finish(180)
     items = deployment.app.value("select count(*) from defer_jobitem")
     took = time.monotonic() - started
-    story = f"{weather.asked.total()} jobs, {weather.undone} undone, {items} items, {weather.happened} faults"
-    return f"seed {seed}: {story}, all true after {took:.0f} s"
+    summary = f"{trial.asked.total()} jobs, {trial.undone} undone, {items} items, {trial.happened} faults"
+    return f"seed {seed}: {summary}, all true after {took:.0f} s"
 
 
 def version():
-    """Of the app's code: a digest."""
+    """A digest of the app's code."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "b24app").rglob("*.py")):
         digest.update(path.read_bytes())
@@ -208,7 +208,7 @@ def version():
 
 
 def run_seeds(seeds, kept):
-    """Run those that have not passed yet; how many failed."""
+    """Run the seeds that have not passed yet; return how many failed."""
     failed = 0
     with tempfile.TemporaryDirectory(prefix="defer-faults-") as directory:
         name = f"defer_chaos_{uuid.uuid4().hex[:8]}"
@@ -235,7 +235,7 @@ def passes(deployment, seed, kept):
 
 
 def run_walks(number, kept):
-    """Run this many walks in portions; how many portions failed. Each failing seed says how to repeat it."""
+    """Run this many walks in portions; return how many portions failed. Each failing seed says how to repeat it."""
     failed = 0
     for first in range(1, number + 1, WALKS):
         passed = kept / f"walks-from-{first}"
@@ -252,7 +252,7 @@ def run_walks(number, kept):
 
 
 def run_at_real_times(kept):
-    """The three that are also run without any scaling; whether they pass."""
+    """Run the three faults without time scaling; return whether they pass."""
     print("F16, F26 and F29 at real times …", flush=True)
     tests = [f"tests/faults/test_killed.py::{name}" for name in REAL_TIME]
     done = subprocess.run(
@@ -268,9 +268,9 @@ def main():
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--walks", type=int, default=2000, help="how many random walks")
-    parser.add_argument("--scaled-only", action="store_true", help="leave out the three at real times")
+    parser.add_argument("--scaled-only", action="store_true", help="skip the three faults at real times")
     asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ending everything that was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that every started process is ended
     kept = ROOT / "var" / "faults" / version()
     kept.mkdir(parents=True, exist_ok=True)
     seeds = [seed for seed in range(asked.first, asked.first + asked.seeds) if not (kept / f"seed-{seed}").exists()]

@@ -1,4 +1,4 @@
-"""The oracle itself: an outcome that is not the truth is seen, and so is a secret."""
+"""The oracle itself reports a wrong outcome and a leaked secret."""
 
 import base64
 

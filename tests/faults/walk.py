@@ -1,7 +1,7 @@
 """A seeded random walk: several people, shared tasks and every fault that the sandbox offers, in one process.
 
-The seed decides who asks for what, what goes wrong and when. At the end all faults are gone, everybody has opened the
-app again, and the oracle judges. Time passes by moving the clock, also that of the stopwatch.
+The seed determines the jobs and the faults. At the end all faults are gone, every person has opened the
+app again, and the oracle checks the result. A test moves the clock, also that of the stopwatch.
 
     WALK_FIRST=153 WALK_SEEDS=1 WALK_STEPS=40 python -m pytest tests/faults/test_walk.py
 """
@@ -94,7 +94,7 @@ class Walk:
             raise
 
     def finish(self):
-        self.tell("the weather clears up")
+        self.tell("all faults end")
         self.frozen.planned.clear()
         self.sandbox.clear_faults()
         self.wait(60)  # until the portal's bucket has room

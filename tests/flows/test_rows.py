@@ -1,4 +1,4 @@
-"""docs/lifecycle-tests.md names the test of each turn of an installation: all of them, and no other."""
+"""docs/lifecycle-tests.md names exactly the tests of the installation's transitions."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever is sent to a public address, the answer is never a 500."""
+"""No request to a public address gets a 500."""
 
 import string
 
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def visitor(client, monkeypatch):
-    """A client that gets answers instead of exceptions; no message and no request leaves."""
+    """A client that returns error pages instead of raising. The app sends no message and no request."""
     client.raise_request_exception = False
     monkeypatch.setattr("b24app.worker.messages.send", lambda *args, **kwargs: True)
     return client

@@ -11,7 +11,7 @@ LIMIT = 256 * 1024
 
 
 class Untouched:
-    """A body that nobody may read."""
+    """A body that the app must not read."""
 
     def read(self, *args):
         raise AssertionError("the body was read")
