@@ -342,4 +342,5 @@ class ReturnBatch(Batch):
         return None
 
     def record(self, items: Sequence[JobItem], shown: Mapping[int, TaskState]) -> None:
-        deferrals.record_ends(items)
+        for item in deferrals.record_ends(items):
+            outcomes.finish(item, State.SKIPPED, Code.AWAKE)

@@ -1,6 +1,6 @@
 """The ledger of deferred tasks: recorded, ended, and after a reinstall adopted or discarded by an administrator."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -53,20 +53,25 @@ def _is_same(changed_at: datetime | None, since: datetime | None) -> bool:
     return changed_at is not None and changed_at == since
 
 
-def record_ends(items: Iterable[JobItem]) -> None:
+def record_ends(items: Sequence[JobItem]) -> list[JobItem]:
     """End the deferrals of items whose return has ended. Call it in the transaction that saves their outcome.
 
-    If the return failed, the deferral stays live.
+    If the return failed, the deferral stays live. Returns the items that are done although their deferral had ended
+    before: another item returned the task, and the command of this one changed nothing.
     """
     live = Deferral.objects.live()
+    still_live: set[int | None] = set()
     ended: dict[str, list[int]] = {}
     for item in items:
         if item.returns_id:
             ended.setdefault(item.state, []).append(item.returns_id)
     if returned := ended.get(JobItem.State.DONE):
+        still_live.update(live.filter(pk__in=returned).values_list("pk", flat=True))
         live.filter(pk__in=returned).update(state=Deferral.State.RETURNED)
     if overtaken := ended.get(JobItem.State.SKIPPED):
         live.filter(pk__in=overtaken).update(state=Deferral.State.OVERTAKEN)
+    done = [item for item in items if item.state == JobItem.State.DONE and item.returns_id]
+    return [item for item in done if item.returns_id not in still_live]
 
 
 def count_orphans(person: Person) -> int:

@@ -26,6 +26,7 @@ from tests.processes import App
 
 SECONDS = 30  # seconds of faults per seed
 WALKS = 250  # in one portion
+STEPS = 40  # of one walk
 MOST_JOBS = 4  # unfinished jobs that one person may have
 REAL_TIME = [
     "test_f16_a_timed_out_batch_is_read[everything]",
@@ -242,7 +243,7 @@ def run_walks(number, kept):
             continue
         print(f"walks {first} to {first + WALKS - 1} …", flush=True)
         words = ["-m", "pytest", "-q", "-n", "2", "--show-capture=no", "tests/faults/test_walk.py"]
-        environment = os.environ | {"WALK_FIRST": str(first), "WALK_SEEDS": str(WALKS)}
+        environment = os.environ | {"WALK_FIRST": str(first), "WALK_SEEDS": str(WALKS), "WALK_STEPS": str(STEPS)}
         if subprocess.run([sys.executable, *words], cwd=ROOT, env=environment).returncode:
             failed += 1
         else:

@@ -126,6 +126,19 @@ def test_f56_one_change_is_one_deferral(engine, worker):
     assert Deferral.objects.get().item.job == first
 
 
+def test_f56_one_renewal_is_one_return(engine, worker):
+    job = engine.defer(worker, engine.tasks(worker, 1))
+    engine.work(worker)
+    job.refresh_from_db()
+    first, second = jobs.undo(job, "once"), jobs.undo(job, "twice")
+    Job.objects.filter(pk=first.pk).update(state=Job.State.WAITING)
+    step(worker)
+    assert second.items.get().status_seen == 6
+    Job.objects.filter(pk=first.pk).update(state=Job.State.QUEUED)
+    engine.work(worker)
+    assert (outcomes(first), outcomes(second)) == (DONE, {("skipped", "awake"): 1})
+
+
 # -- Refused after it was done -----------------------------------------------------------------------------------
 
 CODES = ["1048582", "1048584", "0"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.walk import FIRST, SEEDS, Walk
+from tests.faults.walk import FIRST, SEEDS, STEPS, Walk
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
@@ -10,5 +10,5 @@ def test_a_walk_ends_in_the_truth(engine, open_as, monkeypatch, seed):
     try:
         Walk(engine, open_as, monkeypatch, seed).run()
     except AssertionError as error:
-        again = f"WALK_FIRST={seed} WALK_SEEDS=1 python -m pytest tests/faults/test_walk.py"
+        again = f"WALK_FIRST={seed} WALK_SEEDS=1 WALK_STEPS={STEPS} python -m pytest tests/faults/test_walk.py"
         pytest.fail(f"{error}\nRepeat it with: {again}", pytrace=False)

@@ -3,7 +3,7 @@
 The seed determines the jobs and the faults. At the end all faults are gone, every person has opened the
 app again, and the oracle checks the result. A test moves the clock, also that of the stopwatch.
 
-    WALK_FIRST=153 WALK_SEEDS=1 python -m pytest tests/faults/test_walk.py
+    WALK_FIRST=153 WALK_SEEDS=1 WALK_STEPS=40 python -m pytest tests/faults/test_walk.py
 """
 
 import os
@@ -22,7 +22,7 @@ from b24app.portals.lease import Lease, LeaseLost
 
 FIRST = int(os.environ.get("WALK_FIRST", "1"))
 SEEDS = int(os.environ.get("WALK_SEEDS", "40"))
-STEPS = 30  # of one walk
+STEPS = int(os.environ.get("WALK_STEPS", "24"))  # of one walk
 HTML = {"status": 502, "body": "<html>Bad gateway</html>", "type": "text/html"}
 REFUSALS = ["1048582", "1048584", "0"]
 ACTS = ["pause", "defer", "defer", "start", "renew"]
