@@ -1,6 +1,7 @@
 """All outgoing HTTP: connections only to admitted addresses, one keep-alive session per thread."""
 
 import ipaddress
+import re
 import socket
 import threading
 import time
@@ -22,9 +23,12 @@ from urllib3.response import HTTPResponse
 
 from b24app.bitrix.errors import Refused, Unknown, Unreachable
 
-BODY_LIMIT = 16 * 1024 * 1024  # bytes, decompressed
+LONGEST_PAGE = 2 * 1024 * 1024  # bytes of an answer, decompressed
+LONGEST_BATCH = 4 * 1024 * 1024  # the same for a slice
 CONNECT_TIMEOUT = 5.0  # seconds, for each of a name's addresses
 LATEST_START = 15.0  # seconds until the request must have left: a portal may work on it for 60, and we wait for 75
+LONGEST_ENDPOINT = 300  # characters
+ENDPOINT = re.compile(r"https?://([0-9a-zA-Z._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[0-9a-zA-Z._~-]+)*/rest/")
 USER_AGENT = "Defer/0.1"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -51,10 +55,17 @@ class Egress:
 
     def admits_url(self, url: str) -> bool:
         """Whether `url` may be called at all. Its IP addresses are checked when the connection is made."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         if parts.username or parts.password or not parts.hostname:
             return False
         return parts.scheme == "https" or (parts.scheme == "http" and self.local)
+
+    def admits_endpoint(self, url: str) -> bool:
+        """Whether `url` can be the address of a portal's REST interface. It is stored, and named in headers."""
+        return len(url) <= LONGEST_ENDPOINT and bool(ENDPOINT.fullmatch(url)) and self.admits_url(url)
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,15 @@ def new_session(egress: Egress) -> OAuth2Session:
     return session
 
 
-def post(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace | None = None) -> Response:
-    """POST a JSON body. `timeout` is in seconds, for connecting and the whole answer together.
+def post(
+    egress: Egress,
+    url: str,
+    json: dict[str, Any],
+    timeout: float,
+    trace: Trace | None = None,
+    longest: int = LONGEST_PAGE,
+) -> Response:
+    """POST a JSON body. `timeout` is in seconds, for connecting and the whole answer together; `longest` is in bytes.
 
     Raises Unreachable if no connection was made (nothing was sent), Unknown if the answer was lost or too large,
     Refused if the address may not be called.
@@ -101,7 +119,7 @@ def post(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: 
         raise Refused("address_refused")
     try:
         with deadline(timeout):
-            return _exchange(egress, url, json, timeout, trace or Trace())
+            return _exchange(egress, url, json, timeout, trace or Trace(), longest)
     except requests.ConnectTimeout:
         raise Unreachable("connect_timeout") from None
     except requests.Timeout:
@@ -114,7 +132,7 @@ def post(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: 
         raise Unknown(type(error).__name__) from None
 
 
-def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace) -> Response:
+def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace, longest: int) -> Response:
     with _session(egress).post(
         url,
         json=json,
@@ -125,7 +143,7 @@ def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, tr
         timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
     ) as response:
         trace.status = response.status_code
-        return Response(response.status_code, _read(response), response.headers.get("Location", ""))
+        return Response(response.status_code, _read(response, longest), response.headers.get("Location", ""))
 
 
 def _root(error: Exception) -> object:
@@ -134,12 +152,12 @@ def _root(error: Exception) -> object:
     return getattr(inner, "reason", inner)
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: requests.Response, longest: int) -> bytes:
     chunks, size = [], 0
     for chunk in response.iter_content(64 * 1024):
         chunks.append(chunk)
         size += len(chunk)
-        if size > BODY_LIMIT:
+        if size > longest:
             raise Unknown("answer_too_large")
     return b"".join(chunks)
 

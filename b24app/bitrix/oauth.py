@@ -16,11 +16,12 @@ from oauthlib.oauth2.rfc6749.errors import MissingTokenError
 from requests_oauthlib import OAuth2Session
 from urllib3.exceptions import NewConnectionError
 
-from b24app.bitrix import http
+from b24app.bitrix import bounds, http
 from b24app.bitrix.client import parse
 from b24app.bitrix.errors import CredentialRefused, NotRun, Refused, TokenExpired, Unknown, error_for
 
 TIMEOUT = 10.0  # seconds
+LONGEST_WORD, LONGEST_ADDRESS = 255, 1000  # characters of an answer's fields
 LIFETIME = 3600  # of an access token, in seconds, if the answer does not say
 
 
@@ -143,19 +144,19 @@ def token_info(egress: http.Egress, server: str, access_token: str, trace: http.
         result = parse(response)["result"]
     except (TokenExpired, Refused) as error:
         raise CredentialRefused(error.code) from None
-    try:
-        install = result["install"]
-        return TokenInfo(
-            server=server,
-            client_id=str(result["client_id"]),
-            member_id=str(install["member_id"]),
-            user_id=int(result["user_id"]),
-            endpoint=str(install["client_endpoint"]),
-            scope=frozenset(str(result.get("scope", "")).replace(" ", "").split(",")),
-            installed=bool(install.get("installed")),
-        )
-    except (KeyError, TypeError, ValueError):
-        raise Unknown("garbled_app_info") from None
+    result = result if isinstance(result, dict) else {}
+    install, user_id = result.get("install"), bounds.identity(result.get("user_id"))
+    if not isinstance(install, dict) or user_id is None:
+        raise Unknown("garbled_app_info")
+    return TokenInfo(
+        server=server,
+        client_id=bounds.text(result.get("client_id"), LONGEST_WORD),
+        member_id=bounds.text(install.get("member_id"), LONGEST_WORD),
+        user_id=user_id,
+        endpoint=bounds.text(install.get("client_endpoint"), LONGEST_ADDRESS),
+        scope=frozenset(bounds.text(result.get("scope"), LONGEST_ADDRESS).replace(" ", "").split(",")),
+        installed=bool(install.get("installed")),
+    )
 
 
 def server_of(endpoint: str) -> str:

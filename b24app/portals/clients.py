@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 from django.conf import settings
 
 from b24app import clock
+from b24app.bitrix import http
 from b24app.bitrix.client import Client
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import (
@@ -59,7 +60,8 @@ def client_at(endpoint: str, token: str, portal: Portal | None, caller: Caller =
     """A client for an address of a portal that may not be stored yet, so it has no rate limit. The caller has
     proven the address. `portal` is for the journal."""
     after = outgoing.journal(portal, caller.job_id)
-    return Client(endpoint, token, outgoing.egress(), caller.timeout, after=after)
+    longest = http.LONGEST_BATCH if caller.lease else http.LONGEST_PAGE
+    return Client(endpoint, token, outgoing.egress(), caller.timeout, longest, after=after)
 
 
 def ask(person: Person, question: Callable[[Client], T]) -> T:
@@ -145,7 +147,7 @@ def follow_move(portal: Portal, token: str) -> bool:
         info = credentials.token_info(portal.oauth_url, token, portal)
     except BitrixError:
         return False  # the caller raises the error that it has already
-    is_new = info.endpoint != portal.endpoint and outgoing.egress().admits_url(info.endpoint)
+    is_new = info.endpoint != portal.endpoint and outgoing.egress().admits_endpoint(info.endpoint)
     if info.member_id != portal.member_id or not is_new:
         return False
     Portal.objects.filter(pk=portal.pk).update(endpoint=info.endpoint)
