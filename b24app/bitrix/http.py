@@ -21,11 +21,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.response import HTTPResponse
 
+from b24app.bitrix import sockets
 from b24app.bitrix.errors import Refused, Unknown, Unreachable
 
 LONGEST_PAGE = 2 * 1024 * 1024  # bytes of an answer, decompressed
 LONGEST_BATCH = 4 * 1024 * 1024  # the same for a slice
-CONNECT_TIMEOUT = 5.0  # seconds, for each of a name's addresses
 LATEST_START = 15.0  # seconds until the request must have left: a portal may work on it for 60, and we wait for 75
 LONGEST_ENDPOINT = 300  # characters
 ENDPOINT = re.compile(r"https?://([0-9a-zA-Z._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[0-9a-zA-Z._~-]+)*/rest/")
@@ -140,7 +140,7 @@ def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, tr
         withhold_token=True,
         allow_redirects=False,
         stream=True,
-        timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+        timeout=(min(sockets.CONNECT_TIMEOUT, timeout), timeout),
     ) as response:
         trace.status = response.status_code
         return Response(response.status_code, _read(response, longest), response.headers.get("Location", ""))
@@ -171,7 +171,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
     A socket timeout would start again with every byte. Raises requests.Timeout, whatever error the cut caused.
     """
-    current = _local.deadline = Deadline()
+    current = _local.deadline = Deadline(seconds)
     timer = threading.Timer(seconds, current.cut)
     timer.daemon = True
     timer.start()
@@ -192,10 +192,16 @@ def deadline(seconds: float) -> Iterator[None]:
 class Deadline:
     """Shuts down the watched connection when the time is over, which ends any wait on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.is_over = False
         self.watched: socket.socket | None = None
+        self.seconds = seconds
         self.begun = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return 0.0 if self.is_over else self.seconds - (time.monotonic() - self.begun)
 
     @property
     def is_late_to_start(self) -> bool:
@@ -266,22 +272,9 @@ def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
 
 
 def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
+    current: Deadline | None = getattr(_local, "deadline", None)
+    left = current.left if current else sockets.CONNECT_TIMEOUT
     try:
-        found = socket.getaddrinfo(connection.host, connection.port or 0, type=socket.SOCK_STREAM)
+        return sockets.connect(connection.host, connection.port or 0, egress.admits, left)
     except OSError as error:
-        raise NewConnectionError(connection, f"cannot resolve: {error}") from error
-    admitted = [place for place in found if egress.admits(str(place[4][0]))]
-    failure: OSError = OSError("no admitted address")
-    for family, kind, protocol, _, address in admitted:
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        timeout = connection.timeout
-        sock.settimeout(timeout if isinstance(timeout, (int, float)) else CONNECT_TIMEOUT)
-        try:
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return sock
-    raise NewConnectionError(connection, f"cannot connect: {failure}")
+        raise NewConnectionError(connection, f"cannot connect: {error}") from error
