@@ -258,6 +258,8 @@ def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
         if current and current.is_late_to_start:
             self.close()
             raise NewConnectionError(self, "connecting took too long")
+        if current:
+            current.watch(self.sock)
 
     def getresponse(self: Any) -> HTTPResponse:
         current: Deadline | None = getattr(_local, "deadline", None)

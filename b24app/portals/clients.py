@@ -20,7 +20,7 @@ from b24app.bitrix.errors import (
     TokenExpired,
 )
 from b24app.models import Person, Portal
-from b24app.portals import access, credentials, outgoing
+from b24app.portals import access, credentials, gate, outgoing
 from b24app.portals.lease import Lease
 
 logger = logging.getLogger(__name__)
@@ -49,19 +49,24 @@ PAGE = Caller(patience=2.0, timeout=10.0, share=outgoing.FULL_SHARE)
 
 def client_for(portal: Portal, token: str, caller: Caller = PAGE) -> Client:
     """A client that calls the stored address of the portal, in its dialect and within its rate limit."""
-    return replace(
-        client_at(portal.endpoint, token, portal, caller),
-        before=lambda: outgoing.reserve_request(portal, caller.share, caller.lease),
-        dialect=Dialect(portal.dialect),
+    client = _client(
+        portal.endpoint, token, portal, caller, lambda: outgoing.reserve_request(portal, caller.share, caller.lease)
     )
+    return replace(client, dialect=Dialect(portal.dialect))
 
 
 def client_at(endpoint: str, token: str, portal: Portal | None, caller: Caller = PAGE) -> Client:
     """A client for an address of a portal that may not be stored yet, so it has no rate limit. The caller has
     proven the address. `portal` is for the journal."""
-    after = outgoing.journal(portal, caller.job_id)
+    return _client(endpoint, token, portal, caller, lambda: None)
+
+
+def _client(endpoint: str, token: str, portal: Portal | None, caller: Caller, before: Callable[[], None]) -> Client:
+    """A client whose calls pass the gate of the portal, then `before`, and then go into the journal."""
+    way = gate.Pass(endpoint, caller.timeout, is_slice=caller.lease is not None)
+    enter, leave = gate.hooks(way, before, outgoing.journal(portal, caller.job_id))
     longest = http.LONGEST_BATCH if caller.lease else http.LONGEST_PAGE
-    return Client(endpoint, token, outgoing.egress(), caller.timeout, longest, after=after)
+    return Client(endpoint, token, outgoing.egress(), caller.timeout, longest, enter, leave)
 
 
 def ask(person: Person, question: Callable[[Client], T]) -> T:
