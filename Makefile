@@ -28,7 +28,7 @@ test: setup-dev ## check format, lint and types, then run all tests
 quick: setup-dev ## run the tests that need no browser and no processes of the app
 	@$(RUN) -m pytest -n 2 -m "not browser and not workers"
 
-faults: setup-dev ## inject random faults and check the result; needs PostgreSQL and Redis, 30 minutes
+faults: setup-dev ## inject random faults and check the result; needs PostgreSQL and Redis, an hour
 	@$(RUN) -m tests.faults.chaos
 
 mutants: setup-dev ## remove twelve guards, one at a time; each time a named test must fail

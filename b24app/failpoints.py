@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-POINTS = ("claimed", "answered", "saving", "saved", "renewed")
+POINTS = ("claimed", "reserved", "answered", "saving", "saved", "renewed")
 
 
 def reach(point: str) -> None:

@@ -20,6 +20,8 @@ env = Environment()
 ENV_FILE = Path(env.text("ENV_FILE", default=str(BASE_DIR / ".env")))
 env.read_file(ENV_FILE)
 
+os.umask(0o077)  # only their owner may read the files that the processes write
+
 # All files that Defer writes: the default database, the embedded broker, secrets, collected static files.
 VAR_DIR = Path(env.text("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
 
@@ -61,6 +63,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "b24app.web.middleware.SecurityHeaders",
+    "b24app.web.middleware.BodyLimit",
     "b24app.web.middleware.DatabaseOutage",
 ]
 ROOT_URLCONF = "b24app.urls"
@@ -84,6 +87,7 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; enough for 5,000 task ids
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 6000
+FILE_UPLOAD_HANDLERS: list[str] = []  # the app receives no file
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31536000 if PUBLIC_URL.startswith("https://") else 0
 
@@ -147,6 +151,8 @@ CREDENTIAL_KEYS = env.words("CREDENTIAL_KEYS", default=[]) or [
 ENGINE_LEASE = 90 / TIME_SCALE  # after this silence of a slice, another worker takes the portal over
 ENGINE_SETTLE_AFTER = 75 / TIME_SCALE  # a lost request is not read before; the portal may work on it for 60 s
 ENGINE_READ_TIMEOUT = 75 / TIME_SCALE  # how long a job waits for an answer
+ENGINE_LATEST_START = 15 / TIME_SCALE  # a request that has not left by then is not sent: the two above count on it
+ENGINE_LOOK_AGAIN = 5 / TIME_SCALE  # a job whose last tasks another job has under way looks again after this time
 ENGINE_STATUS_MAX_AGE = 60 / TIME_SCALE  # an older status is read again before anything is sent
 ENGINE_DEFERRAL_MAX_AGE = 20 / TIME_SCALE  # the same before `renew`, which would reopen a task completed meanwhile
 ENGINE_IN_USE = 300 / TIME_SCALE  # a portal counts as in use for this long after a page has called it

@@ -1,4 +1,4 @@
-/* The connection: failed requests are reported, and repeated after a while. Polls pause while nobody sees the page. */
+/* The connection: failed requests are reported, and repeated after a while. Polls pause while the page is hidden. */
 
 import { repeatInDialog } from './dialog.js'
 import { find } from './page.js'
@@ -67,7 +67,7 @@ export function tryAgain() {
   else window.htmx.trigger('#list', 'refresh')
 }
 
-// -- Polls of a page that nobody sees ------------------------------------------------------------------------------
+// -- Polls of a hidden page ----------------------------------------------------------------------------------
 
 document.addEventListener('htmx:beforeRequest', (event) => {
   if (document.hidden && isPoll(event.detail.elt)) event.preventDefault()

@@ -46,6 +46,13 @@ def test_secrets_are_stored_and_private(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "var").glob("*.key*")) == ["credential.key", "secret.key"]
 
 
+def test_every_file_is_private(run, tmp_path):
+    assert run(["manage.py", "migrate", "--verbosity", "0"]).returncode == 0
+    written = [tmp_path / "var", *(tmp_path / "var").rglob("*")]
+    assert len(written) > 5
+    assert [path for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
 def names_in_settings():
     """The name of every setting that settings.py reads from the environment."""
     tree = ast.parse((ROOT / "b24app" / "settings.py").read_text())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
-from b24app.bitrix import bounds, http, records
+from b24app.bitrix import bounds, http, records, stopwatch
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import BitrixError, Moved, Refused, Unknown, error_for
 from b24app.bitrix.limits import BATCH_SIZE
@@ -53,6 +53,9 @@ class Client:
     """A portal's endpoint ("https://acme.bitrix24.com/rest/") and one person's access token.
 
     `before` runs before every request and may prevent it by raising. `after` gets every finished exchange.
+
+    A request must leave within `latest_start` seconds of `begun_at`, a time of the stopwatch: the moment when the
+    caller wrote down that it will be made. Without `begun_at` it counts from before `before`.
     """
 
     endpoint: str
@@ -62,6 +65,8 @@ class Client:
     longest_answer: int = http.LONGEST_PAGE  # bytes
     before: Callable[[], None] = _nothing
     after: Callable[[Exchange], None] = _nothing
+    latest_start: float | None = None  # http.LATEST_START
+    begun_at: float | None = None
     dialect: Dialect = Dialect.MODERN  # of the portal; callers use the modern one
 
     def call(self, method: str, params: Params | None = None) -> Answer:
@@ -99,13 +104,16 @@ class Client:
 
     def _post(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Make one HTTP request and return the answer, a map without `error`."""
+        start_by = self._start_by()
         self.before()
         started, code, trace = time.monotonic(), "", http.Trace()
         outcome: dict[str, Any] = {}
         response: http.Response | None = None
         try:
             secret = {**params, "auth": self.access_token}
-            response = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace, self.longest_answer)
+            response = http.post(
+                self.egress, self.endpoint + method, secret, self.timeout, trace, start_by, self.longest_answer
+            )
             body = parse(response)
             outcome = records.noteworthy(body, params)
             return body
@@ -117,6 +125,11 @@ class Client:
             milliseconds = int((time.monotonic() - started) * 1000)
             kept = records.short_params(params)
             self.after(Exchange(method, kept, trace.status, code, milliseconds, outcome, trace.request_id))
+
+    def _start_by(self) -> float:
+        """The stopwatch's time after which the next request may not leave any more."""
+        begun_at = stopwatch.now() if self.begun_at is None else self.begun_at
+        return begun_at + (http.LATEST_START if self.latest_start is None else self.latest_start)
 
 
 def parse(response: http.Response) -> dict[str, Any]:

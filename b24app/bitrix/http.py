@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -21,14 +21,15 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.response import HTTPResponse
 
-from b24app.bitrix import sockets
-from b24app.bitrix.errors import Refused, Unknown, Unreachable
+from b24app.bitrix import sockets, stopwatch
+from b24app.bitrix.errors import BitrixError, NotRun, Refused, Unknown, Unreachable
 
 LONGEST_PAGE = 2 * 1024 * 1024  # bytes of an answer, decompressed
 LONGEST_BATCH = 4 * 1024 * 1024  # the same for a slice
 LATEST_START = 15.0  # seconds until the request must have left: a portal may work on it for 60, and we wait for 75
 LONGEST_ENDPOINT = 300  # characters
 ENDPOINT = re.compile(r"https?://([0-9a-zA-Z._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[0-9a-zA-Z._~-]+)*/rest/")
+LATE_RETRY = 1.0  # seconds until a request that could not leave in time is tried again
 USER_AGENT = "Defer/0.1"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -108,28 +109,39 @@ def post(
     json: dict[str, Any],
     timeout: float,
     trace: Trace | None = None,
+    start_by: float | None = None,
     longest: int = LONGEST_PAGE,
 ) -> Response:
     """POST a JSON body. `timeout` is in seconds, for connecting and the whole answer together; `longest` is in bytes.
 
-    Raises Unreachable if no connection was made (nothing was sent), Unknown if the answer was lost or too large,
+    No byte leaves after `start_by`, a time of the stopwatch: LATEST_START from now if it is None. Raises Unreachable if
+    no connection was made, NotRun if it was too late (nothing was sent), Unknown if the answer was lost or too large,
     Refused if the address may not be called.
     """
     if not egress.admits_url(url):
         raise Refused("address_refused")
     try:
-        with deadline(timeout):
+        with deadline(timeout, start_by):
             return _exchange(egress, url, json, timeout, trace or Trace(), longest)
     except requests.ConnectTimeout:
         raise Unreachable("connect_timeout") from None
     except requests.Timeout:
         raise Unknown("timeout") from None
     except requests.ConnectionError as error:
-        if isinstance(_root(error), NewConnectionError):
-            raise Unreachable("connect_failed") from None
-        raise Unknown("connection_lost") from None
+        raise _connection_error(error) from None
     except requests.RequestException as error:
         raise Unknown(type(error).__name__) from None
+
+
+def _connection_error(error: requests.ConnectionError) -> BitrixError:
+    """What a failed connection means: whether the request may have reached the portal."""
+    match _root(error):
+        case StartedLate():
+            return NotRun("not_started_in_time", delay=LATE_RETRY)
+        case NewConnectionError():
+            return Unreachable("connect_failed")
+        case _:
+            return Unknown("connection_lost")
 
 
 def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace, longest: int) -> Response:
@@ -166,12 +178,12 @@ _local = threading.local()
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float, start_by: float | None = None) -> Iterator[None]:
     """Enforce a total deadline on this thread's request, even if the server keeps sending single bytes.
 
     A socket timeout would start again with every byte. Raises requests.Timeout, whatever error the cut caused.
     """
-    current = _local.deadline = Deadline(seconds)
+    current = _local.deadline = Deadline(seconds, start_by)
     timer = threading.Timer(seconds, current.cut)
     timer.daemon = True
     timer.start()
@@ -190,22 +202,27 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 class Deadline:
-    """Shuts down the watched connection when the time is over, which ends any wait on it."""
+    """Shuts down the watched connection when the time is over, which ends any wait on it.
 
-    def __init__(self, seconds: float) -> None:
+    Also knows until when the request may start: the lease under which it is made ends, and a worker or its machine may
+    have slept since.
+    """
+
+    def __init__(self, seconds: float, start_by: float | None = None) -> None:
         self.is_over = False
+        self.has_started = False
         self.watched: socket.socket | None = None
-        self.seconds = seconds
-        self.begun = time.monotonic()
+        self.ends_at = time.monotonic() + seconds
+        self.start_by = stopwatch.now() + LATEST_START if start_by is None else start_by
 
     @property
     def left(self) -> float:
         """Seconds until the deadline."""
-        return 0.0 if self.is_over else self.seconds - (time.monotonic() - self.begun)
+        return 0.0 if self.is_over else self.ends_at - time.monotonic()
 
     @property
     def is_late_to_start(self) -> bool:
-        return self.is_over or time.monotonic() - self.begun > LATEST_START
+        return self.is_over or stopwatch.now() > self.start_by
 
     def watch(self, sock: socket.socket) -> None:
         self.watched = sock
@@ -250,31 +267,68 @@ def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
         return _connect(self, egress)
 
     def connect(self: HTTPConnection) -> None:
-        try:
-            connection.connect(self)
-        except OSError as error:  # TLS failed, or took too long: no part of the request was sent
-            raise NewConnectionError(self, f"no TLS: {error}") from error
-        current: Deadline | None = getattr(_local, "deadline", None)
-        if current and current.is_late_to_start:
-            self.close()
-            raise NewConnectionError(self, "connecting took too long")
-        if current:
+        _connect_in_time(self, connection.connect)
+
+    def send(self: HTTPConnection, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _refuse_late(self)
+        if current := _current():
+            current.has_started = True
             current.watch(self.sock)
+        connection.send(self, data)
 
     def getresponse(self: Any) -> HTTPResponse:
-        current: Deadline | None = getattr(_local, "deadline", None)
-        if current:
+        if current := _current():
             current.watch(self.sock)
         response: HTTPResponse = connection.getresponse(self)
         return response
 
-    methods = {"_new_conn": new_socket, "connect": connect, "getresponse": getresponse}
+    methods = {"_new_conn": new_socket, "connect": connect, "send": send, "getresponse": getresponse}
     guarded = type(f"Guarded{connection.__name__}", (connection,), methods)
     return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": guarded})
 
 
-def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
+class StartedLate(NewConnectionError):
+    """The request was not sent, because its time to start was over: its lease may have ended."""
+
+
+def _current() -> Deadline | None:
+    """The deadline of this thread's request, if it has one."""
     current: Deadline | None = getattr(_local, "deadline", None)
+    return current
+
+
+def _connect_in_time(connection: HTTPConnection, connect: Callable[[HTTPConnection], None]) -> None:
+    """Connect. Raises NewConnectionError if that failed or took too long, or StartedLate."""
+    _refuse_late(connection)
+    try:
+        connect(connection)
+    except OSError as error:  # TLS failed, or took too long: no part of the request was sent
+        raise NewConnectionError(connection, f"no TLS: {error}") from error
+    current = _current()
+    if current and current.is_late_to_start:
+        connection.close()
+        raise NewConnectionError(connection, "connecting took too long")
+
+
+def _refuse_late(connection: HTTPConnection) -> None:
+    """Let no byte leave if it is too late, on a kept connection either.
+
+    Raises StartedLate before the first byte. After it, the connection is closed without the rest, and the portal may or
+    may not take that for a request: the answer is lost.
+    """
+    current = _current()
+    if current is None or not current.is_late_to_start:
+        return
+    connection.close()
+    if current.has_started:
+        raise ConnectionAbortedError("it became too late to send the rest")
+    raise StartedLate(connection, "too late to start")
+
+
+def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
+    current = _current()
     left = current.left if current else sockets.CONNECT_TIMEOUT
     try:
         return sockets.connect(connection.host, connection.port or 0, egress.admits, left)

@@ -161,7 +161,10 @@ def token_info(egress: http.Egress, server: str, access_token: str, trace: http.
 
 def server_of(endpoint: str) -> str:
     """Scheme and host of a SERVER_ENDPOINT such as "https://oauth.bitrix.info/rest/"."""
-    parts = urlsplit(endpoint)
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError:
+        return ""
     return f"{parts.scheme}://{parts.netloc}"
 
 

@@ -13,6 +13,9 @@ MEMBER_ID = re.compile(r"[0-9a-zA-Z]{8,64}")
 TOKEN = re.compile(r"[0-9a-zA-Z._-]{8,255}")
 LANGUAGE = re.compile(r"[0-9a-zA-Z_-]{1,10}")
 DOMAIN = re.compile(r"[0-9a-zA-Z.-]{1,250}(:[0-9]{1,5})?")
+SERVER = re.compile(r"https?://[0-9a-zA-Z.-]{1,150}(:[0-9]{1,5})?(/[0-9a-zA-Z./_-]{0,40})?")
+LONGEST_OPTIONS = 8 * 1024  # characters of PLACEMENT_OPTIONS
+MOST_OPTIONS = 50
 
 
 class BadPayload(Exception):
@@ -30,7 +33,7 @@ class Opening:
     refresh_token: str = field(repr=False)
     lifetime: int  # of the access token, in seconds
     member_id: str
-    server_endpoint: str  # "" from older boxes
+    server_endpoint: str  # "" from older boxes, or if it is malformed
     application_token: str = field(repr=False)  # "" from older boxes
     domain: str
     is_https: bool
@@ -75,7 +78,7 @@ def read_opening(query: Mapping[str, str], form: Mapping[str, str]) -> Opening:
         refresh_token=_matching(TOKEN, form.get("REFRESH_ID", ""), "REFRESH_ID"),
         lifetime=_positive(form.get("AUTH_EXPIRES")) or 3600,
         member_id=_matching(MEMBER_ID, form.get("member_id", ""), "member_id"),
-        server_endpoint=form.get("SERVER_ENDPOINT", "")[:200],
+        server_endpoint=_or_empty(SERVER, form.get("SERVER_ENDPOINT", "")),
         application_token=form.get("APPLICATION_TOKEN", "")[:64],
         domain=_or_empty(DOMAIN, query.get("DOMAIN", "")),
         is_https=query.get("PROTOCOL", "1") != "0",
@@ -111,11 +114,14 @@ def _positive(value: str | None) -> int | None:
 
 
 def _options(text: str) -> dict[str, str]:
-    """Parse PLACEMENT_OPTIONS, a JSON text. Some placements send "undefined" instead."""
+    """Parse PLACEMENT_OPTIONS, a JSON text; some placements send "undefined". Raises BadPayload if it is too long."""
+    if len(text) > LONGEST_OPTIONS:
+        raise BadPayload("PLACEMENT_OPTIONS is too long")
     try:
         options: Any = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply
         return {}
     if not isinstance(options, dict):
         return {}
-    return {str(key): str(value)[:500] for key, value in options.items() if isinstance(value, (str, int))}
+    simple = [(key[:100], str(value)[:500]) for key, value in options.items() if isinstance(value, (str, int))]
+    return dict(simple[:MOST_OPTIONS])

@@ -8,7 +8,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from b24app import clock, failpoints
-from b24app.bitrix import tasks
+from b24app.bitrix import stopwatch, tasks
 from b24app.bitrix.client import Answer, Client, Reply
 from b24app.bitrix.errors import AccessLost, BitrixError, MethodDenied, NotRun, OperatingLimit, Unknown
 from b24app.bitrix.tasks import Act, Status, TaskState
@@ -90,7 +90,7 @@ class Batch(ABC):
 
     def run(self) -> None:
         """Do what is next: see `run` of the module."""
-        due = next_items(self.items, self.fresh_for)
+        due = next_items(self.job, self.items, self.fresh_for)
         if due.turn == Turn.SEND and due.unread and self._has_room(due.items):
             self._read(self.to_read(due.unread))  # sending the few items alone would cost one more request
         elif due.turn == Turn.SEND:
@@ -144,10 +144,11 @@ class Batch(ABC):
 
     def _send(self, items: Sequence[JobItem]) -> None:
         """Commit the intent, send the acts, save the outcomes. Raises the error that would stop the next batch too."""
+        client = replace(self.client, begun_at=stopwatch.now())  # settling counts from the claim, so sending does too
         if not saving.claim(self.job, self.lease, items):
             return  # the person stopped the job in this moment
         failpoints.reach("claimed")
-        replies = self._replies([(item.task_id, act) for item in items for act in self.acts_for(item)], items)
+        replies = self._replies(client, items)
         failpoints.reach("answered")
         shown: dict[int, TaskState] = {}
         for item in items:
@@ -159,11 +160,12 @@ class Batch(ABC):
             if isinstance(reply, (NotRun, AccessLost)) and not isinstance(reply, MethodDenied):
                 raise _with_reset_delay(reply, self.job.portal_id, replies)
 
-    def _replies(self, acts: Sequence[tuple[int, Act]], items: Sequence[JobItem]) -> Replies:
-        """The answers to `acts`. Raises the error of the whole request; if nothing ran, the claim is undone first."""
+    def _replies(self, client: Client, items: Sequence[JobItem]) -> Replies:
+        """The answers to the acts. Raises the error of the whole request; if nothing ran, the claim is undone first."""
         started = time.monotonic()
+        acts = [(item.task_id, act) for item in items for act in self.acts_for(item)]
         try:
-            return tasks.send(self.client, acts)
+            return tasks.send(client, acts)
         except (NotRun, AccessLost) as error:
             saving.unclaim(self.lease, items)
             raise _with_reset_delay(error, self.job.portal_id, acts) from error
@@ -183,8 +185,8 @@ class Batch(ABC):
         measured = budget.measure(replies or {}, self.portal.seconds_per_command, self.portal.operating)
         with transaction.atomic():
             self.lease.renew(last_slice_at=clock.now(), **(vars(measured) if measured else {}))
-            saving.save_items(items, also)
             self.record(items, shown)
+            saving.save_items(items, also)
             saving.save_progress(self.job, items)
             if self.portal.parked_until:
                 access.unpark(self.job.person)
@@ -250,7 +252,9 @@ class DeferBatch(Batch):
 
     def record(self, items: Sequence[JobItem], shown: Mapping[int, TaskState]) -> None:
         deferred = [(item, shown.get(item.task_id)) for item in items if item.state == State.DONE]
-        deferrals.record(self.job, deferred, clock.now())
+        for item in deferrals.record(self.job, deferred, clock.now()):
+            outcomes.finish(item, State.SKIPPED, Code.ALREADY_DEFERRED)
+            outcomes.record_changer(item, shown[item.task_id])
 
     def _check_rights(self, items: Sequence[JobItem], found: Mapping[int, TaskState]) -> None:
         """Ask for the person's rights before pausing tasks in which they do not take part.
@@ -269,7 +273,7 @@ class DeferBatch(Batch):
             self._choose_paths(pending)
         for item in (to_pause[id] for id in foreign if Act.PAUSE in deferring.acts_for(to_pause[id])):
             if item.task_id not in rights:
-                deferring.mark_garbled(item)
+                deferring.fail_garbled(item)
             elif not {"PAUSE", "EDIT"} <= rights[item.task_id]:
                 _forbid(item, found)
 

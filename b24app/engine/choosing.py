@@ -1,4 +1,8 @@
-"""Which items of a job are next, and for what."""
+"""Which items of a job are next, and for what.
+
+A task that another job of the portal has under way is left alone until that item has its outcome. Otherwise the second
+job would read a status that the first one made, and would take it for the original one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +14,8 @@ from django.db.models import Case, Q, QuerySet, When
 
 from b24app.bitrix import tasks
 from b24app.clock import shared_now
-from b24app.models import JobItem
+from b24app.models import Job, JobItem
+from b24app.portals import access
 
 
 class Turn(IntEnum):
@@ -30,11 +35,12 @@ class Next:
     unread: Sequence[JobItem]
 
 
-def next_items(items: QuerySet[JobItem], fresh_for: float) -> Next:
-    """The items whose turn it is, half-done items first. One query.
+def next_items(job: Job, items: QuerySet[JobItem], fresh_for: float) -> Next:
+    """Those of the job's `items` whose turn it is, half-done items first. One query.
 
     A refused item is read at once. An item whose answer was lost is read ENGINE_SETTLE_AFTER seconds later: the portal
-    may still work on it before. A pending item is sent if its status was read less than `fresh_for` seconds ago.
+    may still work on it before. A pending item is sent if its status was read less than `fresh_for` seconds ago. An
+    untouched item waits while its task is under way elsewhere.
     """
     silent_since = shared_now() - timedelta(seconds=settings.ENGINE_SETTLE_AFTER)
     fresh_since = shared_now() - timedelta(seconds=fresh_for)
@@ -42,8 +48,23 @@ def next_items(items: QuerySet[JobItem], fresh_for: float) -> Next:
     is_fresh = Q(state=JobItem.State.PENDING, seen_at__gt=fresh_since)
     turn = Case(When(is_due, then=Turn.SETTLE), When(is_fresh, then=Turn.SEND), default=Turn.READ)
     is_untouched = Case(When(step=JobItem.Step.NONE, then=1), default=0)
-    waiting = items.filter(is_due | Q(state=JobItem.State.PENDING)).annotate(turn=turn)
+    is_free = JobItem.UNDER_WAY | ~Q(task_id__in=under_way_elsewhere(job).values("task_id"))
+    waiting = items.filter(is_due | Q(is_free, state=JobItem.State.PENDING)).annotate(turn=turn)
     found = list(waiting.order_by("turn", is_untouched, "id")[: tasks.PAGE_SIZE])
     first = Turn(found[0].turn) if found else Turn.READ
     mine = [item for item in found if item.turn == first]
     return Next(first, mine, [item for item in found[len(mine) :] if item.turn == Turn.READ])
+
+
+def under_way_elsewhere(job: Job) -> QuerySet[JobItem]:
+    """The items of other jobs whose tasks this job must leave alone for now.
+
+    All jobs of one person wait for each other. A colleague's job is waited for only while it can continue by itself:
+    somebody whose access has ended may never return. Items that are under way wait for nothing, so no two jobs can wait
+    for each other.
+    """
+    needs_somebody = Q(
+        job__state=Job.State.WAITING, job__wait_reason__in=[*access.PERSONAL_REASONS, Job.WaitReason.ERROR]
+    )
+    others = JobItem.objects.under_way().filter(job__portal=job.portal_id).exclude(job__state=Job.State.FINISHED)
+    return others.exclude(job=job.pk).exclude(needs_somebody & ~Q(job__person=job.person_id))

@@ -1,6 +1,6 @@
 """The ledger of deferred tasks: recorded, ended, and after a reinstall adopted or discarded by an administrator."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -16,12 +16,18 @@ def adopted(admin: Person) -> QuerySet[Deferral]:
     return Deferral.objects.live().filter(person=admin, item=None)
 
 
-def record(job: Job, deferred: Iterable[tuple[JobItem, TaskState | None]], now: datetime) -> None:
+def record(job: Job, deferred: Sequence[tuple[JobItem, TaskState | None]], now: datetime) -> list[JobItem]:
     """Record deferrals for items that were just deferred. Call it in the transaction that saves their outcome.
 
-    `deferred` pairs each item with its task after the change, if the portal showed it. An earlier live deferral of the
-    task is overtaken: another user has resumed the task since.
+    `deferred` pairs each item with its task after the change, if the portal showed it. If the status has not changed
+    since an earlier live deferral, that deferral stays and knows the original status; such items are returned. Any
+    other live deferral of the task is overtaken: another user has resumed the task since.
     """
+    live = Deferral.objects.live().filter(portal=job.portal_id, task_id__in=[item.task_id for item, _ in deferred])
+    since = dict(live.values_list("task_id", "status_changed_at")) if deferred else {}
+    repeated = [
+        item for item, found in deferred if found and _is_same(found.status_changed_at, since.get(item.task_id))
+    ]
     recorded = [
         Deferral(
             portal_id=job.portal_id,
@@ -33,13 +39,18 @@ def record(job: Job, deferred: Iterable[tuple[JobItem, TaskState | None]], now: 
             created_at=now,
         )
         for item, found in deferred
+        if item not in repeated
     ]
-    if not recorded:
-        return
-    ids = [deferral.task_id for deferral in recorded]
-    earlier = Deferral.objects.live().filter(portal=job.portal_id, task_id__in=ids)
-    earlier.update(state=Deferral.State.OVERTAKEN)
-    Deferral.objects.bulk_create(recorded)
+    if since:
+        live.filter(task_id__in=[one.task_id for one in recorded]).update(state=Deferral.State.OVERTAKEN)
+    if recorded:
+        Deferral.objects.bulk_create(recorded)
+    return repeated
+
+
+def _is_same(changed_at: datetime | None, since: datetime | None) -> bool:
+    """True if both times are known and equal: nobody has changed the status since."""
+    return changed_at is not None and changed_at == since
 
 
 def record_ends(items: Iterable[JobItem]) -> None:

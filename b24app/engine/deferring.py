@@ -60,19 +60,21 @@ def _apply_pause(item: JobItem, is_ours: bool) -> None:
 def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
     """Move an item according to its task, None if the task was not found. The item is pending, or sent and due.
 
-    The status is kept for the next send. A final state stays final. Safe to repeat.
+    If the app has sent a command for the task, and its person changed the status since the last reading, the change is
+    ours, whatever the answer was. (An item whose task was seen as deferred has ended.) A final state stays final. Safe
+    to repeat.
     """
     was_lost, refused = outcomes.may_be_lost(item), outcomes.has_refusal(item)
+    is_ours = outcomes.may_have_acted(item) and found is not None and found.status_changed_by == user_id
     item.refusal = ""
     if found is None:
         _task_not_found(item, was_lost)
         return
-    seen, item.status_seen = item.status_seen, found.status
-    was_ours = was_lost and found.status_changed_by == user_id
-    changed = seen != found.status
+    seen, item.status_seen, changed = item.status_seen, found.status, item.status_seen != found.status
     match found.status:
-        case Status.DEFERRED if was_ours and item.step != Step.RESTORING:
-            item.state = State.DONE
+        case Status.DEFERRED if is_ours:
+            item.status_before = item.status_before or seen
+            outcomes.finish(item, State.DONE)
         case Status.DEFERRED:
             outcomes.finish(item, State.SKIPPED, Code.ALREADY_DEFERRED)
         case Status.AWAITING_CONTROL | Status.COMPLETED | Status.DECLINED:
@@ -80,8 +82,9 @@ def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
         case Status.IN_PROGRESS:
             _apply_in_progress(item, refused and seen == Status.IN_PROGRESS, changed)
         case _:
-            if was_ours and seen == Status.IN_PROGRESS and item.step == Step.NONE and not item.direct:
+            if is_ours and seen == Status.IN_PROGRESS and item.step == Step.NONE and not item.direct:
                 item.step = Step.PAUSED  # the portal applied the pause and not the defer
+                item.status_before = item.status_before or seen
             _apply_paused_or_pending(item, refused and seen != Status.IN_PROGRESS, changed)
     outcomes.record_changer(item, found)
 
@@ -120,11 +123,13 @@ def _apply_paused_or_pending(item: JobItem, defer_refused: bool, changed: bool) 
 def _try_again(item: JobItem, changed: bool) -> None:
     """The reading proved that the commands had no effect: send them again, up to MAX_SENDS times.
 
-    `changed`: another user changed the status in between.
+    `changed`: another user changed the status in between. If we have not paused the task, its original status is the
+    one that the next send finds.
     """
     code = Code.CHANGING if changed else Code.REFUSED
     if item.sends < outcomes.MAX_SENDS:
         item.state = State.PENDING
+        item.status_before = item.status_before if item.step == Step.PAUSED else None
     elif item.step == Step.PAUSED:
         item.step, item.code, item.state = Step.RESTORING, code, State.PENDING
     else:
@@ -136,12 +141,18 @@ def mark_garbled(item: JobItem) -> None:
 
     Fail an untouched item; read any other again later.
     """
-    if item.state == State.PENDING and item.step == Step.NONE:
-        outcomes.finish(item, State.FAILED, Code.REFUSED)  # the app has not changed this task
+    if not outcomes.may_have_acted(item):
+        fail_garbled(item)
     elif item.sends > outcomes.MAX_SENDS:
         _task_not_found(item, was_lost=True)
     else:
         item.sends += 1
+    item.vendor_code = "garbled_task"
+
+
+def fail_garbled(item: JobItem) -> None:
+    """Fail an item whose task the app has left as it was: the portal's answer about it cannot be parsed."""
+    outcomes.finish(item, State.FAILED, Code.REFUSED)
     item.vendor_code = "garbled_task"
 
 

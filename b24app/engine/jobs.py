@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 
 from django.db import IntegrityError, transaction
-from django.db.models import Case, Exists, OuterRef, Q, QuerySet, When
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
 
 from b24app import clock
 from b24app.engine import deferrals, saving, selections
@@ -13,6 +13,7 @@ from b24app.portals import access
 from b24app.portals.lease import Lease, LeaseLost, is_neglected
 
 ADOPTED = "taken over "  # the keys of jobs that return adopted tasks begin with this
+UNTOUCHED = Q(state=JobItem.State.PENDING, step=JobItem.Step.NONE, sends=0)
 MAX_UNFINISHED = 4  # jobs of one person; one runs, the others wait in line
 
 
@@ -96,11 +97,11 @@ def can_undo(job: Job) -> bool:
 def stop(job: Job) -> bool:
     """Stop a job: no further task is changed. Return True if a slice must still finish the job.
 
-    Untouched tasks are cancelled, sent tasks are settled, and paused tasks are started again. Safe to repeat.
+    Untouched tasks are cancelled, sent tasks are settled, and paused tasks are started again. A task that was sent and
+    found unchanged is read once more: the request may have come late. Safe to repeat.
     """
-    now = clock.now()
-    Job.objects.unfinished().filter(pk=job.pk, stop_asked_at=None).update(stop_asked_at=now)
-    Job.objects.filter(pk=job.pk, state=Job.State.WAITING).update(wait_until=now)
+    Job.objects.unfinished().filter(pk=job.pk, stop_asked_at=None).update(stop_asked_at=clock.shared_now())
+    Job.objects.filter(pk=job.pk, state=Job.State.WAITING).update(wait_until=clock.now())
     lease = Lease.acquire(job.portal_id)
     if lease is None:
         return True  # the worker that holds the lease sees `stop_asked_at` before its next batch
@@ -114,7 +115,7 @@ def stop(job: Job) -> bool:
 
 def finish_stopped(portal_id: int) -> None:
     """Finish stopped jobs of this portal that still have pending, untouched items."""
-    untouched = JobItem.objects.filter(job=OuterRef("pk"), state=JobItem.State.PENDING, step=JobItem.Step.NONE)
+    untouched = JobItem.objects.filter(UNTOUCHED, job=OuterRef("pk"))
     stopped = Job.objects.unfinished().filter(portal=portal_id).exclude(stop_asked_at=None)
     for job in stopped.filter(Exists(untouched)):
         stop(job)
@@ -127,11 +128,13 @@ def cancel_untouched(job: Job, lease: Lease) -> bool:
     answers. Raises LeaseLost.
     """
     pending = job.items.filter(state=JobItem.State.PENDING)
+    is_unchanged = UNTOUCHED | Q(step=JobItem.Step.NONE, seen_at__gt=F("job__stop_asked_at"))
     unfinished = Job.objects.unfinished().filter(pk=job.pk)
     with transaction.atomic():
         lease.renew()
         pending.filter(step=JobItem.Step.PAUSED).update(step=JobItem.Step.RESTORING, code=JobItem.Code.STOPPED)
-        pending.filter(step=JobItem.Step.NONE).update(state=JobItem.State.CANCELLED, code=JobItem.Code.STOPPED)
+        pending.filter(is_unchanged).update(state=JobItem.State.CANCELLED, code=JobItem.Code.STOPPED)
+        pending.filter(step=JobItem.Step.NONE).update(seen_at=None)  # sent before: read it, do not send it
         unfinished.update(**saving.counts(job))
         if job.items.filter(state__in=[JobItem.State.PENDING, JobItem.State.SENT]).exists():
             return False

@@ -109,14 +109,23 @@ def has_refusal(item: JobItem) -> bool:
     return item.refusal not in ("", UNSEEN)
 
 
+def may_have_acted(item: JobItem) -> bool:
+    """True if the app has sent a command for the task of this item, or for that of the item that it continues.
+
+    A refusal does not prove that nothing was changed: a portal whose event handler fails says no after the update. Only
+    an answer that proves that the command did not run takes the send back.
+    """
+    return item.sends > 0 or item.step != Step.NONE
+
+
 def may_be_lost(item: JobItem) -> bool:
     """True if the item was sent and its effect is unknown."""
     return item.state == State.SENT and item.refusal in ("", UNSEEN)
 
 
-def finish(item: JobItem, state: JobItem.State, code: JobItem.Code) -> None:
-    """Set the final state of the item and the reason. No step of it is half done."""
-    item.state, item.step, item.code = state, Step.NONE, code
+def finish(item: JobItem, state: JobItem.State, code: JobItem.Code | None = None) -> None:
+    """Set the final state of the item and the reason, if there is one. No step of it is half done."""
+    item.state, item.step, item.code = state, Step.NONE, code or ""
 
 
 def record_changer(item: JobItem, found: TaskState) -> None:

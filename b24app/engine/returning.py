@@ -54,7 +54,8 @@ def apply_answer(item: JobItem, replies: dict[Act, Reply], user_id: int) -> None
 def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
     """Move an item according to its task, None if the task was not found. The item is pending, or sent and due.
 
-    Safe to repeat. A final state stays final.
+    Safe to repeat. A final state stays final. A task that its person has returned after the app sent a command is
+    returned by us, whatever the answer was.
     """
     was_lost, refused = outcomes.may_be_lost(item), outcomes.has_refusal(item)
     item.refusal = ""
@@ -62,13 +63,14 @@ def apply_reading(item: JobItem, found: TaskState | None, user_id: int) -> None:
         outcomes.finish(item, State.SKIPPED, Code.GONE)
         return
     item.status_seen = found.status
-    ours = found.status_changed_by == user_id if was_lost else item.step == Step.RENEWED
+    is_ours = outcomes.may_have_acted(item) and found.status_changed_by == user_id
+    is_ours |= item.step == Step.RENEWED and not was_lost
     match found.status:
         case Status.DEFERRED:
             _apply_still_deferred(item, found, refused)
         case Status.AWAITING_CONTROL | Status.COMPLETED | Status.DECLINED:
             outcomes.finish(item, State.SKIPPED, outcomes.ENDED[found.status])
-        case _ if not ours:
+        case _ if not is_ours:
             outcomes.finish(item, State.SKIPPED, Code.AWAKE)
         case Status.IN_PROGRESS:
             item.state = State.DONE

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, F, Q
+from django.db.models import Count, Exists, F, Min, Q
 from django.db.models.functions import Coalesce
 
 from b24app import clock
 from b24app.clock import shared_now
+from b24app.engine import choosing
 from b24app.models import Job, JobItem
 from b24app.portals.lease import Lease, LeaseLost
 
@@ -93,22 +94,42 @@ def counts(job: Job) -> dict[str, int]:
 
 
 def finish_or_wait(job: Job, lease: Lease) -> None:
-    """Nothing can be sent or read now: finish the job, or let it wait until lost answers can be settled.
+    """Nothing can be sent or read now: finish the job, or let it wait.
 
-    Raises LeaseLost.
+    It waits until lost answers can be settled, or for tasks that another job has under way. Raises LeaseLost.
     """
     now = clock.now()
-    lost = job.items.filter(state=State.SENT).order_by("sent_at").annotate(at=shared_now())
-    oldest = lost.values_list("sent_at", "at").first()
-    changes: dict[str, object] = {"last_slice_at": now}
-    if oldest:
-        sent_at, at = oldest
-        until = now + timedelta(seconds=settings.ENGINE_SETTLE_AFTER) - (at - sent_at)
-        changes |= {"state": Job.State.WAITING, "wait_reason": Job.WaitReason.PORTAL, "wait_until": until}
-    else:
-        changes |= {"state": Job.State.FINISHED, "finished_at": now, "wait_reason": ""}
+    wait = _wait_for_lost(job, now) or _wait_for_others(job, now)
     with transaction.atomic():
         lease.renew()
-        if not oldest:
-            changes |= counts(job)
-        Job.objects.unfinished().filter(pk=job.pk).update(**changes)
+        end = {"state": Job.State.FINISHED, "finished_at": now, "wait_reason": ""}
+        changes = wait or (end | counts(job))
+        Job.objects.unfinished().filter(pk=job.pk).update(last_slice_at=now, **changes)
+
+
+def _wait_for_lost(job: Job, now: datetime) -> dict[str, object] | None:
+    """The fields of a job that waits for lost answers. None if it has none."""
+    lost = job.items.filter(state=State.SENT).order_by("sent_at").annotate(at=shared_now())
+    oldest = lost.values_list("sent_at", "at").first()
+    if oldest is None:
+        return None
+    sent_at, at = oldest
+    until = now + timedelta(seconds=settings.ENGINE_SETTLE_AFTER) - (at - sent_at)
+    return {"state": Job.State.WAITING, "wait_reason": Job.WaitReason.PORTAL, "wait_until": until}
+
+
+def _wait_for_others(job: Job, now: datetime) -> dict[str, object] | None:
+    """The fields of a job whose remaining tasks other jobs have under way. None if no task remains.
+
+    It looks again when the first of those jobs continues, but not at once, and after ENGINE_SETTLE_AFTER at the latest:
+    a person may stop that job. There is no wait reason, because there is nothing to show or to remove.
+    """
+    pending = job.items.filter(state=State.PENDING)
+    if not pending.exists():
+        return None
+    blockers = choosing.under_way_elsewhere(job).filter(task_id__in=pending.values("task_id"))
+    continues = blockers.aggregate(at=Min(Coalesce("job__wait_until", now)))["at"] or now
+    soon, latest = (
+        now + timedelta(seconds=wait) for wait in (settings.ENGINE_LOOK_AGAIN, settings.ENGINE_SETTLE_AFTER)
+    )
+    return {"state": Job.State.WAITING, "wait_reason": "", "wait_until": min(max(soon, continues), latest)}

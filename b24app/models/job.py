@@ -106,6 +106,10 @@ class Job(models.Model):
 
 
 class JobItemQuerySet(models.QuerySet["JobItem"]):
+    def under_way(self) -> Self:
+        """Items whose outcome is open and whose task the app may have changed: sent, sent before, or half done."""
+        return self.filter(JobItem.UNDER_WAY)
+
     def copy_selected(self, job: Job, selection: Selection) -> None:
         """Create an item of a new job for each task of a selection, in the same order.
 
@@ -167,6 +171,7 @@ class JobItem(models.Model):
         NOT_STARTED = "not_started"  # returned, but the person may not start it, and it was in progress before
 
     ENDED = (State.DONE, State.SKIPPED, State.FAILED, State.CANCELLED)
+    UNDER_WAY = Q(state=State.SENT) | Q(Q(sends__gt=0) | ~Q(step=Step.NONE), state=State.PENDING)
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="items")
     task_id = models.PositiveBigIntegerField()
@@ -196,6 +201,11 @@ class JobItem(models.Model):
         indexes = [
             models.Index(fields=["job", "state", "id"], name="items_by_state"),
             models.Index(fields=["returns"], condition=Q(returns__isnull=False), name="items_that_return"),
+            models.Index(
+                fields=["job"],
+                condition=Q(state="sent") | Q(Q(sends__gt=0) | ~Q(step="none"), state="pending"),
+                name="items_under_way",
+            ),
         ]
 
     def __str__(self) -> str:

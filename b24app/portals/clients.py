@@ -37,11 +37,14 @@ class Caller:
     share: float  # of the portal's request bucket
     lease: Lease | None = None  # renewed before every request
     job_id: int | None = None  # for the journal
+    latest_start: float | None = None  # seconds until a request must have left
 
     @classmethod
     def slice(cls, lease: Lease, job_id: int | None) -> Self:
         """A slice never waits, and leaves a share of the bucket to pages."""
-        return cls(0.0, settings.ENGINE_READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id)
+        return cls(
+            0.0, settings.ENGINE_READ_TIMEOUT, outgoing.BACKGROUND_SHARE, lease, job_id, settings.ENGINE_LATEST_START
+        )
 
 
 PAGE = Caller(patience=2.0, timeout=10.0, share=outgoing.FULL_SHARE)
@@ -66,7 +69,9 @@ def _client(endpoint: str, token: str, portal: Portal | None, caller: Caller, be
     way = gate.Pass(endpoint, caller.timeout, is_slice=caller.lease is not None)
     enter, leave = gate.hooks(way, before, outgoing.journal(portal, caller.job_id))
     longest = http.LONGEST_BATCH if caller.lease else http.LONGEST_PAGE
-    return Client(endpoint, token, outgoing.egress(), caller.timeout, longest, enter, leave)
+    return Client(
+        endpoint, token, outgoing.egress(), caller.timeout, longest, enter, leave, latest_start=caller.latest_start
+    )
 
 
 def ask(person: Person, question: Callable[[Client], T]) -> T:

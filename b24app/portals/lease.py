@@ -1,6 +1,5 @@
 """The lease of a portal: one worker at a time runs its slices, and a worker that lost the lease writes nothing."""
 
-import time
 import uuid
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from b24app import clock
+from b24app.bitrix import stopwatch
 from b24app.models.portal import Portal
 
 
@@ -63,9 +63,9 @@ class Lease:
         Return False if it does not match, if the lease was lost, or if the query took longer than a lease lasts:
         another worker may own the portal by then.
         """
-        asked_at = time.monotonic()
+        asked_at = stopwatch.now()
         renewed = self.held().filter(condition).update(lease_until=_lease_end(), **saved) == 1
-        return renewed and time.monotonic() - asked_at < settings.ENGINE_LEASE
+        return renewed and stopwatch.now() - asked_at < settings.ENGINE_LEASE
 
     def release(self) -> None:
         """Give the lease back. Does nothing if another slice has acquired it since."""

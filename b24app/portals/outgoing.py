@@ -13,7 +13,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest
 from django.db.models.lookups import LessThanOrEqual
 
-from b24app import clock
+from b24app import clock, failpoints
 from b24app.bitrix import http, oauth
 from b24app.bitrix.errors import BitrixError, TooManyRequests
 from b24app.bitrix.limits import Bucket
@@ -89,6 +89,8 @@ def reserve_request(portal: Portal, share: float, lease: Lease | None = None) ->
     used = {} if lease else {"used_at": clock.now().timestamp()}
     taken = {"bucket_level": level + 1, "bucket_at": now, **used}
     if lease.try_renew(fits, **taken) if lease else Portal.objects.filter(fits, pk=portal.pk).update(**taken):
+        if lease:
+            failpoints.reach("reserved")
         return
     rows = lease.held() if lease else Portal.objects.filter(pk=portal.pk)
     left = rows.annotate(level=level).values_list("level", flat=True).first()

@@ -67,7 +67,7 @@ def frame(
 ) -> HttpResponse:
     """A page for the frame of the portal that the opening names.
 
-    Until the opening is proven, anybody may have posted it, so such a page contains no data. A portal that we know may
+    Until the opening is proven, any site may have posted it, so such a page contains no data. A portal that we know may
     frame the page only from its proven address.
     """
     known = portal or Portal.objects.filter(member_id=opening.member_id).first()

@@ -1,4 +1,4 @@
-"""What every answer carries: security headers, and a sentence while the database is away."""
+"""What holds for every request: security headers, a limit for its body, and a sentence while the database is away."""
 
 import logging
 from collections.abc import Callable
@@ -21,6 +21,24 @@ def allow_frame(response: HttpResponse, origin: str) -> HttpResponse:
     """Allow exactly this portal to show the answer in its frame."""
     response["Content-Security-Policy"] = CONTENT_POLICY.format(ancestors=origin or "'none'")
     return response
+
+
+class BodyLimit:
+    """Middleware: answers 413 before it reads a body that is larger than any request of ours.
+
+    Django's own limits do not count files: it would write them to the disk first.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        announced = request.headers.get("Content-Length") or "0"
+        if not (announced.isascii() and announced.isdigit()):
+            return HttpResponse("Content-Length must be a number.", status=400, content_type="text/plain")
+        if len(announced) > 12 or int(announced) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            return HttpResponse("The request is too large.", status=413, content_type="text/plain")
+        return self.get_response(request)
 
 
 class DatabaseOutage:

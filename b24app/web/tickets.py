@@ -105,5 +105,13 @@ def client_address(request: HttpRequest) -> str:
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
     proxies: int = settings.PROXY_COUNT
     if 0 < proxies <= len(hops):
-        return hops[-proxies]
+        return _without_port(hops[-proxies])
     return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def _without_port(hop: str) -> str:
+    """The address in a hop. Proxies write "2.2.2.2", "2.2.2.2:4711", "::1", "[::1]" or "[::1]:443", also in quotes."""
+    hop = hop.strip('"')
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop

@@ -1,1 +1,1 @@
-"""How fast the engine is, beside other clients. `make bench` runs it and writes docs/benchmarks.md."""
+"""Compares the speed of the engine with other clients. `make bench` runs it and writes docs/benchmarks.md."""

@@ -1,7 +1,7 @@
 """Runs the contests, measures the other budgets, and writes docs/benchmarks.md: `python -m tests.benchmarks`.
 
-What was measured is kept in var/bench/ until the run is over, so that one that was cut goes on where it was; by
-another version of the code it begins anew. Ends with an error that names every goal that we do not reach.
+Measurements are kept in var/bench/ until the run ends, so an interrupted run can be resumed. Another version of the
+code starts from the beginning. The run ends with an error that names every missed goal.
 """
 
 import tests.environment  # noqa: F401, I001  first: no settings of this machine
@@ -30,13 +30,15 @@ def main():
     words = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     words.add_argument("--quick", action="store_true", help="a few cells, scaled; writes no document")
     words.add_argument("--only", action="append", metavar="N,t[,faults]", help="this cell; writes no document")
-    words.add_argument("--budgets", nargs="*", choices=budgets.STORIES, help="these only; writes no document")
+    words.add_argument(
+        "--budgets", nargs="*", choices=budgets.STORIES, help="only these contestants; writes no document"
+    )
     words.add_argument("--alone", action="store_true", help="with --quick or --only: without the others")
     arguments = words.parse_args()
     for need in machine.NEEDS:
         if need.marker in ("postgres", "redis") and not need.is_met():
             sys.exit(need.advice)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ending everything that was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that every started process is ended
     with tempfile.TemporaryDirectory(prefix="defer-bench-") as directory, Rig(Path(directory)) as rig:
         if arguments.only or arguments.quick or arguments.budgets is not None:
             results = Results(machine_line(), Path(directory) / "results")
@@ -53,7 +55,7 @@ def main():
 
 
 def look_at(arguments, rig, results):
-    """A part of the whole, for a first impression."""
+    """Run a few cells only."""
     cells = [cell_of(words) for words in arguments.only or []] or (QUICK if arguments.quick else [])
     if cells:
         rig.measure_client()
@@ -73,7 +75,7 @@ def machine_line():
 
 
 def version():
-    """Of the app's code and the benchmark: a digest."""
+    """A digest of the app's and the benchmark's code."""
     digest = hashlib.sha256()
     for folder in ("b24app", "tests/benchmarks"):
         for path in sorted((machine.ROOT / folder).rglob("*.py")):

@@ -1,4 +1,4 @@
-"""A pretend portal to compete at: its costs, its limits, and what really happened there."""
+"""A sandbox portal for the contests: its costs, its limits, and its log of changes."""
 
 import time
 from collections import Counter
@@ -11,14 +11,14 @@ PORTAL = "acme"
 TITLE = "Something by Friday"
 DESCRIPTION = "Once upon a time somebody had to do something by Friday. " * 14  # a full task is about 6 KB
 METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start")
-PROBED = 25  # tasks that the measuring changes
-SCALE = 20  # by which that runs faster where only outcomes count
-FAULTS = 0.05  # of the requests, where some go wrong
+PROBED = 25  # tasks for the measurements
+SCALE = 20  # time scale of contests in which only outcomes count
+FAULTS = 0.05  # share of failing requests, in contests with faults
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One contest: so many tasks in progress, at so many seconds per command, `scale` times faster than life."""
+    """One contest: tasks in progress, seconds per command, and the time scale."""
 
     tasks: int
     cost: float
@@ -27,7 +27,7 @@ class Cell:
 
 
 class Arena:
-    """A sandbox of its own, with Bob, who owns all tasks."""
+    """A separate sandbox in which Bob owns all tasks."""
 
     def __init__(self, directory, app_port):
         directory.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class Arena:
         self.sandbox.stop()
 
     def prepare(self, cell):
-        """A fresh portal with the cell's tasks, costs and limits, and how fast it is now."""
+        """Prepare a fresh portal with the cell's tasks, costs and limits; measure its speed."""
         sandbox = self.sandbox
         sandbox.reset()
         self.bob = sandbox.user(PORTAL, name="Bob", last_name="Worker")
@@ -51,7 +51,7 @@ class Arena:
         set_limits(sandbox, PORTAL, cell, self.measured.command - self.bare.command)
 
     def begin(self, cell):
-        """From here on requests count, and answers may get lost."""
+        """Start to count requests and to lose answers."""
         if cell.faults:
             page = {"status": 502, "body": "<html>Bad Gateway</html>"}
             often = {"portal": PORTAL, "times": -1, "probability": cell.faults / 2}
@@ -60,7 +60,7 @@ class Arena:
         self.since = self.sandbox.requests(PORTAL)[-1]["id"]
 
     def _measure(self, probed):
-        """How fast the portal is while its commands cost nothing."""
+        """Measure the portal's speed while its commands cost nothing."""
         token = self.opening["access"]
         reading = {"filter": {"ID": (self.ids + probed)[:50]}, "select": ["ID", "STATUS"], "start": -1}
         commands = {f"{m[11]}{id}": f"{m}?taskId={id}" for id in probed for m in METHODS[:2]}
@@ -73,17 +73,17 @@ class Arena:
         spent = self.sandbox.requests(PORTAL)[-1]["milliseconds"] / 1000
         return theory.Measured(spent / len(commands), max(0.0, took - spent), read)
 
-    # -- What really happened ----------------------------------------------------------------------------------
+    # -- After a contest ----------------------------------------------------------------------------------
 
     def counts(self):
-        """Requests of the contest, and how often the portal refused one for its two limits."""
+        """The number of requests, and of those rejected by each of the two limits."""
         rows = self.sandbox.requests(PORTAL, self.since)
         codes = Counter(row["code"] for row in rows)
         codes.update(command[3] for row in rows for command in row["commands"])
         return len(rows), codes["QUERY_LIMIT_EXCEEDED"], codes["OPERATION_TIME_LIMIT"]
 
     def measured_meanwhile(self):
-        """The portal's speed during the contest: a busy machine is not the contestant's fault."""
+        """The portal's speed during the contest: a busy machine must not count against the contestant."""
         rows = [row for row in self.sandbox.requests(PORTAL, self.since) if row["status"] == 200]
         acts = [row for row in rows if "task.list" not in row["method"]]
         commands = sum(len(row["commands"]) or 1 for row in acts)
@@ -93,15 +93,15 @@ class Arena:
         return replace(self.measured, command=spent / commands)
 
     def wrong(self, reported):
-        """Tasks of which the contestant believes something untrue, and tasks that it left paused."""
+        """Tasks that the contestant misreports, and tasks that it left paused."""
         states = self.sandbox.states(PORTAL, self.ids)
         return sum((states[id] == 6) != (id in reported) or states[id] == 2 for id in self.ids)
 
 
 def set_limits(sandbox, portal, cell, slept):
-    """Let commands cost what they do in the cell, and all limits of time run `scale` times faster.
+    """Set the cost of commands, and scale all time limits.
 
-    `slept` are the seconds that a command sleeps: what is missing to its cost beside the sandbox's own work.
+    `slept` is the time that a command sleeps, in seconds: its cost without the sandbox's own work.
     """
     sandbox.turn({f"{portal}/cost.{method}": cell.cost for method in METHODS})
     sandbox.turn({"cost.sleep": slept / cell.cost if cell.cost else 0, "cost.told": 1 / cell.scale})

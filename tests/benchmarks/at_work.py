@@ -1,11 +1,11 @@
-"""Opens the page, watches a job and runs its slices in one process, and counts what that asks the database.
+"""Opens the page, watches a job and runs its slices in one process; counts the database queries.
 
     python -c "from tests.benchmarks import at_work; at_work.show(opening, ids)"
 
-with the app's settings (tests.processes.App.python); `opening` is what a portal posts, {query, fields}, of somebody
+with the app's settings (tests.processes.App.python); `opening` is what a portal posts, {query, fields}, for a person
 who has opened the app before, and `ids` are their tasks in progress. It prints
-{opening, watching, step_queries, step_ms} as JSON: queries, but for the milliseconds of the database per step, which
-are those of the slowest but five in a hundred.
+{opening, watching, step_queries, step_ms} as JSON. The first three are numbers of queries, step_queries
+the most in one step; step_ms is the 95th percentile of the database's milliseconds per step.
 """
 
 import json
@@ -44,7 +44,7 @@ def show(opening, ids):
 
 
 def start_job(person, ids):
-    """A job as the dialog starts it, its selection ready."""
+    """Start a job as the dialog does, from a ready selection."""
     selection = Selection.objects.create(person=person, state=Selection.State.READY, created_at=clock.now())
     selected = [SelectedTask(selection=selection, task_id=id, status=3, title=TITLE) for id in ids]
     SelectedTask.objects.bulk_create(selected)
@@ -52,7 +52,7 @@ def start_job(person, ids):
 
 
 def steps_of(job):
-    """What the job's steps asked, from the first to the last, but for those that found nothing to do."""
+    """The queries of each step of the job, without steps that found no work."""
     steps, run_step = [], slices._do_next
 
     def watched(lease):
@@ -62,7 +62,7 @@ def steps_of(job):
             steps.append(asked)
         return went_on[0]
 
-    Portal.objects.update(defers_directly=False)  # to find that out takes a question more, once
+    Portal.objects.update(defers_directly=False)  # known already, so no step needs the query that finds it out
     slices._do_next = watched
     while Job.objects.get(pk=job.pk).state != Job.State.FINISHED:
         slices.run(job.portal_id)

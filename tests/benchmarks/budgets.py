@@ -1,4 +1,4 @@
-"""The budgets beside the contests: of the page, a step of a slice, the sweep, the worker's memory, and fairness."""
+"""The budgets outside the contests: page, step of a slice, sweep, memory of the worker, fairness."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from tests.benchmarks.contestants import open_app
 from tests.benchmarks.report import HUGE, Figure
 
 OPENINGS = 30
-TASKS = 1000  # of the job whose steps are watched
-FILLING = 600  # seconds that it may take to fill a database
+TASKS = 1000  # tasks of the job whose steps are measured
+FILLING = 600  # timeout in seconds to fill a database
 STORIES = ["memory", "page", "full-house", "crowd"]
 
 
 def measure_all(rig, results, stories):
-    """Measure what is not known yet, story by story."""
+    """Measure the figures that are not recorded yet."""
     measures = {"memory": memory, "page": page_and_steps, "full-house": full_house, "crowd": fairness}
     for story in stories:
         if not results.has_figures_of(story):
@@ -27,7 +27,7 @@ def measure_all(rig, results, stories):
 
 
 def memory(rig, results):
-    """How far the worker's memory moved in the contests over the most tasks."""
+    """The change of the worker's memory in the contests with the most tasks."""
     moved = [row.memory for row in results.rows if row.tasks == HUGE and row.memory is not None and not row.faults]
     if moved:
         yield Figure("A worker's resident memory over a job of 5,000 tasks, most that it moved", 10, "MB", max(moved))

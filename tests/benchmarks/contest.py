@@ -1,4 +1,4 @@
-"""Everything that runs, and the contests in their order."""
+"""The processes of the benchmark, and the contests in their order."""
 
 import threading
 import uuid
@@ -18,7 +18,7 @@ from tests.processes import App
 from tests.sandbox_client import free_ports
 
 COSTS = (0.05, 0.1, 0.33)  # seconds per command
-# Times faster than life, so that a command still takes 40 ms: what a client computes cannot be scaled.
+# Time scale at which a command still takes 40 ms: a client's computing time cannot be scaled.
 SCALES = {0.05: 1.25, 0.1: 2.5, 0.33: 8.25}
 SMALL = [Cell(20, cost) for cost in COSTS]
 MEDIUM = [Cell(500, cost) for cost in COSTS]
@@ -26,7 +26,7 @@ HUGE = [Cell(5000, cost, SCALES[cost]) for cost in COSTS]
 FAULTY = [replace(cell, scale=SCALE, faults=FAULTS) for cell in SMALL + MEDIUM]
 HUGE_FAULTY = [replace(cell, scale=SCALE, faults=FAULTS) for cell in HUGE]
 QUICK = [Cell(20, 0.05, 10), Cell(500, 0.05, 10), Cell(500, 0.1, SCALE, FAULTS)]
-MEASURED = 600  # tasks by which our client is measured alone
+MEASURED = 600  # tasks to measure our client alone
 EMBEDDED = "filesystem://"  # the broker that needs no server
 
 
@@ -39,7 +39,7 @@ def cell_of(words):
 
 
 class Rig:
-    """Everything that runs: our app, an arena for it, and the others with arenas of their own."""
+    """Our app with its arena, and each other contestant with its own arena."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -65,7 +65,7 @@ class Rig:
             drop_database(name)
 
     def app_at(self, sandbox, directory, database, broker):
-        """Our app as this sandbox knows it."""
+        """Create a deployment of our app that uses this sandbox."""
         directory.mkdir(exist_ok=True)
         own = {"CELERY_BROKER_URL": broker, "TIME_SCALE": "1"}
         self.apps.append(App(directory, self.port, database_url(database), settings_for(sandbox) | own))
@@ -83,7 +83,7 @@ class Rig:
         return arena
 
     def _libraries(self):
-        """Those that can be had."""
+        """The contestants that can be installed here."""
         if python := machine.pysdk_python():
             yield Library("b24pysdk call_batches", python, "speak_pysdk.py", Authority(self.directory))
         if python := machine.python_with(Path(__file__).parent / "fast.txt"):
@@ -92,7 +92,7 @@ class Rig:
     # -- Contests ----------------------------------------------------------------------------------------------
 
     def contest(self, cells, results, contestant, arena):
-        """One cell after the other, as far as there is no result yet."""
+        """Run the cells without a result, one after the other."""
         for cell in cells:
             if results.has(cell, contestant.name):
                 continue
@@ -105,20 +105,20 @@ class Rig:
                 results.add(Row.of(cell, contestant, result, arena))
 
     def measure_client(self):
-        """Ahead of everything, while nobody else is at the machine."""
+        """Measure our client first, while the machine is idle."""
         self.arena.prepare(Cell(MEASURED, 0.0))
         self.ours.open(self.arena)
         self.ours.measure_client(self.arena)
 
     def ours_contest(self, cells, results):
-        """We compete in front of everybody."""
+        """Run the contests of our app."""
         if all(results.has(cell, self.ours.name) for cell in cells):
             return
         self.contest(cells, results, self.ours, self.arena)
         self.app.kill_all()
 
     def aside(self, pool, contestants, cells, results):
-        """Let others compete meanwhile, each at a portal of its own; what to wait for."""
+        """Start the others in parallel, each at its own portal; return the futures."""
         return [
             pool.submit(self.contest, cells, results, contestant, self.new_arena(f"aside-{len(self.arenas)}"))
             for contestant in contestants
@@ -126,15 +126,17 @@ class Rig:
         ]
 
     def ourselves_aside(self, pool, cells, results):
-        """A second deployment of ours competes meanwhile, where only outcomes count."""
+        """Start a second deployment of our app in parallel, for contests in which only outcomes count."""
         arena = self.new_arena("ours-aside")
         app = self.app_at(arena.sandbox, self.directory / "app-aside", self.new_database(), EMBEDDED)
         app.manage("migrate")
         return pool.submit(self.contest, cells, results, Ours(app), arena)
 
     def run_all(self, results):
-        """All contests. The others and those with faults run aside, as they mostly wait; where thousands of tasks need
-        the processor, we wait for all of them first."""
+        """Run all contests. The others and those with faults run in parallel, as they mostly wait.
+
+        Our contests over thousands of tasks without faults need the processor, so they start after all parallel ones.
+        """
         self.measure_client()
         pool = ThreadPoolExecutor(8)
         try:
@@ -148,10 +150,10 @@ class Rig:
             wait_for(aside)
             self.ours_contest(HUGE, results)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends with its portal
+            pool.shutdown(wait=False, cancel_futures=True)  # running contests end with their portal
 
 
 def wait_for(contests):
-    """Until they have ended. Raises what one of them raised."""
+    """Wait until the futures are done. Raises what one of them raised."""
     for contest in contests:
         contest.result()

@@ -1,4 +1,4 @@
-"""Who competes. Each gets ready, then defers the arena's tasks and says which of them it believes deferred."""
+"""The contestants. Each prepares, defers the arena's tasks, and reports which tasks it deferred."""
 
 import json
 import os
@@ -14,21 +14,21 @@ from tests.conformance.tls import Front
 from tests.processes import wait_until
 
 HERE = Path(__file__).parent
-PATIENCE = 2.0  # seconds that one call at a time waits after QUERY_LIMIT_EXCEEDED; after one it would meet the next
+PATIENCE = 2.0  # seconds that one call at a time waits after QUERY_LIMIT_EXCEEDED; one second is too short
 LONGEST = 3600  # seconds
-WARM = 500  # tasks after which a worker has made all that it keeps
+WARM = 500  # tasks after which a worker's memory is stable
 
 
 @dataclass
 class Result:
-    """How a contestant fared. CPU is the client's own, in milliseconds per fifty commands; None: not measured."""
+    """A contestant's result. CPU is that of the client, in milliseconds per fifty commands; None: not measured."""
 
     seconds: float
     deferred: set
     cpu: float | None = None
     first: float | None = None  # seconds until the first task was known to be deferred
     worker: float | None = None  # the CPU of our whole worker, database and broker included
-    memory: float | None = None  # by how many MB our worker's resident memory moved once it was warm, at most
+    memory: float | None = None  # largest change of our warm worker's resident memory, in MB
     remark: str = ""
 
 
@@ -36,7 +36,7 @@ class Ours:
     """A real worker and beat, with a database of their own."""
 
     name = "Defer"
-    is_serial = True  # one request after the other
+    is_serial = True  # one request at a time
 
     def __init__(self, app):
         self.app, self.cpu = app, None
@@ -45,7 +45,7 @@ class Ours:
         if self.app.running and self.app.settings["TIME_SCALE"] != str(cell.scale):
             self.app.kill_all()
         self.app.settings["TIME_SCALE"] = str(cell.scale)
-        self.app.rows_changed("truncate defer_portal cascade")  # nothing learned before
+        self.app.rows_changed("truncate defer_portal cascade")  # without earlier measurements
         self.open(arena)
         if not self.app.running:
             self.app.start("worker", "beat")
@@ -81,7 +81,7 @@ class Ours:
         )
 
     def measure_client(self, arena):
-        """Learn what our client itself computes for a batch of fifty, full answers included, without a database."""
+        """Measure our client's CPU for a batch of fifty with full answers, without a database."""
         self.cpu = float(
             self.app.python(
                 f"""
@@ -109,13 +109,13 @@ print(clients.ask(Person.objects.get(pk={self.person}), send_all) * 1000 / len(b
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _worker_memory(self):
-        """Megabytes that the worker keeps in memory."""
+        """The worker's resident memory in megabytes."""
         pages = Path(f"/proc/{self.app.running['worker'].pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def open_app(app, opening):
-    """Let the app prove an opening; the row of the person whose credential we have by that."""
+    """Let the app prove an opening; return the id of the person whose credential it saved."""
     posted = json.dumps([opening["query"], opening["fields"]])
     return int(
         app.python(
@@ -131,7 +131,7 @@ print(openings.open_page(read, Command("me2", "profile"), timeout=10).person.pk)
 
 
 def start_job(app, person, ids):
-    """A job as the dialog starts it, its selection ready; the job's row."""
+    """Start a job as the dialog does, from a ready selection; return its id."""
     return int(
         app.python(
             f"""
@@ -165,7 +165,7 @@ class OneByOne:
         return Result(time.monotonic() - started, deferred, cpu, first)
 
     def _call(self, arena, cell, method, id):
-        """Whether the portal says that it did it; a full bucket is waited for."""
+        """Call the method, again while the bucket is full; return whether the portal reports success."""
         while True:
             try:
                 body = {"taskId": id, "auth": arena.opening["access"]}
@@ -178,12 +178,12 @@ class OneByOne:
 
 
 class Library:
-    """Somebody else's library, in an environment and a process of its own, as its documentation uses it."""
+    """Another library in a separate environment and process, used as its documentation shows."""
 
-    is_serial = False  # as far as we know
+    is_serial = False  # not known to be wrong
 
     def __init__(self, name, python, speaker, authority=None):
-        """With an `authority` (conformance/tls.py) it speaks TLS, to a front of the arena that it is at."""
+        """With an `authority` (conformance/tls.py), the library speaks TLS to a proxy in front of its arena."""
         self.name, self.python, self.speaker, self.authority = name, python, speaker, authority
         self.environment = os.environ | ({"REQUESTS_CA_BUNDLE": str(authority.path)} if authority else {})
 

@@ -1,4 +1,4 @@
-"""Eight portals keep all slots of a worker busy: how long a ninth waits for its twenty tasks."""
+"""Measures how long a ninth portal waits for twenty tasks while eight portals occupy all slots of a worker."""
 
 from contextlib import contextmanager
 
@@ -9,13 +9,13 @@ from tests.processes import wait_until
 from tests.sandbox_client import Sandbox
 
 BUSY, LARGE, SMALL = 8, 5_000, 20  # portals, and tasks of their jobs
-COST, SCALE = 0.33, 5  # nine portals are one process: faster, it would be its processor that is waited for
+COST, SCALE = 0.33, 5  # one process serves nine portals: at a larger scale its processor would be the limit
 PATIENCE = 300  # seconds
 PORTALS = [f"p{number}" for number in range(BUSY + 1)]
 
 
 def seconds_of_the_small_job(rig):
-    """From asking to the last outcome, in the time of real life."""
+    """Unscaled seconds from the request to the last outcome."""
     with crowded(rig) as (app, asked):
         for person, tasks in asked[:-1]:
             start_job(app, person, tasks)
@@ -30,7 +30,7 @@ def seconds_of_the_small_job(rig):
 
 @contextmanager
 def crowded(rig):
-    """The app at nine portals, and of each a person with their tasks, the last one's few."""
+    """Install the app at nine portals, each with a person and tasks; the last one has few tasks."""
     directory = rig.directory / "crowd"
     directory.mkdir()
     sandbox = Sandbox.start(directory, PORTALS, app_origin=f"http://127.0.0.1:{rig.port}")
@@ -47,7 +47,7 @@ def crowded(rig):
 
 
 def ask(app, sandbox, portal, count):
-    """Somebody who has the app, and their tasks."""
+    """A person who has opened the app, and their tasks."""
     person = sandbox.user(portal, name="Bob")
     sandbox.install(portal)
     full = {"creator": person, "status": 3, "title": TITLE, "description": DESCRIPTION}

@@ -1,10 +1,10 @@
-"""Fills a database with 10,000 portals whose jobs were done long ago, then sweeps it and makes a large job.
+"""Fills a database with 10,000 portals with old finished jobs, then runs a sweep and starts a large job.
 
     python -c "from tests.benchmarks import full_house; full_house.show(items=10)"
 
 with the app's settings (tests.processes.App.python), and `items` for every portal. It prints
-{scans, indexes, sweep_ms, job_queries, job_ms} as JSON: `scans` are the tables that the sweep's queries read from end
-to end, `indexes` what they use instead.
+{scans, indexes, sweep_ms, job_queries, job_ms} as JSON: `scans` are the tables that the sweep's queries read
+completely; `indexes` are the indexes that they use.
 """
 
 import json
@@ -44,7 +44,9 @@ def fill(items):
         for person in Person.objects.all()
     )
     with connection.cursor() as cursor:
-        cursor.execute("set statement_timeout = 0")  # a million rows take longer than anything that we do at work
+        cursor.execute(
+            "set statement_timeout = 0"
+        )  # inserting a million rows takes longer than any statement of the app
         cursor.execute(
             "insert into defer_jobitem"
             " (job_id, task_id, title, state, step, direct, sends, refusal, code, vendor_code)"
@@ -75,7 +77,7 @@ def measure_sweep():
 
 
 def measure_job():
-    """The job is made twice, by two people: watching the queries takes time."""
+    """Start the job twice, for two people: once to measure the time, once to count the queries."""
     hasty, watched = Person.objects.all()[:2]
     selection = select(hasty)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""What an act asks the database, and how long that takes. For scripts that run with the app's settings."""
+"""Counts and times the database queries of a call. For scripts that run with the app's settings."""
 
 import re
 import time
@@ -13,7 +13,7 @@ TRANSACTION_WORDS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "ROLLBACK")
 
 
 class Asked:
-    """The statements of an act; those that only begin or end a transaction take time and are not counted."""
+    """The statements of a call, without those that only begin or end a transaction."""
 
     def __init__(self, queries, seconds):
         self.statements = [query["sql"] for query in queries if not query["sql"].startswith(TRANSACTION_WORDS)]
@@ -31,7 +31,7 @@ def asked_by(act):
 
 @contextmanager
 def stopwatch():
-    """The seconds of each statement and commit; Django itself rounds them to milliseconds."""
+    """The seconds of each statement and commit; Django's own log rounds to milliseconds."""
     seconds = []
 
     def timed(ask, *arguments):
@@ -47,7 +47,7 @@ def stopwatch():
 
 
 def explained(statement):
-    """Milliseconds that the database executes a statement, and its plan."""
+    """The execution time of a statement in milliseconds, and its plan."""
     with connection.cursor() as cursor:
         cursor.execute(f"explain analyze {statement}")
         plan = "\n".join(line for (line,) in cursor.fetchall())

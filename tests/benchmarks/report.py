@@ -1,4 +1,4 @@
-"""What a run has found out so far: kept in files, so that it can be resumed, and written as docs/benchmarks.md."""
+"""The results of a run: kept in files, so that it can be resumed, and written to docs/benchmarks.md."""
 
 import json
 import statistics
@@ -10,9 +10,9 @@ from tests.benchmarks.contestants import PATIENCE, OneByOne, Ours
 
 TIME_OVER = 1.05, 1.0  # times T_opt, and seconds beyond that
 FIRST_PROGRESS = 3.0  # seconds
-FEWER_REQUESTS, FROM_TASKS = 25, 500  # than one call at a time makes, by this factor, from so many tasks on
+FEWER_REQUESTS, FROM_TASKS = 25, 500  # by this factor fewer than one call at a time makes, from so many tasks on
 CLIENT_CPU = 5.0  # milliseconds per 50 commands
-HUGE = 5000  # tasks: there one call at a time is not run, as that would take hours
+HUGE = 5000  # tasks: from here on one call at a time is not run, as it would take hours
 
 HEAD = (
     "| tasks | t, s | × time | who | time, s | T_opt, s | time / T_opt | first, s | requests | 503 | 429 | wrong "
@@ -20,25 +20,26 @@ HEAD = (
 )
 FIGURES_HEAD = "| what | goal | measured | |"
 
-EXPLAINED = f"""Tasks in progress are deferred at a sandbox with a portal's real limits and answers of real size.
+EXPLAINED = f"""\
+Each contestant defers tasks in progress. The sandbox has the limits of a portal and answers of real size.
 
-- *t* is what one command costs there. *× time*: costs, limits and waits are divided by this, and with them the times in
-  the row. What a client computes cannot be, so that a command still takes 40 ms.
-- *T_opt* is ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list and the waits that the limits force; r and t_list are measured ahead of
-  each contest, t meanwhile, as the portal sees it.
-- *wrong*: tasks of which the contestant believes something untrue, or that it left paused.
-- *wrong at 5 % faults*: the same in a contest of its own, {SCALE} times faster, where so many of the requests are
-  executed and their answer is lost or replaced by a proxy's error page. No other goal is judged there.
-- *client CPU* is that of the REST client alone; of a library its process.
+- *t* is the cost of one command at the portal. *× time*: costs, limits, waits and the times in the row are divided by
+  this number. What a client computes cannot be divided, so a command still takes 40 ms.
+- *T_opt* is the shortest possible time: ⌈N/25⌉·r + 2·N·t + ⌈N/50⌉·t_list, plus the waits that the limits force. r and
+  t_list are measured before each contest, t during it, as the portal sees it.
+- *wrong*: tasks about which the contestant reports something untrue, or that it left paused.
+- *wrong at 5 % faults*: the same in a separate contest, {SCALE} times faster. 5 % of the requests are executed, but
+  their answer is lost or replaced by a proxy's error page. No other goal counts there.
+- *client CPU* is that of the REST client alone. For a library, it is that of its process.
 - *goals* of {Ours.name}, in every row: time ≤ 1.05 · T_opt + 1 s; nothing wrong; first progress ≤ {FIRST_PROGRESS:g} s;
   ≤ 1/{FEWER_REQUESTS} of the requests of one call at a time from {FROM_TASKS} tasks on; client CPU ≤ {CLIENT_CPU:g} ms.
 
-Everybody competes in the same run, each at a portal of its own; {Ours.name} one contest after the other."""
+All contestants run at the same time, each at its own portal. {Ours.name} runs one contest after the other."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """How one contestant fared in one cell. Seconds are of the wall clock."""
+    """The result of one contestant in one cell. Seconds are wall-clock seconds."""
 
     tasks: int
     cost: float
@@ -87,7 +88,7 @@ class Row:
         return f"{self.tasks:,} tasks, t = {self.cost:g}{faults}"
 
     def missed(self):
-        """What a row of ours does not reach, each as a few words."""
+        """The goals that a row of our app misses, in a few words each."""
         factor, seconds = TIME_OVER
         naive = 2 * self.tasks
         checks = {f"{self.wrong} wrong": self.wrong > 0}
@@ -103,7 +104,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Figure:
-    """Another budget: what was measured, and at most how much of it there may be."""
+    """A figure outside the contests: the measured value and its maximum."""
 
     what: str
     most: float
@@ -154,14 +155,14 @@ class Results:
         draft.rename(self.directory / name)
 
     def forget(self):
-        """The run is over: the next one begins anew."""
+        """Delete the results, so that the next run starts from the beginning."""
         for path in self.directory.iterdir():
             path.unlink()
 
-    # -- What is reached ---------------------------------------------------------------------------------------
+    # -- Goals ---------------------------------------------------------------------------------------
 
     def missed(self):
-        """The goals that we do not reach, each in a sentence."""
+        """The missed goals, one sentence each."""
         ours = [row for row in self.rows if row.who == Ours.name]
         return [f"{row.name}: {', '.join(words)}" for row in ours if (words := row.missed())] + [
             f"{figure.what}: {figure.measured:.1f} {figure.unit}, more than {figure.most:g}"
@@ -185,7 +186,7 @@ class Results:
         return "\n\n".join(parts) + "\n"
 
     def table(self):
-        """A row for every contest without faults; what came of the same with faults is a column."""
+        """A row for each contest without faults; a column has the result of the same contest with faults."""
         plain = [row for row in self.rows if not row.faults] + self._calculated()
         plain.sort(key=lambda row: (row.tasks, row.cost))
         faulty = [row for row in self.rows if row.faults and not self.row(row.tasks, row.cost, 0.0, row.who)]
@@ -230,7 +231,7 @@ class Results:
         ]
 
     def _calculated(self):
-        """One call at a time where that takes hours, in the time of the rows beside it."""
+        """The estimated time of one call at a time for cells in which it is not run."""
         ours = [row for row in self.rows if row.who == Ours.name and row.tasks == HUGE and not row.faults]
         return [
             Row(

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: what it calls missed, what it keeps, and its formulas."""
+"""The benchmark's arithmetic: missed goals, stored results, and formulas."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ HELD = Row(
         ({"first": 3.1}, ["first after 3.1 s"]),
         ({"first": None}, ["first after 0.0 s"]),
         ({"requests": 41}, ["41 requests"]),
-        ({"tasks": 20, "requests": 3}, []),  # so few tasks cannot be asked for in so few requests
+        ({"tasks": 20, "requests": 3}, []),  # the goal of fewer requests does not apply to few tasks
         ({"cpu": 5.1}, ["CPU 5.1 ms"]),
         ({"faults": FAULTS, "seconds": 900, "cpu": None}, []),
         ({"faults": FAULTS, "wrong": 2}, ["2 wrong"]),

@@ -1,4 +1,4 @@
-"""What would be possible: the shortest time that the portal allows, and what one call at a time must take."""
+"""Computes the shortest time that the portal allows, and the time of one call at a time."""
 
 import math
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 TASKS_PER_BATCH = 25  # two commands each
 TASKS_PER_READING = 50
 BUCKET, DRAIN = 50, 2.0  # requests, requests per second
-OPERATING, WINDOW, BASKETS = 480.0, 600.0, 10  # seconds of one method, in a window of so many seconds
+OPERATING, WINDOW, BASKETS = 480.0, 600.0, 10  # operating seconds of one method per window of seconds
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One portal as it was measured just before the contest, in seconds of the wall clock."""
+    """The speed of a portal, measured just before the contest, in wall-clock seconds."""
 
-    command: float  # one pause or defer inside a batch, the portal's own work included
-    overhead: float  # of a request, beside its commands: network and envelope
+    command: float  # one pause or defer in a batch, including the portal's own work
+    overhead: float  # of a request without its commands: network and envelope
     reading: float  # one status reading of 50 tasks
 
 
 def shortest(tasks, portal, scale=1.0, cost=0.0):
-    """T_opt: seconds for `tasks` in progress, one batch after the other; `cost` is what a command claims."""
+    """T_opt: seconds for `tasks` in progress, one batch after the other; `cost` is the operating time of a command."""
     batches = math.ceil(tasks / TASKS_PER_BATCH)
     work = batches * portal.overhead + 2 * tasks * portal.command
     reading = math.ceil(tasks / TASKS_PER_READING) * portal.reading
@@ -27,9 +27,9 @@ def shortest(tasks, portal, scale=1.0, cost=0.0):
 
 
 def forced_waits(tasks, portal, scale, cost):
-    """Seconds in which nobody may send, because one method's operating time in the window is used up.
+    """Seconds that a client must wait because one method has used up its operating time.
 
-    Walks through the batches as the portal counts: in baskets of a tenth of the window, each method by itself.
+    Simulates the batches as the portal counts them: each method separately, in intervals of a tenth of the window.
     """
     basket = WINDOW / BASKETS / scale
     spent, now, waited = {}, 0.0, 0.0
@@ -46,7 +46,7 @@ def forced_waits(tasks, portal, scale, cost):
 def one_by_one(tasks, portal, patience):
     """Seconds of two calls for each task, one after the other, `patience` seconds lost whenever the bucket is full.
 
-    Walks through the calls as the portal counts them: a refused one fills the bucket to the brim.
+    Simulates the calls as the portal counts them: a rejected call fills the bucket.
     """
     call = portal.command + portal.overhead
     level, now, counted_at, answered = 0.0, 0.0, 0.0, 0

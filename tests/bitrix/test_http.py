@@ -5,10 +5,15 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
 
-from b24app.bitrix import http
+from b24app.bitrix import http, stopwatch
 from b24app.bitrix.client import Client
 from b24app.bitrix.errors import NotRun, Unknown, Unreachable
 
@@ -173,3 +178,132 @@ def test_a_portals_address_is_admitted(url):
 )
 def test_an_odd_address_is_no_portals(url):
     assert not http.Egress(local=True).admits_endpoint(url)
+
+
+# -- Too late to start -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """Let the stopwatch jump, as it does for a process that was stopped or a machine that slept."""
+    jumps = []
+    monkeypatch.setattr(stopwatch, "now", lambda read=stopwatch.now: read() + sum(jumps))
+    return jumps.append
+
+
+def sleeping_in(monkeypatch, owner, name, slept):
+    """Sleep for a minute at the beginning of a method, once."""
+    method = getattr(owner, name)
+
+    def sleep_first(*args, **kwargs):
+        monkeypatch.setattr(owner, name, method)
+        slept(60)
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, sleep_first)
+
+
+@pytest.fixture
+def portal(egress):
+    """A client of a portal that keeps its connections, and the list of the requests that arrived there."""
+    arrived = []
+
+    class Keeping(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            length = int(self.headers["Content-Length"])
+            if len(self.rfile.read(length)) < length:
+                return  # the rest never came
+            arrived.append(self.client_address)
+            self.send_response(200)
+            self.send_header("Content-Length", "14")
+            self.end_headers()
+            self.wfile.write(b'{"result": {}}')
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Keeping)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    http._local.__dict__.pop("sessions", None)
+    yield Client(f"http://127.0.0.1:{server.server_port}/rest/", "t" * 10, egress, timeout=10.0), arrived
+    for session in http._local.__dict__.pop("sessions", {}).values():
+        session.close()
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+PLACES = [
+    (requests.Session, "request"),
+    (HTTPAdapter, "send"),
+    (HTTPConnectionPool, "urlopen"),
+    (HTTPConnection, "request"),
+    (HTTPConnection, "putrequest"),
+]
+
+
+@pytest.mark.parametrize("owner, name", PLACES, ids=[f"{owner.__name__}.{name}" for owner, name in PLACES])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_nothing_leaves_after_a_sleep(portal, monkeypatch, slept, is_kept, owner, name):
+    client, arrived = portal
+    if is_kept:
+        client.call("profile")
+        client.call("profile")
+        assert len(set(arrived)) == 1
+    before = len(arrived)
+    sleeping_in(monkeypatch, owner, name, slept)
+    with pytest.raises(NotRun):
+        client.call("profile")
+    assert len(arrived) == before
+    client.call("profile")
+    assert len(arrived) == before + 1
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_nothing_leaves_if_the_lease_was_renewed_late(portal, slept, is_kept):
+    client, arrived = portal
+    if is_kept:
+        client.call("profile")
+    before = len(arrived)
+    with pytest.raises(NotRun):
+        replace(client, before=lambda: slept(60)).call("profile")
+    assert len(arrived) == before
+
+
+def test_the_time_to_start_counts_from_what_was_written_down(portal):
+    client, arrived = portal
+    with pytest.raises(NotRun):
+        replace(client, begun_at=stopwatch.now() - 16).call("profile")
+    replace(client, begun_at=stopwatch.now() - 14).call("profile")
+    assert len(arrived) == 1
+
+
+def test_a_sleep_between_head_and_body_loses_the_answer(portal, monkeypatch, slept):
+    client, arrived = portal
+    send, sent = HTTPConnection.send, []
+
+    def sleep_after_the_head(connection, data):
+        send(connection, data)
+        sent.append(data)
+        slept(60)
+
+    monkeypatch.setattr(HTTPConnection, "send", sleep_after_the_head)
+    with pytest.raises(Unknown):
+        client.call("profile")
+    assert len(sent) == 1
+    assert arrived == []
+
+
+def test_the_stopwatch_counts_a_machines_sleep():
+    """A suspended machine stops CLOCK_MONOTONIC, which Linux documents; nothing here can suspend it."""
+    assert getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None)) == stopwatch._CLOCK
+    first = stopwatch.now()
+    assert 0 <= stopwatch.now() - first < 5
+
+
+def test_the_stopwatch_runs_without_such_a_clock(monkeypatch):
+    monkeypatch.setattr(stopwatch, "_CLOCK", None)
+    assert abs(stopwatch.now() - time.monotonic()) < 5

@@ -16,7 +16,7 @@ def stack():
 
 
 class Desk:
-    """One person at acme. What it returns is our frame."""
+    """One person at acme's desktop. Its methods return our frame."""
 
     def __init__(self, page, sandbox, app, number):
         self.page, self.sandbox, self.app, self.number = page, sandbox, app, number
@@ -38,14 +38,14 @@ class Desk:
         return frame
 
     def open_above_the_list(self):
-        """From the ••• menu above the person's own task list, in a slider."""
+        """Open the app in a slider, from the ••• menu above the person's own task list."""
         self.page.goto(f"{self.root}/company/personal/user/{self.number}/tasks/")
         self.page.locator(".toolbar summary").click()
         self.page.locator(".toolbar").get_by_role("button").first.click()
         return self.frame()
 
     def frame(self):
-        """Our page's place, whatever is loaded there."""
+        """A locator of our frame, also after it loads another page."""
         return self.page.locator(".app-frame").last.content_frame
 
     def own(self):
@@ -55,7 +55,7 @@ class Desk:
     def until(self, condition, seconds=15):
         deadline = time.monotonic() + seconds
         while not (found := condition()):
-            assert time.monotonic() < deadline, "it did not come about"
+            assert time.monotonic() < deadline, "the condition did not become true"
             self.page.wait_for_timeout(50)
         return found
 

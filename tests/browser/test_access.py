@@ -1,13 +1,13 @@
-"""Being let in again, and what an admin is asked after a reinstall, as people see it."""
+"""Signing in again, and the question to an administrator after a reinstall, in Chromium."""
 
 from playwright.sync_api import expect
 
-OWE = """
+CREATE_ORPHANS = """
 from datetime import timedelta
 from b24app import clock
 from b24app.models import OrphanedDeferral, Portal
 portal = Portal.objects.get()
-portal.epoch += 1  # as with every removal
+portal.epoch += 1  # as with every uninstall
 portal.save()
 now = clock.now()
 kept = now + timedelta(days=1)
@@ -40,7 +40,7 @@ def test_a_new_window_connects_the_person(desk, tasks, sandbox, page):
 
 def test_an_admin_adopts_and_returns_tasks(desk, tasks, sandbox):
     ids = tasks(2, status=6, title="Call the supplier")
-    desk.app.python(OWE.format(ids=ids))
+    desk.app.python(CREATE_ORPHANS.format(ids=ids))
     desk.sit_down(sandbox.user("acme", name="Ida", is_admin=True))
     frame = desk.open_above_the_list()
     expect(

@@ -1,4 +1,4 @@
-"""The whole way in Chromium: a foreign frame, third-party cookies blocked, a console without errors."""
+"""The screens in Chromium: a cross-site frame, third-party cookies blocked, a console without errors."""
 
 import re
 
@@ -211,7 +211,7 @@ def test_early_ticks_count(desk, tasks, page):
 
 @pytest.mark.parametrize("language, defer", [("en", "Defer…"), ("ru", "Отложить…")])
 def test_nothing_sticks_out_sideways(desk, tasks, page, language, defer):
-    tasks(60, title="A very long title of a task that nobody would ever want to read to its end, " * 2)
+    tasks(60, title="A very long title of a task that does not fit on the screen of a person, " * 2)
     desk.speak(language)
     for size in (WIDE, {"width": 960, "height": 700}, NARROW):
         page.set_viewport_size(size)

@@ -1,7 +1,7 @@
-"""Speaks to a portal through the vendor's Python library; run by its own interpreter, see tests/machine.py.
+"""Calls a portal through the vendor's Python library. It runs in its own interpreter, see tests/machine.py.
 
 Standard input: {portal, oauth, client_id, client_secret, access, refresh, calls: [[what, arguments…], …]}.
-Standard output: {answers: one per call, access, refresh: what the library holds in the end}.
+Standard output: {answers: one per call, access, refresh: the library's token pair at the end}.
 """
 
 import json
@@ -13,7 +13,7 @@ from b24pysdk.api.requesters import BitrixOAuthRequester
 
 def main():
     wish = json.load(sys.stdin)
-    # The library knows one authorization server only: these constants.
+    # The library has the authorization server as constants.
     BitrixOAuthRequester._OAUTH_TOKEN_URL = f"https://{wish['oauth']}/oauth/token/"
     BitrixOAuthRequester._APP_INFO_URL = f"https://{wish['oauth']}/rest/app.info/"
     app = BitrixApp(client_id=wish["client_id"], client_secret=wish["client_secret"])

@@ -1,7 +1,7 @@
-"""The vendor's own JavaScript library, unmodified, runs against the desktop: it must get the answers that it expects.
+"""The vendor's unmodified JavaScript library runs in the sandbox's desktop and gets the answers that it expects.
 
-The stand-in app runs under the strict policy that our own pages have. Its page holds what became of the start in
-`started`; the library's handle is `b24`.
+The test app has the strict content security policy of our pages. Its page keeps the result of the start in
+`started`, and the library's handle in `b24`.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ SCRIPT = b"""B24Js.initializeB24Frame().then(
 
 
 class Judge(BaseHTTPRequestHandler):
-    """An app of one page, whatever its address, that starts the vendor's library."""
+    """An app that answers every address with one page, which starts the vendor's library."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -90,7 +90,7 @@ def installed(box, page_origin):
 
 @pytest.fixture
 def sit(browser, box):
-    """Somebody's seat at acme's desktop, in a browser of its own."""
+    """A person at acme's desktop, in a separate browser."""
     contexts = []
 
     def sit_down(number):
@@ -105,13 +105,13 @@ def sit(browser, box):
 
 
 def start(seat, frame):
-    """The frame, once the library is ready in it."""
+    """Wait until the library is ready in the frame; return the frame."""
     assert seat.until(lambda: frame.evaluate("() => window.started")) == "ready"
     return frame
 
 
 def begin(frame, call):
-    """Let the library begin something that ends when a person acts; `end` waits for it."""
+    """Start a call of the library that ends when a person acts; `end` waits for it."""
     frame.evaluate(f"() => {{ window.ended = null; ({call}).then((r) => {{ window.ended = JSON.stringify(r); }}); }}")
 
 
@@ -165,7 +165,7 @@ def test_it_sets_the_title_outside_sliders(sit, installed):
     assert frame.evaluate("() => b24.parent.setTitle('Sleeping: 3')") == {"title": "Sleeping: 3"}
     assert seat.page.locator("#pagetitle").inner_text() == "Sleeping: 3"
     frame = start(seat, seat.open_slider())
-    assert frame.evaluate("() => b24.parent.setTitle('MaybeMoved')") == {"isSafely": True}  # its own patience ended
+    assert frame.evaluate("() => b24.parent.setTitle('MaybeMoved')") == {"isSafely": True}  # the library's timeout
     assert seat.page.locator("#pagetitle").inner_text() != "MaybeMoved"
 
 

@@ -1,4 +1,4 @@
-"""The vendor's own Python library, unmodified, runs against REST and the authorization server, through TLS."""
+"""The vendor's unmodified Python library calls REST and the authorization server through TLS."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from tests.conformance.tls import Authority, Front
 pytestmark = pytest.mark.pysdk
 
 SPEAKER = Path(__file__).parent / "speak_pysdk.py"
-NOBODY = "f" * 70  # no token is like that
+UNKNOWN_TOKEN = "f" * 70  # the portal never issued this token
 
 
 @pytest.fixture(scope="module")
 def fronts(running_sandbox, tmp_path_factory):
-    """TLS in front of acme and of the authorization server, and the authority to trust."""
+    """TLS proxies for acme and the authorization server, and the certificate authority to trust."""
     authority = Authority(tmp_path_factory.mktemp("tls"))
     context = authority.context()
     portal = Front(running_sandbox.portals["acme"], context)
@@ -31,7 +31,7 @@ def fronts(running_sandbox, tmp_path_factory):
 
 @pytest.fixture
 def library(sandbox, fronts):
-    """Bob, who owns 120 tasks, through the library: `library.speak(*calls)` is what became of the calls."""
+    """Bob, who owns 120 tasks, through the library: `library.speak(*calls)` returns the results."""
     bob = sandbox.user("acme", name="Bob", last_name="Worker")
     tasks = sandbox.tasks("acme", count=120, creator=bob)
     sandbox.install("acme")
@@ -105,7 +105,7 @@ def test_it_lists_several_pages(library, sandbox):
 @pytest.mark.parametrize(
     "call, changes, name",
     [
-        (["method", "profile"], {"access": NOBODY}, "BitrixAPIInvalidToken"),
+        (["method", "profile"], {"access": UNKNOWN_TOKEN}, "BitrixAPIInvalidToken"),
         (["method", "no.such.method"], {}, "BitrixAPINotFound"),
     ],
 )

@@ -1,4 +1,4 @@
-"""TLS in front of a plain server, for clients that speak nothing else; the authority lives as long as a test."""
+"""A TLS proxy for a plain HTTP server, for clients that require TLS. Each test has its own certificate authority."""
 
 import datetime
 import http.client
@@ -35,7 +35,7 @@ class Authority:
         )
 
     def _sign(self, builder, path):
-        """Write the certificate, extended by what strict verifiers look for."""
+        """Write the certificate with the extensions that strict verifiers require."""
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         signed = builder.add_extension(authority, critical=False).sign(self.key, hashes.SHA256())
         path.write_bytes(signed.public_bytes(Encoding.PEM))
@@ -54,7 +54,7 @@ class Authority:
 
 
 class Front(ThreadingHTTPServer):
-    """Passes every request on to `behind` (host:port), as if it had been made there; `host` is its own address."""
+    """Forwards every request to `behind` (host:port) with that host name; `host` is the proxy's address."""
 
     daemon_threads = True
 
@@ -72,7 +72,7 @@ class Front(ThreadingHTTPServer):
         self.thread.join()
 
     def handle_error(self, request, client_address):
-        """A client that has not waited for its answer is no news."""
+        """Ignore clients that closed the connection before the answer."""
 
 
 class Passing(BaseHTTPRequestHandler):

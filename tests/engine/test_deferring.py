@@ -208,7 +208,8 @@ def test_a_pause_not_sent_is_not_ours():
         (sent(**NOT_ALLOWED), task(3), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
         (sent(seen=2, **NOT_ALLOWED), task(2), S.FAILED, Code.NOT_PERMITTED, Step.NONE),
         (sent(seen=2, **NOT_ALLOWED), task(3), S.PENDING, "", Step.NONE),
-        (sent(**NOT_ALLOWED), task(6), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
+        (sent(**NOT_ALLOWED), task(6), S.DONE, "", Step.NONE),  # refused after it was done
+        (sent(**NOT_ALLOWED), task(6, by=OTHER), S.SKIPPED, Code.ALREADY_DEFERRED, Step.NONE),
         (sent(**NOT_ALLOWED), task(4), S.SKIPPED, Code.AWAITING_CONTROL, Step.NONE),
         # paused, then refused: a second defer in a fresh request, then started again
         (sent(2, Step.PAUSED, 1, **NOT_ALLOWED), task(2), S.PENDING, "", Step.PAUSED),
@@ -233,6 +234,35 @@ def test_a_pause_not_sent_is_not_ours():
 def test_each_reading_has_one_outcome(item, found, state, code, step):
     deferring.apply_reading(item, found, ME)
     assert (item.state, item.code, item.step) == (state, code, step)
+
+
+@pytest.mark.parametrize("found, before", [(task(2), 3), (task(2, by=OTHER), None), (task(3, by=OTHER), None)])
+def test_anothers_change_makes_a_new_original_status(found, before):
+    item = sent()
+    deferring.apply_reading(item, found, ME)
+    assert (item.state, item.status_before) == (S.PENDING, before)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        sent(**NOT_ALLOWED),
+        sent(2, Step.PAUSED, 2, **NOT_ALLOWED),
+        sent(2, Step.RESTORING, 3, code=Code.STOPPED),
+        JobItem(task_id=31, state=S.PENDING, status_seen=3, sends=1),
+        JobItem(task_id=31, state=S.PENDING, status_before=3, step=Step.PAUSED),
+    ],
+    ids=["refused", "refused twice", "stopped", "settled before", "continued"],
+)
+def test_a_deferral_by_our_person_is_ours(item):
+    deferring.apply_reading(item, task(6), ME)
+    assert (item.state, item.code, item.step, item.status_before) == (S.DONE, "", Step.NONE, 3)
+
+
+def test_an_untouched_task_that_is_deferred_is_not_ours():
+    item = JobItem(task_id=31, state=S.PENDING, status_seen=3)
+    deferring.apply_reading(item, task(6), ME)
+    assert (item.state, item.code) == (S.SKIPPED, Code.ALREADY_DEFERRED)
 
 
 def test_a_refused_start_is_read_too():

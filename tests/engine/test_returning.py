@@ -111,8 +111,8 @@ LATER = DEFERRED_AT + timedelta(minutes=1)
         # before anything is sent
         (sent(state=S.PENDING), task(6), S.PENDING, ""),
         (sent(state=S.PENDING), task(6, at=LATER), S.SKIPPED, Code.DEFERRED_ANEW),
-        (sent(state=S.PENDING), task(3), S.SKIPPED, Code.AWAKE),
-        (sent(state=S.PENDING), task(2), S.SKIPPED, Code.AWAKE),
+        (sent(state=S.PENDING, sends=0), task(3), S.SKIPPED, Code.AWAKE),
+        (sent(state=S.PENDING, sends=0), task(2), S.SKIPPED, Code.AWAKE),
         (sent(state=S.PENDING), task(5), S.SKIPPED, Code.COMPLETED),
         (sent(state=S.PENDING), None, S.SKIPPED, Code.GONE),
         # lost answers
@@ -132,6 +132,11 @@ LATER = DEFERRED_AT + timedelta(minutes=1)
         (sent(step=Step.RENEWED, sends=2, **NOT_ALLOWED), task(2), S.DONE, Code.NOT_STARTED),
         (sent(step=Step.RENEWED, sends=4), task(2), S.DONE, Code.NOT_STARTED),
         (sent(step=Step.RENEWED, **NOT_ALLOWED), task(3, by=OTHER), S.DONE, ""),
+        # refused after it was done, or settled before it came
+        (sent(**NOT_ALLOWED), task(3), S.DONE, ""),
+        (sent(before=2, **NOT_ALLOWED), task(2), S.DONE, ""),
+        (sent(**NOT_ALLOWED), task(2), S.PENDING, ""),
+        (sent(state=S.PENDING), task(3), S.DONE, ""),
         (sent(step=Step.RENEWED, state=S.PENDING), task(6, by=OTHER, at=LATER), S.SKIPPED, Code.DEFERRED_ANEW),
     ],
 )

@@ -1,7 +1,8 @@
-"""`make faults`: seeded weather over mixed jobs, and three faults at the times of real life.
+"""`make faults`: random faults during mixed jobs, repeatable by seed, random walks, and three faults at unscaled times.
 
-Each seed decides who asks for what, what the portals answer, and who is killed when; the oracle has the last word.
-A seed that passed is kept in var/faults/ for as long as the app's code is the same, so that a run can be resumed.
+A seed determines the jobs, the answers of the portals, and which process is killed at what time. The oracle checks the
+result. A seed that passed is recorded in var/faults/ until the app's code changes, so a run can be resumed.
+The walks (walk.py) run in one process, in portions. A test moves their clock.
 """
 
 import argparse
@@ -23,8 +24,9 @@ from tests.environment import ROOT
 from tests.faults.deployment import PORTALS, WORKERS, Deployment
 from tests.processes import App
 
-SECONDS = 30  # of bad weather per seed
-MOST_JOBS = 4  # of one person: so many may be unfinished
+SECONDS = 30  # seconds of faults per seed
+WALKS = 250  # in one portion
+MOST_JOBS = 4  # unfinished jobs that one person may have
 REAL_TIME = [
     "test_f16_a_timed_out_batch_is_read[everything]",
     "test_f26_a_kill_at_any_point_loses_nothing[claimed]",
@@ -43,6 +45,12 @@ ANSWERS = [
     ("tasks.task.defer", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
     ("tasks.task.defer", {"kind": "error", "code": "expired_token", "status": 401, "times": 2}),
     ("tasks.task.pause", {"kind": "error", "code": "1048582", "status": 400, "times": 3}),
+    # Refused after it was done: a portal whose event handler fails answers so.
+    ("tasks.task.defer", {"kind": "error_after", "code": "1048584", "status": 400, "times": 3}),
+    ("tasks.task.defer", {"kind": "error_after", "code": "1048582", "status": 400, "times": 2}),
+    ("tasks.task.pause", {"kind": "error_after", "code": "1048584", "status": 400, "times": 2}),
+    ("tasks.task.renew", {"kind": "error_after", "code": "1048584", "status": 400, "times": 2}),
+    ("tasks.task.start", {"kind": "error_after", "code": "0", "status": 400, "times": 2}),
     ("oauth/token", {"kind": "delay", "seconds": 1.0}),
 ]
 FINISHED = """
@@ -53,8 +61,8 @@ FINISHED = """
 """
 
 
-class Weather:
-    """One seed's bad luck, on a running deployment."""
+class Trial:
+    """The random jobs and faults of one seed, on a running deployment."""
 
     def __init__(self, deployment, seed):
         self.deployment, self.dice = deployment, random.Random(seed)
@@ -63,36 +71,51 @@ class Weather:
         self.happened = self.undone = 0
 
     def ask(self):
-        """Let somebody ask for a mixed selection, unless they have enough jobs already."""
+        """A random person starts a job over a mixed selection, unless they have MOST_JOBS already."""
         portal, person = self.dice.choice(self.people)
-        if self.asked[portal, person] >= MOST_JOBS:
-            return
+        if self.asked[portal, person] < MOST_JOBS:
+            self._defer(portal, person, self._mixed(portal, person))
+
+    def ask_twice(self):
+        """A random person starts two jobs over the same tasks, and an answer of the first one is lost."""
+        portal, person = self.dice.choice(self.people)
+        if self.asked[portal, person] + 1 < MOST_JOBS:
+            tasks = self._mixed(portal, person)
+            self.deployment.sandbox.fault("tasks.task.defer", "cut", skip=self.dice.randrange(4))
+            self._defer(portal, person, tasks)
+            self._defer(portal, person, tasks)
+
+    def _defer(self, portal, person, tasks):
         self.asked[portal, person] += 1
+        self.deployment.defer(portal, person, tasks)
+
+    def _mixed(self, portal, person):
+        """New tasks in several states, and a few older ones."""
         count = self.dice.choice([3, 10, 25, 60])
         statuses = self.dice.choices([3, 2, 6, 1], weights=[8, 2, 1, 1], k=count)
         tasks = self.deployment.sandbox.tasks(portal, [{"status": status} for status in statuses], creator=person)
         mine = self.known.setdefault((portal, person), [])
         mine.extend(tasks)
         older = self.dice.sample(mine, min(5, len(mine)))
-        self.deployment.defer(portal, person, list(dict.fromkeys(tasks + older)))
+        return list(dict.fromkeys(tasks + older))
 
     def undo(self):
-        """Let somebody take a finished job back, unless they have enough jobs already."""
+        """Undo a random finished job, unless its person has MOST_JOBS already."""
         finished = self.deployment.app.rows(FINISHED)
         if not finished:
             return
         job, member_id, person = self.dice.choice(finished)
         portals = {portal["member_id"]: portal["key"] for portal in self.deployment.sandbox.control("portals")}
-        somebody = (portals[member_id], person)
-        if self.asked[somebody] < MOST_JOBS:
-            self.asked[somebody] += 1
+        owner = (portals[member_id], person)
+        if self.asked[owner] < MOST_JOBS:
+            self.asked[owner] += 1
             self.undone += 1
-            self.deployment.page(*somebody).call("POST", f"/jobs/{job}/undo/")
+            self.deployment.page(*owner).call("POST", f"/jobs/{job}/undo/")
 
     def strike(self):
-        """One thing goes wrong."""
+        """Inject one random fault."""
         self.happened += 1
-        often = [self.answer, self.answer, self.answer, self.kill, self.kill]
+        often = [self.answer, self.answer, self.answer, self.kill, self.kill, self.freeze]
         rarely = [
             self.stop,
             self.flush,
@@ -114,6 +137,10 @@ class Weather:
     def stop(self):
         self.deployment.plan(self.dice.choice(["claimed", "answered"]), "stop")
 
+    def freeze(self):
+        """A worker freezes between the renewal of its lease and the request, which has a kept connection to use."""
+        self.deployment.plan("reserved", "pass", "stop")
+
     def deploy(self):
         self.signal(signal.SIGTERM)
 
@@ -133,7 +160,7 @@ class Weather:
         self.deployment.sandbox.expire(self.dice.choice(PORTALS[:3]))
 
     def change(self):
-        """Somebody else is faster with some task."""
+        """Another user changes a task before the app does."""
         (portal, _), tasks = self.dice.choice(list(self.known.items()))
         if tasks:
             task = tasks.pop(self.dice.randrange(len(tasks)))
@@ -141,38 +168,38 @@ class Weather:
 
 
 def endure(deployment, seed):
-    """A seed's weather from the first job to the last outcome; a sentence about it. Raises AssertionError."""
+    """Run one seed to its last outcome; return a summary of it. Raises AssertionError."""
     started = time.monotonic()
     deployment.fresh()
-    weather = Weather(deployment, seed)
+    trial = Trial(deployment, seed)
     for _ in range(3):
-        weather.ask()
+        trial.ask()
     while time.monotonic() - started < SECONDS:
-        time.sleep(weather.dice.uniform(0.2, 1.5))
-        weather.strike()
-        if weather.dice.random() < 0.25:
+        time.sleep(trial.dice.uniform(0.2, 1.5))
+        trial.strike()
+        if trial.dice.random() < 0.25:
             deployment.wire.mend()
             deployment.revive()
-            deployment.sandbox.clear_faults()  # a person gets through sooner or later; the jobs are what is tried here
-            weather.ask()
-            weather.undo()
+            deployment.sandbox.clear_faults()  # a person retries until the page answers; this test is about jobs
+            trial.dice.choice([trial.ask, trial.ask_twice])()
+            trial.undo()
     deployment.sandbox.clear_faults()
     for plan in deployment.plans.iterdir():
         plan.unlink(missing_ok=True)
     deployment.wire.mend()
-    time.sleep(5)  # whoever was stopped sleeps through a takeover
+    time.sleep(5)  # a stopped worker loses its lease to another one
     deployment.revive()
-    for portal, person in weather.people:
-        deployment.page(portal, person)  # whose pair got lost comes back
+    for portal, person in trial.people:
+        deployment.page(portal, person)  # a person whose token pair was lost opens the app again
     deployment.finish(180)
     items = deployment.app.value("select count(*) from defer_jobitem")
     took = time.monotonic() - started
-    story = f"{weather.asked.total()} jobs, {weather.undone} undone, {items} items, {weather.happened} faults"
-    return f"seed {seed}: {story}, all true after {took:.0f} s"
+    summary = f"{trial.asked.total()} jobs, {trial.undone} undone, {items} items, {trial.happened} faults"
+    return f"seed {seed}: {summary}, all true after {took:.0f} s"
 
 
 def version():
-    """Of the app's code: a digest."""
+    """A digest of the app's code."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "b24app").rglob("*.py")):
         digest.update(path.read_bytes())
@@ -180,7 +207,7 @@ def version():
 
 
 def run_seeds(seeds, kept):
-    """Run those that have not passed yet; how many failed."""
+    """Run the seeds that have not passed yet; return how many failed."""
     failed = 0
     with tempfile.TemporaryDirectory(prefix="defer-faults-") as directory:
         name = f"defer_chaos_{uuid.uuid4().hex[:8]}"
@@ -206,8 +233,25 @@ def passes(deployment, seed, kept):
     return True
 
 
+def run_walks(number, kept):
+    """Run this many walks in portions; return how many portions failed. Each failing seed says how to repeat it."""
+    failed = 0
+    for first in range(1, number + 1, WALKS):
+        passed = kept / f"walks-from-{first}"
+        if passed.exists():
+            continue
+        print(f"walks {first} to {first + WALKS - 1} …", flush=True)
+        words = ["-m", "pytest", "-q", "-n", "2", "--show-capture=no", "tests/faults/test_walk.py"]
+        environment = os.environ | {"WALK_FIRST": str(first), "WALK_SEEDS": str(WALKS)}
+        if subprocess.run([sys.executable, *words], cwd=ROOT, env=environment).returncode:
+            failed += 1
+        else:
+            passed.touch()
+    return failed
+
+
 def run_at_real_times(kept):
-    """The three that are also run without any scaling; whether they pass."""
+    """Run the three faults without time scaling; return whether they pass."""
     print("F16, F26 and F29 at real times …", flush=True)
     tests = [f"tests/faults/test_killed.py::{name}" for name in REAL_TIME]
     done = subprocess.run(
@@ -222,14 +266,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
-    parser.add_argument("--scaled-only", action="store_true", help="leave out the three at real times")
+    parser.add_argument("--walks", type=int, default=2000, help="how many random walks")
+    parser.add_argument("--scaled-only", action="store_true", help="skip the three faults at real times")
     asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ending everything that was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that every started process is ended
     kept = ROOT / "var" / "faults" / version()
     kept.mkdir(parents=True, exist_ok=True)
     seeds = [seed for seed in range(asked.first, asked.first + asked.seeds) if not (kept / f"seed-{seed}").exists()]
     print(f"{asked.seeds - len(seeds)} of {asked.seeds} seeds have passed before with this code.", flush=True)
-    failed = run_seeds(seeds, kept) if seeds else 0
+    failed = run_walks(asked.walks, kept)
+    failed += run_seeds(seeds, kept) if seeds else 0
     if not asked.scaled_only and not (kept / "real-time").exists():
         failed += not run_at_real_times(kept)
     sys.exit(f"{failed} failed" if failed else None)

@@ -35,12 +35,12 @@ def bob(deployment):
     return deployment.person("acme")
 
 
-# -- In the test's own process: waits are not waited for, the clock of app and sandbox moves instead ---------------
+# -- In the test's process: instead of waiting, the test moves the clock of app and sandbox ---------------
 
 
 @pytest.fixture
 def engine(at_sandbox, settings, db):
-    """Jobs of several people, run as functions at real ratios: see engine.py."""
+    """Runs slices in this process, with unscaled waits: see engine.py."""
     settings.CLOCK_FILE = str(at_sandbox.clock_file)
     settings.ENGINE_READ_TIMEOUT = 5.0
     return Engine(at_sandbox)

@@ -5,7 +5,7 @@ deployment.fresh()
 bob = deployment.person("acme")
 job = deployment.defer("acme", bob, deployment.tasks("acme", bob, 20))
 deployment.plan("claimed", "0")  # the next worker that has claimed items is killed at that moment
-deployment.finish()  # waits until all is quiet, then asks the oracle
+deployment.finish()  # waits until every job has finished, then asks the oracle
 """
 
 import os
@@ -34,7 +34,7 @@ HELD = "select count(*) from defer_portal where lease_owner is not null"
 
 
 class Deployment:
-    """One running deployment with everything that can be done to it."""
+    """One running deployment, its people and jobs, and the faults that a test can inject."""
 
     def __init__(self, directory, database_url, time_scale=20):
         self.directory, self.scale = directory, time_scale
@@ -65,7 +65,7 @@ class Deployment:
     # -- Before a test -----------------------------------------------------------------------------------------
 
     def fresh(self):
-        """Everything runs, nothing is planned, nobody is there."""
+        """Start all processes, drop planned faults, and delete all portals and people."""
         for plan in self.plans.iterdir():
             plan.unlink()
         self.wire.mend()
@@ -76,7 +76,7 @@ class Deployment:
         self.app.rows_changed("truncate defer_portal, defer_pendingopening cascade")
 
     def revive(self):
-        """Start again what has ended, and wake what was stopped, as a supervisor does."""
+        """Restart ended processes and continue stopped ones, as a supervisor does."""
         self.forget_dead()
         for name in self.app.running:
             self.signal(name, signal.SIGCONT)
@@ -99,16 +99,16 @@ class Deployment:
         return self.sandbox.tasks(portal, count=count, **{"creator": creator, "status": 3, **fields})
 
     def page(self, portal, user):
-        """The app's page, opened by this person above their list: a fresh token pair for the app."""
+        """This person's page, opened above their list. The opening gives the app a fresh token pair."""
         options = {"USER_ID": str(user)}
         opening = self.sandbox.open(portal, user, placement="TASK_USER_LIST_TOOLBAR", options=options)
         return Page(self.app, opening)
 
     def ask(self, portal, user, tasks):
-        """Select these tasks as a person does, and stop before the last button: call what this returns to press it.
+        """Select these tasks as a person does; return a function that presses the last button.
 
-        What is planned in between meets the job and neither the opening nor the selection, and no question about
-        how this portal defers: that is known.
+        A fault planned in between affects only the job, not the opening or the selection. The app already knows
+        how this portal defers, so it does not ask.
         """
         page = self.page(portal, user)
         dialog = page.select(tasks)
@@ -116,20 +116,20 @@ class Deployment:
         return lambda: page.defer(dialog)
 
     def defer(self, portal, user, tasks):
-        """Ask for these tasks to be deferred; the number of the job."""
+        """Start a job that defers these tasks; return its number."""
         return self.ask(portal, user, tasks)()
 
     # -- Faults ------------------------------------------------------------------------------------------------
 
     def plan(self, point, *actions):
-        """What the next processes that reach a point do there, in order: see b24app/failpoints.py."""
+        """Plan what the next processes do that reach a point, in order: see b24app/failpoints.py."""
         for number, action in enumerate(actions):
             draft = self.plans / f"draft-{point}"
             draft.write_text(action)
             draft.rename(self.plans / f"{point}.{number}")
 
     def wait_for_plans(self, seconds=60):
-        """Until every planned thing has happened."""
+        """Wait until every planned fault has happened."""
         wait_until(lambda: not list(self.plans.iterdir()), seconds, "the planned faults")
 
     def dead(self):
@@ -141,7 +141,7 @@ class Deployment:
         return [name for name, process in self.app.running.items() if is_stopped(process.pid)]
 
     def consumers(self):
-        """The connections to Redis that wait for a message: it would hand them the next one at once."""
+        """The connections to Redis that wait for a message. Redis sends the next message to one of them."""
         mine = str(self.redis.get_connection_kwargs()["db"])
         return [one["id"] for one in self.redis.client_list() if one["db"] == mine and "b" in one["flags"]]
 
@@ -149,11 +149,11 @@ class Deployment:
         os.killpg(self.app.running[name].pid, number)
 
     def cut_database(self):
-        """End every connection to the app's database, whatever it is doing."""
+        """Terminate every connection to the app's database, also in the middle of a statement."""
         ours = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
         self.app.rows(f"{ours} and pid <> pg_backend_pid()")
 
-    # -- After it ----------------------------------------------------------------------------------------------
+    # -- Afterwards ----------------------------------------------------------------------------------------------
 
     def is_quiet(self):
         return not self.app.value(QUIET) and not self.app.value(HELD)
@@ -161,7 +161,7 @@ class Deployment:
     def finish(self, seconds=60):
         """Wait until every job has ended; assert that the oracle finds nothing, and return the seconds it took.
 
-        `seconds` is the patience at a time scale of 20.
+        `seconds` is the timeout at a time scale of 20.
         """
         started = time.monotonic()
         while not self.is_quiet():
@@ -174,7 +174,7 @@ class Deployment:
         return took
 
     def leaks(self):
-        """Where a secret stands that nobody may see: logs, the journal, what went over the wire to Redis."""
+        """The places that hold a secret, among the logs, the journal and the traffic to Redis."""
         places = {path.name: path.read_text(errors="replace") for path in self.directory.glob("*.log")}
         del places["sandbox.log"]
         places["journal"] = oracle.journal(self.app.rows)
@@ -182,7 +182,7 @@ class Deployment:
         return oracle.leaks(oracle.secrets_of(self.sandbox), places)
 
     def outcomes(self, job):
-        """How many items of a job ended how: {("done", ""): 20}."""
+        """The number of items of a job by state and code: {("done", ""): 20}."""
         query = "select state, code, count(*) from defer_jobitem where job_id = ? group by state, code"
         return {(state, code): number for state, code, number in self.app.rows(query, [job])}
 
@@ -206,7 +206,7 @@ def is_lost(request, seconds=60.0):
 
 
 def tasks_of(batch):
-    """The tasks that a batch of changes was about, whether or not the portal came to them."""
+    """The tasks that a batch of changes names, including those that the portal did not process."""
     return {int(key[1:]) for key in batch["params"]["cmd"]}
 
 

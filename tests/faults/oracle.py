@@ -1,7 +1,7 @@
-"""What must hold after every fault: the portals' truth against the app's database, item by item.
+"""What must hold after every fault: compares the portals' logs with the app's database, item by item.
 
-A violation is a sentence; none is what a test wants. The truth is the sandbox's log of every change of a real
-status and of every command; the app's word for it are its rows.
+The sandbox logs every change of a real status and every command. The app's rows must agree with that log.
+Each violation is reported as a sentence; a test expects an empty list.
 """
 
 import base64
@@ -17,6 +17,12 @@ ITEMS = """
     join defer_person person on person.id = job.person_id join defer_portal portal on portal.id = job.portal_id
     order by item.id
 """
+DEFERRALS = """
+    select portal.member_id, deferral.task_id, deferral.previous_status
+    from defer_deferral deferral join defer_portal portal on portal.id = deferral.portal_id
+    where deferral.state = 'sleeping'
+"""
+Deferral = namedtuple("Deferral", "portal task before")
 Item = namedtuple("Item", "id portal person task state code before kind")
 COUNTED = ("done", "skipped", "failed")
 TERMINAL = (*COUNTED, "cancelled")
@@ -27,25 +33,30 @@ STATUS_OF = {
 APP_METHODS = ("tasks.task.pause", "tasks.task.defer", "tasks.task.start", "tasks.task.renew")
 
 
-def violations(sandbox, rows):
-    """Everything that is lost, doubled or misreported; `rows(sql)` asks the app's database."""
+def violations(sandbox, rows, late=None):
+    """A sentence for each lost, repeated or misreported change; `rows(sql)` queries the app's database.
+
+    `late` counts, by method and task, the commands that arrived so late that the app was right to send them again.
+    """
     found = leftovers(rows)
+    deferrals = [Deferral(*row) for row in rows(DEFERRALS)]
     keys = {portal["member_id"]: portal["key"] for portal in sandbox.control("portals")}
     items = [Item(*row) for row in rows(ITEMS)]
     for member_id in {item.portal for item in items}:
         mine = [item for item in items if item.portal == member_id]
-        found += of_portal(sandbox, keys[member_id], mine)
+        live = {deferral.task: deferral for deferral in deferrals if deferral.portal == member_id}
+        found += of_portal(sandbox, keys[member_id], mine, live, late or Counter())
     return found
 
 
 DONE = "select item.id from defer_jobitem item join defer_job job on job.id = item.job_id where item.state = 'done'"
-STILL_OWED = (
+STILL_DEFERRED = (
     f"{DONE} and job.kind = 'return' and item.returns_id in (select id from defer_deferral where state = 'sleeping')"
 )
 
 
 def leftovers(rows):
-    """What is still open when everything should have come to an end, and records that do not fit together."""
+    """Unfinished jobs, held leases, and rows that contradict each other."""
     found = [
         f"job {job} is {state}" for job, state in rows("select id, state from defer_job where state <> 'finished'")
     ]
@@ -55,29 +66,31 @@ def leftovers(rows):
         counts = dict(rows(f"select state, count(*) from defer_jobitem where job_id = {job} group by state"))
         if total != sum(counts.values()) or (done, skipped, failed) != tuple(counts.get(name, 0) for name in COUNTED):
             found.append(f"job {job} counts {(total, done, skipped, failed)}, its items {counts}")
-    owed = Counter(item for (item,) in rows("select item_id from defer_deferral where item_id is not null"))
+    deferrals = Counter(item for (item,) in rows("select item_id from defer_deferral where item_id is not null"))
     done = {item for (item,) in rows(f"{DONE} and job.kind = 'defer'")}
-    found += [f"item {item} is done without a deferral" for item in done - set(owed)]
-    found += [f"item {item} has a deferral and is not done" for item in set(owed) - done]
-    found += [f"item {item} is returned and still owed" for (item,) in rows(STILL_OWED)]
+    found += [f"item {item} is done without a deferral" for item in done - set(deferrals)]
+    found += [f"item {item} has a deferral and is not done" for item in set(deferrals) - done]
+    found += [f"item {item} is returned and its deferral still open" for (item,) in rows(STILL_DEFERRED)]
     live = rows("select portal_id, task_id from defer_deferral where state = 'sleeping'")
     return found + [f"task {task}: {number} live deferrals" for task, number in Counter(live).items() if number > 1]
 
 
-def of_portal(sandbox, key, items):
-    """The items of one portal against its truth."""
+def of_portal(sandbox, key, items, live, late):
+    """Compare the items and the live deferrals of one portal with its log."""
     found = []
     changes, statuses = sandbox.truth(key), sandbox.states(key)
-    ran = successes(sandbox, key)
+    ran = successes(sandbox, key) - late
     for task in sorted({item.task for item in items}):
         own = [item for item in items if item.task == task]
         history = [change for change in changes if change["task"] == task]
         found += of_task(key, task, statuses.get(task), own, history, ran)
+        if task in statuses and history and history[-1]["method"] in APP_METHODS:
+            found += of_ledger(f"{key} task {task}", history, live.get(task), {item.code for item in own})
     return found
 
 
 def of_task(key, task, status, items, history, ran):
-    """One task: every item that asked for it, and everything that happened to it."""
+    """Compare all items of one task with the task's history."""
     ours = [change for change in history if change["method"] in APP_METHODS]
     others = len(history) - len(ours)
     deferred = [change for change in ours if change["after"] == 6]
@@ -90,14 +103,14 @@ def of_task(key, task, status, items, history, ran):
         found.append(f"{name}: {len(done)} items say done, it was deferred {len(deferred)} times")
     if len(returned) > len(renewed):
         found.append(f"{name}: {len(returned)} items say returned, it was renewed {len(renewed)} times")
-    # What somebody changed right after us, before we could read it, is reported as what they made of it.
+    # If another user changes the task before we read it, the item reports the status that they set.
     standing = deferred if not others else [change for change in deferred if change is history[-1]]
     if len(standing) > len(done):
         found.append(f"{name}: deferred {len(standing)} times, {len(done)} items say so")
     if len(deferred) > 1 + others + len(renewed):
         found.append(f"{name}: deferred {len(deferred)} times")
     found += [f"{name}: a task in status {c['before']} was renewed" for c in renewed if c["before"] != 6]
-    # Two items may both have been read before either of them acted.
+    # The app may have read two items before it acted on either.
     often = [(method, ran[method, task]) for method in APP_METHODS[:2]]
     found += [f"{name}: {method} ran {number} times" for method, number in often if number > len(items) + others]
     people = {item.person for item in items}
@@ -107,8 +120,27 @@ def of_task(key, task, status, items, history, ran):
     return found
 
 
+def of_ledger(name, history, live, codes):
+    """Check that the live deferral of a task that we changed last lets Undo restore the earlier status."""
+    last = history[-1]
+    if last["after"] != 6:
+        return []
+    if live is None:
+        return [f"{name}: deferred by us without a live deferral"]
+    original = {last["before"]}
+    for change in history[-2:-1]:
+        if change["method"] == APP_METHODS[0] and change["person"] == last["person"]:
+            # After the outcome left_paused a person may start another job. Then paused is the earlier status.
+            original = {change["before"]} | (original if "left_paused" in codes else set())
+    return [] if live.before in original else [f"{name}: was {original}, and would be returned to {live.before}"]
+
+
 def last_to_act(items, history):
-    """The item that the last change belongs to: jobs end in any order, and a return may come before a deferral."""
+    """The item that made the last change. Jobs end in any order, so a return may precede a deferral.
+
+    An item that was cancelled before the app sent anything is ignored if there are others.
+    """
+    items = [item for item in items if item.state != "cancelled"] or items
     kinds = {item.kind for item in items}
     if len(kinds) == 1 or not history:
         return items[-1]
@@ -119,7 +151,7 @@ def last_to_act(items, history):
 
 
 def misreported(name, status, last, was_deferred):
-    """Whether the last outcome is what the task is; nobody else has touched it since."""
+    """How the last outcome contradicts the task's status. Call it only if no other user changed the task since."""
     if last.code == "gone":
         return [] if status is None else [f"{name}: reported gone, is {status}"]
     expected = expected_status(last)
@@ -134,7 +166,7 @@ def misreported(name, status, last, was_deferred):
 
 
 def expected_status(item):
-    """What a task is when an item ended so; None where that says nothing."""
+    """The status that this outcome implies for the task; None if it implies none."""
     if item.code in STATUS_OF:
         return STATUS_OF[item.code]
     if item.kind == "defer":
@@ -145,7 +177,7 @@ def expected_status(item):
 
 
 def successes(sandbox, key):
-    """How often the portal ran each act on each task without an error, changing it or not."""
+    """How often the portal ran each act on each task without an error, also if the status stayed."""
     return Counter(
         (method, int(params["taskId"]))
         for request in sandbox.requests(key)

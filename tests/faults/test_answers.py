@@ -1,4 +1,4 @@
-"""What a portal or the authorization server may answer instead of what was expected."""
+"""Unexpected answers of a portal or the authorization server."""
 
 import json
 
@@ -19,7 +19,7 @@ def renewals(sandbox):
 
 
 def asked(sandbox):
-    """How many requests portals and authorization server have had."""
+    """The number of requests to the portals and the authorization server."""
     return len(sandbox.control("requests"))
 
 
@@ -133,7 +133,7 @@ def test_f10_an_oauth_outage_delays_only_renewals(engine, worker, open_as, fault
     engine.work(worker, una)
     assert outcomes(waiting) == outcomes(running) == {("done", ""): 5}
     assert len(renewals(engine.sandbox)) == 7
-    assert engine.waited > 5 * (2**5 - 1)  # each wait twice the one before: no storm
+    assert engine.waited > 5 * (2**5 - 1)  # each wait is twice the one before
 
 
 def test_f47_only_the_dismissed_persons_job_waits(engine, worker, open_as):
@@ -231,7 +231,7 @@ def test_f15_f20_an_unreadable_answer_is_settled(engine, worker, fault):
     engine.sandbox.fault("batch", skip=1, **fault)
     engine.work(worker)
     assert outcomes(job) == {("done", ""): 12}
-    assert engine.waited > 75 - 5  # what the slices themselves took is not in it
+    assert engine.waited > 75 - 5  # without the time that the slices took
 
 
 def test_f15_a_failing_portal_is_asked_less(engine, worker):
@@ -277,7 +277,7 @@ def test_f54_a_late_answer_counts(engine, worker):
 
 @pytest.fixture
 def rename(engine):
-    """Give acme another address; it has the old one back after the test."""
+    """Give acme another address; the test's end restores the old one."""
     old = engine.sandbox.portals["acme"]
     new = old.replace("localhost", "127.0.0.1")
     yield lambda: engine.sandbox.control("rename", portal="acme", host=new) or new
@@ -311,7 +311,7 @@ def test_f22_a_redirect_loop_gets_no_token(engine, worker, httpserver):
 
 
 def garbled(engine, bob, ids, broken):
-    """What the portal answers to a reading of these tasks, with one of them broken."""
+    """The portal's answer to a reading of these tasks, with one task malformed."""
     fields = {"filter": {"ID": ids}, "select": tasks.STATE_FIELDS, "start": -1}
     answer = engine.sandbox.rest("acme", "tasks.task.list", fields, engine.sandbox.access("acme", bob)).json()
     for row in answer["result"]["tasks"]:

@@ -1,4 +1,4 @@
-"""Guards that no fault on its own would show: see bin/mutants.py, which takes each of them out."""
+"""Guards whose loss no single fault reveals. bin/mutants.py removes each one and expects its test to fail."""
 
 import pytest
 

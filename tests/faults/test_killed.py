@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.workers,
 ]
 
-RECONNECT = 8.0  # seconds; Celery's own patience between attempts to reach its broker does not scale
+RECONNECT = 8.0  # seconds; Celery's pause between attempts to reach its broker does not scale
 
 
 # -- F26, F28: killed at every point -----------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def test_f26_f28_a_kill_during_a_batch_loses_nothing(deployment, bob):
     assert deployment.outcomes(job) == {("done", ""): 20}
 
 
-# -- F16, F27, F34: slow answers, deploys, a worker that sleeps ----------------------------------------------------
+# -- F16, F27, F34: slow answers, deploys, a stopped worker ----------------------------------------------------
 
 
 @pytest.mark.parametrize("applied", ["everything", "a prefix", "nothing"])
@@ -63,7 +63,8 @@ def test_f16_a_timed_out_batch_is_read(deployment, bob, applied):
     lost = next(request for request in asked if is_lost(request, 80 / deployment.scale))
     again = next(request for request in asked if request["id"] > lost["id"] and touches(request, tasks_of(lost)))
     assert again["method"] == "tasks.task.list"
-    assert again["at"] - lost["at"] >= 65 / deployment.scale  # 75 s after the commit, which came first
+    # The app reads 75 s after its commit, and it committed before it sent.
+    assert again["at"] - lost["at"] >= 65 / deployment.scale
 
 
 def test_f17_a_broken_connection_costs_only_time(deployment, bob):
@@ -90,16 +91,16 @@ def test_f27_a_deploy_ends_the_slice(deployment, bob):
     assert deployment.outcomes(job) == {("done", ""): 60}
 
 
-@pytest.mark.parametrize("point", ["claimed", "answered", "saving"])
+@pytest.mark.parametrize("point", ["claimed", "reserved", "answered", "saving"])
 def test_f34_a_frozen_worker_writes_nothing(deployment, bob, point):
     confirm = deployment.ask("acme", bob, deployment.tasks("acme", bob, 20))
-    deployment.plan(point, *(["pass"] if point == "saving" else []), "stop")
+    deployment.plan(point, *(["pass"] if point in ("reserved", "saving") else []), "stop")  # the reading comes first
     job = confirm()
-    (sleeper,) = wait_until(deployment.stopped, what="a worker to be stopped")
-    # Where it was saving it holds the portal's row, until the database ends its transaction.
+    (frozen,) = wait_until(deployment.stopped, what="a worker to be stopped")
+    # A worker stopped while saving locks the portal's row until the database ends its transaction.
     wait_until(lambda: deployment.app.value("select count(*) from defer_job where state = 'finished'"), 60, "the job")
-    deployment.signal(sleeper, signal.SIGCONT)
-    time.sleep(1)  # for whatever the sleeper may do
+    deployment.signal(frozen, signal.SIGCONT)
+    time.sleep(1)  # time in which the continued worker could write
     deployment.finish()
     assert deployment.outcomes(job) == {("done", ""): 20}
 
@@ -111,7 +112,7 @@ def test_f29_a_lost_redis_costs_only_time(deployment, bob):
     confirm = deployment.ask("acme", bob, deployment.tasks("acme", bob, 20))
     deployment.wire.cut()
     deployment.redis.flushdb()
-    job = confirm()  # a page still makes jobs
+    job = confirm()  # the page can still start jobs
     assert deployment.app.value("select state from defer_job") == "queued"
     time.sleep(1.5)
     deployment.wire.mend()
@@ -124,9 +125,11 @@ def test_f29_a_wiped_message_costs_a_minute(deployment, bob):
     confirm = deployment.ask("acme", bob, deployment.tasks("acme", bob, 10))
     for name in WORKERS:
         deployment.signal(name, signal.SIGSTOP)
-    wait_until(lambda: not deployment.consumers(), what="Redis to give up handing messages to the workers")
+    wait_until(lambda: not deployment.consumers(), what="no worker to wait at Redis")
     job = confirm()
-    assert any(b"run_slice" in message for message in deployment.redis.lrange("celery", 0, -1))  # and maybe a beat's
+    assert any(
+        b"run_slice" in message for message in deployment.redis.lrange("celery", 0, -1)
+    )  # and perhaps one of a beat
     deployment.redis.flushdb()
     for name in WORKERS:
         deployment.signal(name, signal.SIGCONT)
@@ -169,7 +172,7 @@ def test_f32_a_lock_delays_only_its_job(deployment, bob):
     assert deployment.outcomes(job) == {("done", ""): 20}
 
 
-# -- F33, F35, F36: the same again ---------------------------------------------------------------------------------
+# -- F33, F35, F36: repetitions ---------------------------------------------------------------------------------
 
 
 def test_f33_repeated_messages_do_nothing_twice(deployment, bob):

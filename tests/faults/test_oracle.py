@@ -1,4 +1,4 @@
-"""The oracle itself: an outcome that is not the truth is seen, and so is a secret."""
+"""The oracle itself reports a wrong outcome and a leaked secret."""
 
 import base64
 
@@ -115,3 +115,28 @@ def test_a_leaked_secret_is_found():
     body = base64.b64encode(b'[["the-secret"], {}]').decode()
     places = {"log": "token=the-secret", "redis": f'{{"body": "{body}"}}', "clean": "nothing"}
     assert sorted(oracle.leaks({"the-secret"}, places)) == ["log holds a secret", "redis holds a secret"]
+
+
+@pytest.mark.parametrize(
+    "history, before, codes",
+    [
+        (DEFERRED, 3, {""}),
+        (DEFERRED[1:], 2, {""}),
+        (DEFERRED, 2, {"", "left_paused"}),
+        (DEFERRED, 3, {"", "left_paused"}),
+        ([*PAUSED, {**DEFERRED[1], "person": 8}], 2, {""}),
+        (PAUSED, 3, {""}),
+    ],
+)
+def test_a_true_deferral_passes(history, before, codes):
+    assert oracle.of_ledger("task", history, oracle.Deferral("member", 1, before), codes) == []
+
+
+@pytest.mark.parametrize("live", [None, oracle.Deferral("member", 1, 2)])
+def test_a_missing_or_wrong_deferral_is_seen(live):
+    assert oracle.of_ledger("task", DEFERRED, live, {""})
+
+
+def test_a_late_command_may_run_twice():
+    ran, late = oracle.Counter({("tasks.task.defer", 1): 2}), oracle.Counter({("tasks.task.defer", 1): 1})
+    assert verdict("done", "", 6, DEFERRED, ran - late) == []

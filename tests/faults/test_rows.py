@@ -1,4 +1,4 @@
-"""docs/faults.md says which faults are injected, and each of them has a test: checked both ways."""
+"""Each fault in docs/faults.md has a test, and each test of a fault has a row there."""
 
 import re
 from pathlib import Path

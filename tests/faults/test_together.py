@@ -1,4 +1,4 @@
-"""Many at once: people, portals, jobs, processes; and what goes wrong between them."""
+"""Faults between concurrent people, portals, jobs and processes."""
 
 import signal
 import time
@@ -93,7 +93,7 @@ def test_f30_the_page_says_that_no_worker_runs(deployment, bob):
         deployment.signal(name, signal.SIGSTOP)
     page = deployment.page("acme", bob)
     job = page.defer(page.select(deployment.tasks("acme", bob, 10)))
-    wait_until(lambda: "No worker is running" in page.call("GET", f"/jobs/{job}/"), 15, "the page to say so")
+    wait_until(lambda: "No worker is running" in page.call("GET", f"/jobs/{job}/"), 15, "the page to show the warning")
     for name in WORKERS:
         deployment.signal(name, signal.SIGCONT)
     deployment.finish()
@@ -101,10 +101,10 @@ def test_f30_the_page_says_that_no_worker_runs(deployment, bob):
 
 
 def test_f39_clocks_may_differ_by_minutes(deployment, bob):
-    # Five minutes, scaled. Who is to wait until when is judged by the clock of the worker that looks, so that a job
-    # may wait longer by the difference; what is leased, and how long ago a task was sent or read, by the database's.
+    # Five minutes, scaled. A worker compares wait times with its own clock, so a job may wait longer by the difference.
+    # Leases and the age of a sent or read task use the clock of the database.
     minutes = 300 / deployment.scale
-    deployment.sandbox.move_clock(minutes * 0.8)  # the portal's
+    deployment.sandbox.move_clock(minutes * 0.8)  # the portal's clock
     for name, seconds in {"w1": minutes, "w2": -minutes}.items():
         deployment.app.kill(name)
         deployment.app.start("worker", name=name, PYTHONPATH=str(SKEWED), SKEW=str(seconds))
@@ -115,7 +115,8 @@ def test_f39_clocks_may_differ_by_minutes(deployment, bob):
     assert {job: deployment.outcomes(job) for job in jobs} == {job: {("done", ""): 30} for job in jobs}
     lost = next(request for request in deployment.sandbox.requests("acme") if is_lost(request))
     again = next(r for r in deployment.sandbox.requests("acme") if r["id"] > lost["id"] and touches(r, tasks_of(lost)))
-    assert again["at"] - lost["at"] >= 65 / deployment.scale  # 75 s after the commit, which came first
+    # The app reads 75 s after its commit, and it committed before it sent.
+    assert again["at"] - lost["at"] >= 65 / deployment.scale
     for name in ("w1", "w2"):
         deployment.app.kill(name)
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut, and that remembers what passed."""
+"""A TCP proxy that can be cut and records the traffic."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ REMEMBERED = 20_000  # chunks
 
 
 class Wire:
-    """Everything sent to `port` goes to `target` (host, port) and back, while the wire is up."""
+    """Forwards `port` to `target` (host, port) and back, until it is cut."""
 
     def __init__(self, target):
         self.target = target
@@ -22,7 +22,7 @@ class Wire:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
-        """Break every connection and refuse new ones until `mend`."""
+        """Close every connection and reject new ones until `mend`."""
         self.is_up = False
         for one in list(self.pairs):
             close(one)
@@ -31,7 +31,7 @@ class Wire:
         self.is_up = True
 
     def break_connections(self):
-        """Break every connection; new ones are welcome."""
+        """Close every connection; accept new ones."""
         self.cut()
         self.mend()
 

@@ -1,4 +1,4 @@
-"""One running app for all tests of a module, and who is at its portal."""
+"""One running app for all tests of a module, and the people of its portal."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.processes import App
 
 @pytest.fixture(scope="module", params=STACKS)
 def deployment(request, running_sandbox, app_port, tmp_path_factory):
-    """Web, worker and beat, which live by the sandbox's clock. Tests use `running`."""
+    """Web, worker and beat, which follow the sandbox's clock. Tests use `running`."""
     stack, directory = request.param, tmp_path_factory.mktemp("deployment")
     own = {
         "CELERY_BROKER_URL": broker_without_messages(stack),
@@ -27,7 +27,7 @@ def deployment(request, running_sandbox, app_port, tmp_path_factory):
 
 @pytest.fixture
 def running(deployment, sandbox):
-    """The running app with nobody in it. What a test has killed runs again for the next one."""
+    """The running app without portals and people. Processes that a test killed run again."""
     deployment.start(*({"web", "worker", "beat"} - deployment.running.keys()))
     deployment.forget_everything()
     sandbox.keep_pace(TIME_SCALE)

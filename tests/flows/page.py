@@ -1,4 +1,4 @@
-"""People's pages without a browser: they open the app, keep its ticket, press its buttons over HTTP."""
+"""A person's page without a browser: it opens the app, keeps the ticket, and presses buttons over HTTP."""
 
 import html
 import re
@@ -10,13 +10,13 @@ from tests.processes import wait_until
 
 
 def post_opening(app, opening, path="/placement/", session=requests, **changes):
-    """What the app answers to an opening that Sandbox.open gave, with these of its fields changed."""
+    """The app's answer to an opening from Sandbox.open, with some fields replaced."""
     fields = opening["fields"] | changes
     return session.post(f"{app.url}{path}", params=opening["query"], data=fields, timeout=30)
 
 
 def install(app, sandbox, admin):
-    """What an admin's browser does: installer, its steps, installFinish."""
+    """Install the app as an administrator's browser does: installer, its steps, installFinish."""
     sandbox.install("acme", finished=False)
     run_installer(app, sandbox, admin)
     sandbox.control("finish", portal="acme")
@@ -29,7 +29,7 @@ def run_installer(app, sandbox, admin):
 
 
 class Page:
-    """The app's page in the frame of a portal, opened with what Sandbox.open gave. `text` is what it showed."""
+    """The app's page in the frame of a portal, for an opening from Sandbox.open. `text` is its HTML."""
 
     def __init__(self, app, opening, path="/placement/"):
         self.app, self.session = app, requests.Session()
@@ -38,7 +38,7 @@ class Page:
 
     @classmethod
     def of_list(cls, app, sandbox, user, owner=None):
-        """The page as `user` of acme opens it above a task list, by default their own."""
+        """The page that `user` of acme opens above a task list, by default their own."""
         options = {"USER_ID": str(owner or user)}
         return cls(app, sandbox.open("acme", user, placement="TASK_USER_LIST_TOOLBAR", options=options))
 
@@ -50,7 +50,7 @@ class Page:
         return answer.text
 
     def select(self, ids=None, **listing):
-        """The dialog for these tasks, or for everything that matches; waits until it is collected."""
+        """Open the dialog for these tasks, or for all that match; wait until the selection is collected."""
         asked = {"ids": ",".join(map(str, ids))} if ids else {"everything": "1"}
         dialog = self.call("POST", "/selections/", data={**asked, **listing})
         while poll := re.search(r'hx-get="(/selections/[^"]+)"', dialog):
@@ -58,23 +58,23 @@ class Page:
         return dialog
 
     def defer(self, dialog, reason="", key=None):
-        """Confirm the dialog; the number of the job."""
+        """Confirm the dialog; return the number of the job."""
         selection = re.search(r'name="selection" value="([^"]+)"', dialog).group(1)
         fields = {"selection": selection, "reason": reason, "key": key or str(uuid.uuid4())}
         panel = self.call("POST", "/jobs/", data=fields)
         return int(re.search(r"/jobs/(\d+)/", panel).group(1))
 
     def undo(self, job):
-        """Press Undo on a finished job; the number of the job that returns what it has deferred."""
+        """Press Undo on a finished job; return the number of the job that returns its tasks."""
         panel = self.call("POST", f"/jobs/{job}/undo/")
         return int(re.search(r"/jobs/(\d+)/", panel).group(1))
 
     def panel(self, job):
-        """What the job's panel says, in plain text."""
+        """The text of the job's panel."""
         return html.unescape(self.call("GET", f"/jobs/{job}/"))
 
     def wait_for(self, job, seconds=60):
-        """The finished job's panel."""
+        """Wait until the job is finished; return the text of its panel."""
 
         def finished():
             panel = self.call("GET", f"/jobs/{job}/")

@@ -1,4 +1,4 @@
-"""Who may do what, with real processes: ordinary people, admins of yesterday, other portals' people, and forgers."""
+"""Permissions, with real processes: employees, former administrators, people of other portals, forged requests."""
 
 import json
 
@@ -8,14 +8,14 @@ from requests.adapters import HTTPAdapter
 
 from tests.flows.page import Page, post_opening
 
-OWE = """
+CREATE_ORPHAN = """
 import json
 from datetime import timedelta
 from b24app import clock
 from b24app.models import OrphanedDeferral, Portal
 now = clock.now()
 kept = now + timedelta(days=1)
-OrphanedDeferral.objects.create(portal=Portal.objects.get(), deferred_at=now, kept_until=kept, **json.loads({owed!r}))
+OrphanedDeferral.objects.create(portal=Portal.objects.get(), deferred_at=now, kept_until=kept, **json.loads({orphan!r}))
 """
 
 
@@ -37,8 +37,8 @@ def test_the_first_person_may_be_ordinary(sandbox, running, bob):
 
 def test_a_former_admin_decides_nothing(sandbox, installed, admin):
     page = Page(installed, sandbox.open("acme", admin))
-    owed = {"task_id": 11, "previous_status": 3}
-    installed.python(OWE.format(owed=json.dumps(owed)))
+    orphan = {"task_id": 11, "previous_status": 3}
+    installed.python(CREATE_ORPHAN.format(orphan=json.dumps(orphan)))
     sandbox.user("acme", number=admin, is_admin=False)
     assert "Only an administrator" in page.call("POST", "/orphans/adopt/")
     assert "are still deferred" not in Page(installed, sandbox.open("acme", admin)).text

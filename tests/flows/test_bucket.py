@@ -1,4 +1,4 @@
-"""The bucket of requests, by the clock of each database."""
+"""The bucket of requests uses the clock of the database, for each database."""
 
 RESERVE = """
 from b24app.portals import outgoing
@@ -23,4 +23,4 @@ def test_a_full_bucket_drains(app):
     app.settings["TIME_SCALE"] = "1"
     (none, wait), (some, _) = (line.split() for line in app.python(RESERVE).splitlines())
     assert (none, 0 < float(wait) <= 0.5) == ("0", True)
-    assert 20 <= int(some) < 30  # two a second, and what drained while they were taken
+    assert 20 <= int(some) < 30  # the bucket drains two a second, also during the test

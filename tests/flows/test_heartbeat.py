@@ -1,4 +1,4 @@
-"""A worker that runs and reads nothing is noticed, though others do all the work."""
+"""check_worker notices a worker that runs but reads no messages, also if other workers do."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ for queue in ("celery", worker_direct({worker!r}).name):
 
 
 def checked(app, *words):
-    """Whether check_worker is content, and what it says."""
+    """Whether check_worker succeeds, and its output."""
     command = [sys.executable, "manage.py", "check_worker", *words]
     done = subprocess.run(command, cwd=ROOT, env=app.environment, capture_output=True, text=True)
     return done.returncode == 0, done.stdout + done.stderr
@@ -38,7 +38,7 @@ def test_each_worker_has_a_heartbeat(app):
     wait_until(lambda: is_ready(app), what="the first sweep")
 
 
-# Those of the embedded broker cannot be told to stop reading.
+# A worker of the embedded broker cannot be told to stop reading.
 @pytest.mark.parametrize(
     "stack", [pytest.param(SERVERS, marks=[pytest.mark.postgres, pytest.mark.redis])], indirect=True
 )
@@ -48,9 +48,9 @@ def test_the_silent_worker_of_two_is_named(app):
     for worker in ("w1@test", "w2@test"):
         wait_until(lambda worker=worker: checked(app, worker)[0], what=f"{worker} to read something", pause=0.5)
     app.python(STOP_READING.format(worker="w2@test"))
-    wait_until(lambda: not checked(app, "w2@test")[0], what="w2 to be found out", pause=0.5)
+    wait_until(lambda: not checked(app, "w2@test")[0], what="check_worker to fail for w2", pause=0.5)
     assert "has read no message for" in checked(app, "w2@test")[1]
     assert checked(app, "w1@test")[0]
     assert is_ready(app)
     app.kill("w1")
-    wait_until(lambda: not is_ready(app), what="nobody to work")
+    wait_until(lambda: not is_ready(app), what="the app to be not ready")

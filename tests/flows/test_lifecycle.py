@@ -1,4 +1,4 @@
-"""Installing, with real processes: anew, over an earlier version, half, by two admins at once, and repaired."""
+"""Installation, with real processes: reinstalls, updates, partial and concurrent installations, and repairs."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +12,7 @@ ONE_OF_EACH = ("defer_portal", "defer_person", "defer_credential")
 
 
 def bound(app, sandbox):
-    """What is registered for the app at the portal; asserts that each is there once, and leads to us."""
+    """The app's placements and events at the portal; asserts that each is bound once, to our address."""
     found = sandbox.control("installation", portal="acme")
     entries = [(row["placement"], row["handler"]) for row in found["placements"]]
     assert sorted(entries) == [(code, f"{app.url}/placement/") for code in sorted(PLACEMENTS)]
@@ -24,8 +24,8 @@ def counted(app, *tables):
     return [app.value(f"select count(*) from {table}") for table in tables]
 
 
-def put_to_sleep(app, sandbox, bob):
-    """The job that has deferred three of Bob's tasks, and their numbers."""
+def defer_tasks(app, sandbox, bob):
+    """Defer three of Bob's tasks; return the job and the ids of the tasks."""
     ids = sandbox.tasks("acme", count=3, status=3, creator=bob)
     page = Page.of_list(app, sandbox, bob)
     job = page.defer(page.select(ids))
@@ -36,20 +36,20 @@ def put_to_sleep(app, sandbox, bob):
 
 def test_a_reinstall_starts_clean(sandbox, installed, admin, bob):
     Page(installed, sandbox.open("acme", admin))
-    put_to_sleep(installed, sandbox, bob)
+    defer_tasks(installed, sandbox, bob)
     sandbox.uninstall("acme", clean=False)
-    wait_until(lambda: installed.value("select status from defer_portal") == "uninstalled", what="the removal")
+    wait_until(lambda: installed.value("select status from defer_portal") == "uninstalled", what="the uninstall")
     install(installed, sandbox, admin)
     assert installed.value("select status from defer_portal") == "active"
     assert counted(installed, *ONE_OF_EACH) == [1, 1, 1]
     assert bound(installed, sandbox)
-    put_to_sleep(installed, sandbox, bob)
+    defer_tasks(installed, sandbox, bob)
     assert counted(installed, *ONE_OF_EACH) == [1, 2, 2]
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["keeps-bindings", "forgets-bindings"])
 def test_an_update_keeps_deferrals(sandbox, installed, admin, bob, kept):
-    job, ids = put_to_sleep(installed, sandbox, bob)
+    job, ids = defer_tasks(installed, sandbox, bob)
     sandbox.turn({"update.keeps_bindings": kept})
     old = {"PLACEMENT": "TASK_VIEW_TAB", "HANDLER": "http://127.0.0.1:1/placement/", "TITLE": "Old"}
     sandbox.rest("acme", "placement.bind", old, token=sandbox.access("acme", admin))
@@ -58,8 +58,8 @@ def test_an_update_keeps_deferrals(sandbox, installed, admin, bob, kept):
     run_installer(installed, sandbox, admin)
     sandbox.control("finish", portal="acme")
     assert bound(installed, sandbox)
-    asleep = installed.rows("select task_id from defer_deferral where state = 'sleeping' order by task_id")
-    assert asleep == [(id,) for id in ids]
+    deferrals = installed.rows("select task_id from defer_deferral where state = 'sleeping' order by task_id")
+    assert deferrals == [(id,) for id in ids]
     assert counted(installed, *ONE_OF_EACH, "defer_job") == [1, 2, 2, 1]
     page = Page.of_list(installed, sandbox, bob)
     assert "3 returned" in page.wait_for(page.undo(job))
@@ -80,7 +80,7 @@ def test_a_reopened_installer_binds_once(sandbox, running, admin):
 def test_two_installers_bind_once(sandbox, running, admin):
     sandbox.install("acme", finished=False)
     admins = [admin, sandbox.user("acme", name="Zoe", is_admin=True)]
-    sandbox.fault("batch", "late", seconds=0.3, times=2)  # both have seen that nothing is bound before either binds
+    sandbox.fault("batch", "late", seconds=0.3, times=2)  # both administrators read the empty list before either binds
     with ThreadPoolExecutor(2) as browsers:
         list(browsers.map(lambda number: run_installer(running, sandbox, number), admins))
     assert bound(running, sandbox)
@@ -93,7 +93,7 @@ def test_an_admins_opening_repairs_bindings(sandbox, installed, admin):
         sandbox.rest("acme", "placement.unbind", {"PLACEMENT": "TASK_VIEW_TAB"}, token=token)
         sandbox.rest("acme", "event.unbind", {"event": "ONAPPUNINSTALL", "handler": f"{installed.url}/events/"}, token)
         assert len(sandbox.control("installation", portal="acme")["placements"]) == len(PLACEMENTS) - 1
-        sandbox.move_clock(2 * 3600 * number)  # it is looked after once an hour
+        sandbox.move_clock(2 * 3600 * number)  # the app checks its bindings once an hour
         Page(installed, sandbox.open("acme", number))
         wait_until(lambda: is_bound(sandbox), what="the repair")
         assert bound(installed, sandbox)

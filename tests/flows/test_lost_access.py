@@ -1,4 +1,4 @@
-"""A portal that refuses the app, with real processes: the state, the words, the way back, and going on by itself."""
+"""A portal that rejects the app, with real processes: state, messages, recovery, and jobs that continue."""
 
 import html
 import time
@@ -36,14 +36,14 @@ def scope(scope):
 
 OVER = ("clear_faults", {})
 
-# The portal's code, whom it meets, what it means, how long jobs wait, and what brings it about and ends it.
+# The portal's code, whom it affects, its meaning, how long jobs wait, and how the test begins and ends it.
 TABLE = [
-    ("ACCESS_DENIED", "everybody", WaitReason.PLAN, DAY, portal(rest_allowed=False), portal(rest_allowed=True)),
-    ("PAYMENT_REQUIRED", "everybody", WaitReason.PAYMENT, DAY, refuse_all("PAYMENT_REQUIRED"), OVER),
-    ("insufficient_scope", "everybody", WaitReason.SCOPE, DAY, scope("placement,user_brief,im"), scope(SCOPE)),
-    ("METHOD_CONFIRM_WAITING", "everybody", WaitReason.CONFIRM, HOUR, refuse_all("METHOD_CONFIRM_WAITING"), OVER),
-    ("OVERLOAD_LIMIT", "everybody", WaitReason.OVERLOAD, HOUR, refuse_all("OVERLOAD_LIMIT"), OVER),
-    ("PORTAL_DELETED", "everybody", WaitReason.DELETED, DAY, portal(deleted=True), portal(deleted=False)),
+    ("ACCESS_DENIED", "portal", WaitReason.PLAN, DAY, portal(rest_allowed=False), portal(rest_allowed=True)),
+    ("PAYMENT_REQUIRED", "portal", WaitReason.PAYMENT, DAY, refuse_all("PAYMENT_REQUIRED"), OVER),
+    ("insufficient_scope", "portal", WaitReason.SCOPE, DAY, scope("placement,user_brief,im"), scope(SCOPE)),
+    ("METHOD_CONFIRM_WAITING", "portal", WaitReason.CONFIRM, HOUR, refuse_all("METHOD_CONFIRM_WAITING"), OVER),
+    ("OVERLOAD_LIMIT", "portal", WaitReason.OVERLOAD, HOUR, refuse_all("OVERLOAD_LIMIT"), OVER),
+    ("PORTAL_DELETED", "portal", WaitReason.DELETED, DAY, portal(deleted=True), portal(deleted=False)),
     ("authorization_error", "Bob", WaitReason.DISMISSED, HOUR, person(active=False), person(active=True)),
     ("user_access_error", "Bob", WaitReason.RESTRICTED, HOUR, person(may_use_app=False), person(may_use_app=True)),
     ("ALLOWED_ONLY_INTRANET_USER", "Bob", WaitReason.RESTRICTED, HOUR, refuse_all("ALLOWED_ONLY_INTRANET_USER"), OVER),
@@ -55,25 +55,25 @@ REFUSALS = pytest.mark.parametrize(
 
 @pytest.fixture
 def asked(sandbox, installed, bob):
-    """Bob's page, a dialog about three of his tasks that he has not confirmed yet, and their numbers."""
+    """Bob's page, an open dialog about three of his tasks, and the ids of the tasks."""
     ids = sandbox.tasks("acme", count=3, status=3, creator=bob)
     page = Page.of_list(installed, sandbox, bob)
     return page, page.select(ids), ids
 
 
 def obstacle(app):
-    """What is in the way, for everybody or only for Bob, and until when; waits until the app has noticed."""
+    """Wait until the app notices the rejection; return whom it affects, the reason, and the end of the wait."""
 
     def noticed():
         ((why, until),) = app.rows("select parked_reason, parked_until from defer_portal")
         of_bob = app.rows("select wait_reason, wait_until from defer_job")
-        return ("everybody", why, until) if why else of_bob[0][0] and ("Bob", *of_bob[0])
+        return ("portal", why, until) if why else of_bob[0][0] and ("Bob", *of_bob[0])
 
-    return wait_until(noticed, what="the refusal")
+    return wait_until(noticed, what="the rejection")
 
 
 def seconds_until(moment):
-    """From now to a moment as the databases give it."""
+    """The seconds from now to a moment in a database's format."""
     read = datetime.fromisoformat(str(moment))
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp() - time.time()
 
@@ -106,7 +106,7 @@ def test_regained_access_resumes_at_once(sandbox, installed, admin, bob, asked, 
     job = page.defer(dialog)
     assert obstacle(installed)[:2] == (whom, why)
     sandbox.control(end[0], **end[1])
-    Page(installed, sandbox.open("acme", admin if whom == "everybody" else bob))
+    Page(installed, sandbox.open("acme", admin if whom == "portal" else bob))
     assert "3 deferred" in page.wait_for(job)
 
 

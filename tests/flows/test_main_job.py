@@ -1,4 +1,4 @@
-"""Install, open above the list, select, defer, watch: over real sockets, with real processes."""
+"""Install, open the list, select, defer and watch, over real sockets and with real processes."""
 
 import pytest
 import requests
@@ -29,8 +29,8 @@ def test_120_tasks_are_deferred_once_each(sandbox, installed, bob):
     assert changes(sandbox) == each_paused_and_deferred_once(ids)
     tokens = {token["id"]: token["user"] for token in sandbox.tokens("acme")}
     assert {tokens[change["token"]] for change in sandbox.truth("acme")} == {bob}
-    # At most 12 where the portal is as quick as it should be (tests/engine); at this pace a busy machine makes it
-    # look slow, and batches small. One call at a time would be 240.
+    # At most 12 if the portal is fast (tests/engine). On a busy machine the portal seems slow, so batches get smaller.
+    # One call at a time would need 240.
     assert len(sandbox.requests("acme")) - asked_before <= 24
 
 

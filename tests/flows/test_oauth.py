@@ -1,4 +1,4 @@
-"""From outside a frame to the portal and back, with real processes and the portal's own pages."""
+"""OAuth sign-in outside a frame, with real processes and the portal's own pages."""
 
 import html
 import re
@@ -12,7 +12,7 @@ from tests.processes import wait_until
 
 
 class Browser:
-    """Somebody's browser outside of any frame, logged in at acme; `get` follows redirects as browsers do."""
+    """A browser outside of any frame, logged in at acme; `get` follows redirects."""
 
     def __init__(self, sandbox, user):
         self.session = requests.Session()
@@ -22,7 +22,7 @@ class Browser:
         return self.session.get(url, timeout=30, **kwargs)
 
     def go_until_the_code(self, url):
-        """Follow `url` to the portal and stop where it sends the browser back with a code; that address."""
+        """Follow `url` to the portal; return the callback address with its code, without opening it."""
         leaving = self.get(url, allow_redirects=False)
         answer = self.get(leaving.headers["Location"], allow_redirects=False)
         return answer.headers["Location"]
@@ -30,18 +30,18 @@ class Browser:
 
 @pytest.fixture
 def waiting(sandbox, installed, bob):
-    """Three of Bob's tasks, his page, and a job over them that waits for him: `ids, page, job`."""
+    """Three of Bob's tasks, his page, and a job that waits for his sign-in: `ids, page, job`."""
     ids = sandbox.tasks("acme", count=3, status=3, creator=bob)
     page = Page.of_list(installed, sandbox, bob)
     dialog = page.select(ids)
     sandbox.revoke("acme", user=bob)
     job = page.defer(dialog)
-    wait_until(lambda: installed.value("select wait_reason from defer_job") == "person", what="the refusal")
+    wait_until(lambda: installed.value("select wait_reason from defer_job") == "person", what="the rejection")
     return ids, page, job
 
 
 def start_of(text):
-    """Where a page lets the way to the portal begin."""
+    """The address on the page that starts the sign-in."""
     return html.unescape(re.search(r'href="(/oauth/start/[^"]+)"', text).group(1))
 
 
@@ -53,7 +53,7 @@ def credential(app, user):
 @pytest.mark.parametrize("short", [True, False], ids=["as-documented", "as-seen"])
 def test_a_reconnected_person_resumes_the_job(sandbox, installed, bob, waiting, short):
     ids, page, job = waiting
-    sandbox.turn({"oauth.short_code_answer": short})  # as documented it has neither `expires` nor `user_id`
+    sandbox.turn({"oauth.short_code_answer": short})  # as documented, the answer has neither `expires` nor `user_id`
     back = Browser(sandbox, bob).get(f"{installed.url}{start_of(page.panel(job))}")
     assert [answer.status_code for answer in back.history] == [302, 302]
     assert "Connected as Bob Worker" in back.text
@@ -76,7 +76,7 @@ def test_an_old_code_offers_a_new_sign_in(sandbox, installed, bob, waiting):
     again = browser.go_until_the_code(f"{installed.url}{start_of(late.text)}")
     sandbox.move_clock(31 + 28)
     assert "You are connected" in browser.get(again).text
-    assert browser.get(again).status_code == 400  # a way back works once
+    assert browser.get(again).status_code == 400  # a callback works once
     assert "3 deferred" in page.wait_for(job)
 
 

@@ -1,4 +1,4 @@
-"""Jobs and openings in an old box, with real processes."""
+"""Jobs and openings at old on-premise portals, with real processes."""
 
 import pytest
 
@@ -11,7 +11,7 @@ OLDEST = ORDINARY | NO_NEW_TASKS
 
 @pytest.fixture
 def box(sandbox, running, bob):
-    """The running app at an old box: `box(knobs)`."""
+    """The running app, installed at an old on-premise portal: `box(knobs)`."""
 
     def make(knobs):
         sandbox.turn(knobs)

@@ -1,4 +1,4 @@
-"""Production installs requirements.txt and nothing else: the app installs, defers and returns tasks with that."""
+"""Production installs only requirements.txt; with these packages the app installs, defers and returns."""
 
 import pytest
 

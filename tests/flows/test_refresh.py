@@ -1,4 +1,4 @@
-"""Single-use refresh tokens under fire: real processes, a real database, a slow authorization server."""
+"""Concurrent use of single-use refresh tokens: real processes, a real database, a slow authorization server."""
 
 import json
 
@@ -32,7 +32,7 @@ except BitrixError as error:
 @pytest.fixture
 def bob(sandbox, app):
     """An employee of acme who has opened the app once."""
-    app.settings["TIME_SCALE"] = "1"  # nothing is waited for here, and a claim is held for as long as in life
+    app.settings["TIME_SCALE"] = "1"  # no waits are scaled, so a claim lasts as long as in production
     number = sandbox.user("acme", name="Bob")
     sandbox.install("acme")
     app.python(OPEN.format(opening=json.dumps(sandbox.open("acme", number))))
@@ -40,7 +40,7 @@ def bob(sandbox, app):
 
 
 def ask_at_once(app, count, patience=2.0):
-    """What `count` processes get that all ask for a usable credential at the same moment."""
+    """The results of `count` processes that ask for a usable credential at the same time."""
     processes = [app.launch_python(ASK.format(patience=patience)) for _ in range(count)]
     for process in processes:
         assert process.stdout.readline() == "ready\n", process.stderr.read()

@@ -1,4 +1,4 @@
-"""A portal that moves to another address, with real processes: who is followed, and who gets nothing."""
+"""A portal moves to another address, with real processes: which new addresses the app accepts."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.processes import wait_until
 
 @pytest.fixture
 def rename(sandbox):
-    """Move acme to another address: `rename()` is its new origin."""
+    """Move acme to another address: `rename()` returns its new origin."""
     old = sandbox.portals["acme"]
     new = old.replace("localhost", "127.0.0.1")
 

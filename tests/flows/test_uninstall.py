@@ -1,4 +1,4 @@
-"""Uninstalling, with real processes: what stops, who is believed, what is erased, and what comes back."""
+"""Uninstalls, with real processes: what stops, which reports count, what is erased, and what a reinstall restores."""
 
 import pytest
 import requests
@@ -19,17 +19,17 @@ def left_of(app, *tables):
     return {table: app.value(f"select count(*) from {table}") for table in tables}
 
 
-def wait_for_removal(app):
-    wait_until(lambda: status(app) == ["uninstalled"], what="the removal")
+def wait_for_uninstall(app):
+    wait_until(lambda: status(app) == ["uninstalled"], what="the uninstall")
 
 
-def owed(app):
+def orphans(app):
     return app.rows("select task_id, previous_status from defer_orphaneddeferral order by task_id")
 
 
 @pytest.fixture
-def asleep(sandbox, installed, admin, bob):
-    """Three tasks of Bob's that sleep because of us, with a reason; Ann has opened the app too."""
+def deferred(sandbox, installed, admin, bob):
+    """Three of Bob's tasks that the app deferred with a reason. Ann has opened the app too."""
     Page(installed, sandbox.open("acme", admin))
     ids = sandbox.tasks("acme", count=3, status=3, creator=bob, title="Prepare the budget")
     page = Page.of_list(installed, sandbox, bob)
@@ -37,27 +37,27 @@ def asleep(sandbox, installed, admin, bob):
     return ids
 
 
-def test_an_uninstall_keeps_orphans_without_names(sandbox, installed, admin, asleep):
+def test_an_uninstall_keeps_orphans_without_names(sandbox, installed, admin, deferred):
     opening = sandbox.open("acme", admin)
     sandbox.uninstall("acme", clean=False)
-    wait_for_removal(installed)
+    wait_for_uninstall(installed)
     assert left_of(installed, *PEOPLE) == dict.fromkeys(PEOPLE, 0)
-    assert owed(installed) == [(id, 3) for id in asleep]
-    assert set(sandbox.states("acme", asleep).values()) == {6}
+    assert orphans(installed) == [(id, 3) for id in deferred]
+    assert set(sandbox.states("acme", deferred).values()) == {6}
     kept = str([installed.rows(f"select * from defer_{table}") for table in ("portal", "orphaneddeferral", "restcall")])
     assert not any(word in kept for word in PERSONAL)
     assert post_opening(installed, opening, AUTH_ID="f" * 70).status_code == 403
     sandbox.move_clock(89 * DAY)
-    failed_proofs = "defer_failedopening"  # the last thing that the sweep looks at
+    failed_proofs = "defer_failedopening"  # the sweep cleans this table last
     wait_until(lambda: left_of(installed, failed_proofs) == {failed_proofs: 0}, what="a sweep")
-    assert len(owed(installed)) == 3
+    assert len(orphans(installed)) == 3
     sandbox.move_clock(91 * DAY)
-    wait_until(lambda: not owed(installed) and not status(installed), what="the end of what we kept")
+    wait_until(lambda: not orphans(installed) and not status(installed), what="the deletion of the orphans")
 
 
-def test_a_clean_uninstall_keeps_nothing(sandbox, installed, asleep):
+def test_a_clean_uninstall_keeps_nothing(sandbox, installed, deferred):
     sandbox.uninstall("acme", clean=True)
-    wait_until(lambda: status(installed) == [], what="the removal")
+    wait_until(lambda: status(installed) == [], what="the uninstall")
     assert left_of(installed, *PEOPLE, "defer_orphaneddeferral") == dict.fromkeys(
         (*PEOPLE, "defer_orphaneddeferral"), 0
     )
@@ -65,16 +65,16 @@ def test_a_clean_uninstall_keeps_nothing(sandbox, installed, asleep):
     assert not any(word in journal for word in (*PERSONAL, "taskId"))
 
 
-def test_the_first_call_notices_an_uninstall(sandbox, installed, bob, asleep):
+def test_the_first_call_notices_an_uninstall(sandbox, installed, bob, deferred):
     page = Page.of_list(installed, sandbox, bob)
     sandbox.turn({"events.never": True})
     sandbox.uninstall("acme")
     page.call("GET", "/tasks/")
-    wait_for_removal(installed)
+    wait_for_uninstall(installed)
     assert left_of(installed, *PEOPLE) == dict.fromkeys(PEOPLE, 0)
 
 
-def test_no_answer_erases_tokens_after_a_day(sandbox, installed, admin, bob, asleep):
+def test_no_answer_erases_tokens_after_a_day(sandbox, installed, admin, bob, deferred):
     page = Page.of_list(installed, sandbox, bob)
     sandbox.fault("oauth/token", "cut", times=-1)
     sandbox.uninstall("acme", clean=False)
@@ -87,7 +87,9 @@ def test_no_answer_erases_tokens_after_a_day(sandbox, installed, admin, bob, asl
         wait_until(lambda asked=asked: questions(sandbox) > asked, what="another question")
     assert (status(installed), left_of(installed, "defer_credential")) == (["suspended"], {"defer_credential": 2})
     sandbox.move_clock(25 * HOUR)
-    wait_until(lambda: left_of(installed, "defer_credential") == {"defer_credential": 0}, what="the tokens' end")
+    wait_until(
+        lambda: left_of(installed, "defer_credential") == {"defer_credential": 0}, what="the deletion of the tokens"
+    )
     assert (status(installed), left_of(installed, "defer_deferral")) == (["suspended"], {"defer_deferral": 3})
     sandbox.clear_faults()
     sandbox.install("acme")
@@ -95,21 +97,23 @@ def test_no_answer_erases_tokens_after_a_day(sandbox, installed, admin, bob, asl
     assert (status(installed), left_of(installed, "defer_deferral")) == (["active"], {"defer_deferral": 3})
 
 
-def test_no_answer_for_a_week_is_an_uninstall(sandbox, installed, bob, asleep):
+def test_no_answer_for_a_week_is_an_uninstall(sandbox, installed, bob, deferred):
     sandbox.fault("oauth/token", "cut", times=-1)
     sandbox.uninstall("acme", clean=False)
     wait_until(lambda: questions(sandbox), what="the question")
     sandbox.move_clock(167 * HOUR)
-    wait_until(lambda: left_of(installed, "defer_credential") == {"defer_credential": 0}, what="the tokens' end")
+    wait_until(
+        lambda: left_of(installed, "defer_credential") == {"defer_credential": 0}, what="the deletion of the tokens"
+    )
     assert (status(installed), left_of(installed, "defer_deferral")) == (["suspended"], {"defer_deferral": 3})
     sandbox.move_clock(169 * HOUR)
     wait_until(lambda: status(installed) == ["uninstalled"], what="the erasure")
     assert left_of(installed, "defer_person", "defer_jobitem") == {"defer_person": 0, "defer_jobitem": 0}
-    assert [id for id, _ in owed(installed)] == asleep
+    assert [id for id, _ in orphans(installed)] == deferred
 
 
 def questions(sandbox):
-    """How often the authorization server was asked for a new pair."""
+    """The number of refresh requests to the authorization server."""
     return sum(request["method"] == "oauth/token" for request in sandbox.requests(None))
 
 
@@ -117,7 +121,7 @@ def questions(sandbox):
 
 
 def report(app, opening, **changes):
-    """An uninstall event as a forger sends it: everything right, the token read from a browser."""
+    """Send a forged uninstall event. Its application token was read from a browser, so it is correct."""
     fields = {
         "event": "ONAPPUNINSTALL",
         "data[CLEAN]": "1",
@@ -133,7 +137,7 @@ def refuted(app):
 
 
 def complaints(app, words):
-    """How often the app's logs say so."""
+    """How often the app's logs contain these words."""
     return sum(app.log(name).read_text().count(words) for name in ("web", "worker"))
 
 
@@ -182,42 +186,42 @@ def test_a_wrong_token_changes_nothing(sandbox, installed, admin):
 # -- After a reinstall
 
 
-def removed_and_installed_anew(app, sandbox, admin):
-    """The page as Ann sees it then."""
+def reinstall(app, sandbox, admin):
+    """Uninstall and install the app; return the page that Ann opens."""
     sandbox.uninstall("acme", clean=False)
-    wait_for_removal(app)
+    wait_for_uninstall(app)
     install(app, sandbox, admin)
     return Page(app, sandbox.open("acme", admin))
 
 
-def asleep_for(app):
-    """Who has to care for which task, and what it was before."""
+def deferrals(app):
+    """The deferrals: task, person and previous status."""
     query = "select task_id, user_id, previous_status from defer_deferral d join defer_person p on p.id = d.person_id"
     return app.rows(f"{query} order by task_id")
 
 
-def test_an_admin_adopts_or_discards_orphans(sandbox, installed, admin, bob, asleep):
-    page = removed_and_installed_anew(installed, sandbox, admin)
+def test_an_admin_adopts_or_discards_orphans(sandbox, installed, admin, bob, deferred):
+    page = reinstall(installed, sandbox, admin)
     assert "are still deferred" not in Page.of_list(installed, sandbox, bob).text
     assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
     assert "You have taken over 3 tasks." in page.call("POST", "/orphans/adopt/")
-    assert asleep_for(installed) == [(id, admin, 3) for id in asleep]
-    assert owed(installed) == []
+    assert deferrals(installed) == [(id, admin, 3) for id in deferred]
+    assert orphans(installed) == []
 
-    page = removed_and_installed_anew(installed, sandbox, admin)
+    page = reinstall(installed, sandbox, admin)
     assert "3 tasks that the app deferred before it was uninstalled are still deferred" in page.text
     assert "Dismissed" in page.call("POST", "/orphans/discard/")
-    assert (owed(installed), asleep_for(installed)) == ([], [])
+    assert (orphans(installed), deferrals(installed)) == ([], [])
     assert "are still deferred" not in Page(installed, sandbox.open("acme", admin)).text
-    assert set(sandbox.states("acme", asleep).values()) == {6}
+    assert set(sandbox.states("acme", deferred).values()) == {6}
 
 
-def test_an_admin_returns_adopted_tasks(sandbox, installed, admin, asleep):
-    page = removed_and_installed_anew(installed, sandbox, admin)
+def test_an_admin_returns_adopted_tasks(sandbox, installed, admin, deferred):
+    page = reinstall(installed, sandbox, admin)
     page.call("POST", "/orphans/adopt/")
     page.call("POST", "/orphans/return/")
-    wait_until(lambda: set(sandbox.states("acme", asleep).values()) == {3}, what="the return")
+    wait_until(lambda: set(sandbox.states("acme", deferred).values()) == {3}, what="the return")
     assert {change["person"] for change in sandbox.truth("acme")[-6:]} == {admin}
     sleeping = "select count(*) from defer_deferral where state = 'sleeping'"
-    wait_until(lambda: not installed.value(sleeping), what="the records")
+    wait_until(lambda: not installed.value(sleeping), what="the deferrals to end")
     assert "You have taken over" not in Page(installed, sandbox.open("acme", admin)).text

@@ -1,16 +1,16 @@
-"""People in front of our pages: each posts what a real portal's frame posts, and keeps the ticket it gets."""
+"""People who use our pages: each posts what a portal's frame posts, and keeps the ticket."""
 
 import re
 
 import pytest
 from django.test import Client
 
-from b24app.models import Person
+from b24app.models import Credential, PendingOpening, Person, Portal
 from b24app.worker import messages
 
 
 class Visitor:
-    """Somebody at a portal with our page open. Requests carry the newest ticket, as the page's own do."""
+    """A person of a portal who has our page open. Each request carries the newest ticket, as the page's own do."""
 
     def __init__(self, sandbox, portal, user):
         self.sandbox, self.portal, self.user = sandbox, portal, user
@@ -56,17 +56,21 @@ class Visitor:
         return self.post("/jobs/", {"selection": self.select(ids), "reason": reason, "key": key})
 
 
+def nothing_is_stored():
+    return not any(model.objects.exists() for model in (Portal, Person, Credential, PendingOpening))
+
+
 @pytest.fixture(autouse=True)
-def hints(monkeypatch):
-    """The portals that a worker was told to look at; nobody is told in truth."""
-    told = []
-    monkeypatch.setattr(messages, "send", lambda job, subject_id, seconds=0.0: told.append(subject_id) or True)
-    return told
+def sent_messages(monkeypatch):
+    """The portals of the messages that the app sent. No message reaches a broker."""
+    sent = []
+    monkeypatch.setattr(messages, "send", lambda job, subject_id, seconds=0.0: sent.append(subject_id) or True)
+    return sent
 
 
 @pytest.fixture
 def visit(at_sandbox, db):
-    """Somebody at a portal where the app is installed: `visit()` is a new employee of acme."""
+    """A person of a portal that has the app: `visit()` creates an employee of acme."""
 
     def visit(portal="acme", finished=True, **fields):
         user = at_sandbox.user(portal, **({"name": "Bob", "last_name": "Worker"} | fields))
@@ -83,7 +87,7 @@ def bob(visit):
 
 @pytest.fixture
 def tasks(sandbox, bob):
-    """Make tasks of Bob's; `tasks(120)` in progress, `tasks(3, status=2)` pending."""
+    """Create tasks of Bob; `tasks(120)` in progress, `tasks(3, status=2)` pending."""
 
     def make(count=1, **fields):
         return sandbox.tasks("acme", count=count, **({"status": 3, "creator": bob.user} | fields))

@@ -24,7 +24,7 @@ def titles(answer):
 
 
 def link(answer, id):
-    """Where the button with this id leads, "" when it leads nowhere."""
+    """The target of the button with this id, "" if it has none."""
     found = re.search(rf'<button id="{id}"[^>]*? hx-get="([^"]*)"', answer.text)
     return found.group(1).replace("&amp;", "&") if found else ""
 
@@ -188,13 +188,13 @@ def test_no_button_if_nothing_can_be_deferred(at_list, tasks):
     assert 'type="submit"' not in dialog.text
 
 
-def test_a_worker_collects_all_matches(at_list, bob, tasks, hints, django_capture_on_commit_callbacks):
+def test_a_worker_collects_all_matches(at_list, bob, tasks, sent_messages, django_capture_on_commit_callbacks):
     tasks(120, title="Call")
     tasks(5, title="Paint")
     with django_capture_on_commit_callbacks(execute=True):
         answer = at_list.post("/selections/", {"everything": "1", "title": "call", "total": "120"})
     assert "Collecting… 0 of 120" in answer.text
-    assert hints == [bob.person.portal_id]
+    assert sent_messages == [bob.person.portal_id]
     slices.run(bob.person.portal_id)
     poll = re.search(r'hx-get="(/selections/[^"]*)"', answer.text).group(1)
     assert "Defer 120 tasks" in at_list.get(poll).text

@@ -33,7 +33,7 @@ def work(visitor):
     raise AssertionError("the job does not end")
 
 
-def test_a_job_takes_exactly_the_selection(at_list, bob, tasks, hints, django_capture_on_commit_callbacks):
+def test_a_job_takes_exactly_the_selection(at_list, bob, tasks, sent_messages, django_capture_on_commit_callbacks):
     ids = tasks(3)
     with django_capture_on_commit_callbacks(execute=True):
         answer = at_list.start(ids, reason="waiting for parts")
@@ -42,7 +42,7 @@ def test_a_job_takes_exactly_the_selection(at_list, bob, tasks, hints, django_ca
     assert "0 of 3" in answer.text
     assert set(job.items.values_list("task_id", flat=True)) == set(ids)
     assert job.reason == "waiting for parts"
-    assert hints == [bob.person.portal_id]
+    assert sent_messages == [bob.person.portal_id]
 
 
 def test_a_job_sent_twice_is_one_job(at_list, tasks):
@@ -265,7 +265,7 @@ def test_returned_but_not_started_is_named(at_list, tasks, sandbox):
 
 
 def latest(at_list, panel):
-    """What a page with this panel gets when somebody comes back to it."""
+    """The answer to a page with this panel when the person comes back to it."""
     (address,) = re.findall(r'hx-get="(/jobs/latest/[^"]*)"', panel)
     return at_list.get(html.unescape(address))
 
@@ -391,7 +391,7 @@ def test_undo_covers_the_original_job(at_list, tasks, sandbox):
 
 
 def test_only_a_new_job_clears_the_ticks(at_list, tasks):
-    """Starting clears what is ticked; whoever stops or goes on with a job may have ticked other tasks since."""
+    """A start clears the ticked tasks. A person who stops or continues a job may have ticked other tasks."""
     assert at_list.start(tasks(2))["HX-Trigger-After-Swap"] == "job-started"
     job = Job.objects.get()
     lease = Lease.acquire(job.portal_id)

@@ -1,4 +1,4 @@
-"""Connecting from outside a frame: to the portal and back, bound to one browser, for exactly who came back."""
+"""Sign-in outside a frame: bound to one browser, and valid only for the person who signed in."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -22,14 +22,14 @@ def browser():
 
 @pytest.fixture
 def at_home(bob):
-    """Bob, who has opened the app before, and whose token has been refused since."""
+    """Bob, who has opened the app before and whose token was rejected since."""
     bob.open()
     Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
     return bob
 
 
 def leave(browser, sandbox, portal="acme"):
-    """Set out for a portal; where to, and the state that it is given."""
+    """Start the sign-in at a portal; return the address and its state."""
     answer = browser.get("/oauth/start/", {"domain": sandbox.portals[portal]})
     assert answer.status_code == 302
     return answer["Location"], parse_qs(urlsplit(answer["Location"]).query)["state"][0]
@@ -65,13 +65,15 @@ def test_the_cookie_is_bound_to_the_host(browser, sandbox, at_home, settings):
     assert (cookie["secure"], cookie["path"], cookie["domain"], cookie["samesite"]) == (True, "/", "", "Lax")
 
 
-def test_signing_in_continues_the_jobs(browser, sandbox, at_home, tasks, hints, django_capture_on_commit_callbacks):
+def test_signing_in_continues_the_jobs(
+    browser, sandbox, at_home, tasks, sent_messages, django_capture_on_commit_callbacks
+):
     at_home.open()
     at_home.start(tasks(2))
     Job.objects.update(state=Job.State.WAITING, wait_reason=Job.WaitReason.PERSON)
     Credential.objects.update(state=Credential.State.NEEDS_REOPEN)
     _, state = leave(browser, sandbox)
-    hints.clear()
+    sent_messages.clear()
     with django_capture_on_commit_callbacks(execute=True):
         page = come_back(browser, sandbox, state, at_home.user)
     assert page.status_code == 200
@@ -79,7 +81,7 @@ def test_signing_in_continues_the_jobs(browser, sandbox, at_home, tasks, hints, 
     assert "Bob Worker" in page.text
     assert Credential.objects.get().state == Credential.State.USABLE
     assert Job.objects.get().state == Job.State.QUEUED
-    assert hints == [at_home.person.portal_id]
+    assert sent_messages == [at_home.person.portal_id]
     assert browser.cookies[COOKIE].value == ""
 
 

@@ -1,4 +1,4 @@
-"""What old boxes, new placements and nobody we know post when they open the page."""
+"""Openings from old on-premise portals, new placements and unknown senders."""
 
 import pytest
 

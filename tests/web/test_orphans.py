@@ -1,4 +1,4 @@
-"""After a reinstall: what an administrator is told of, and may decide."""
+"""After a reinstall an administrator sees the orphaned deferrals, and adopts or discards them."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ NOTICE = "tasks that the app deferred before it was uninstalled are still deferr
 def ada(visit):
     admin = visit(name="Ada", is_admin=True)
     admin.open()
-    Portal.objects.update(epoch=2)  # as a removal does
+    Portal.objects.update(epoch=2)  # as an uninstall does
     admin.open()
     now = clock.now()
     for task in (11, 12):
@@ -52,17 +52,17 @@ def test_an_admin_adopts_orphans_once(ada):
 
 
 @pytest.fixture
-def asleep(ada, sandbox):
-    """Two tasks of Ada's portal that sleep, and are in her care."""
+def deferred(ada, sandbox):
+    """Two deferred tasks of Ada's portal, adopted by her."""
     ids = sandbox.tasks("acme", count=2, status=6, creator=ada.user)
-    for owed, id in zip(OrphanedDeferral.objects.all(), ids, strict=True):
-        OrphanedDeferral.objects.filter(pk=owed.pk).update(task_id=id)
+    for orphan, id in zip(OrphanedDeferral.objects.all(), ids, strict=True):
+        OrphanedDeferral.objects.filter(pk=orphan.pk).update(task_id=id)
     ada.open()
     ada.post("/orphans/adopt/")
     return ids
 
 
-def test_adopted_tasks_return_as_one_job(ada, asleep, sandbox):
+def test_adopted_tasks_return_as_one_job(ada, deferred, sandbox):
     assert "You have taken over 2 tasks" in ada.open().text
     answer = ada.post("/orphans/return/")
     assert answer["HX-Trigger-After-Swap"] == "job-asked"
@@ -70,13 +70,13 @@ def test_adopted_tasks_return_as_one_job(ada, asleep, sandbox):
     job = Job.objects.get()
     assert (job.kind, job.total) == (Job.Kind.RETURN, 2)
     work(ada.person)
-    assert set(sandbox.states("acme", asleep).values()) == {3}
+    assert set(sandbox.states("acme", deferred).values()) == {3}
     assert "You have taken over" not in ada.open().text
     ada.post("/orphans/return/")
     assert Job.objects.count() == 1
 
 
-def test_a_failed_return_can_be_repeated(ada, asleep, sandbox):
+def test_a_failed_return_can_be_repeated(ada, deferred, sandbox):
     sandbox.fault("tasks.task.renew", "error", code="1048582", status=400, times=1)
     ada.post("/orphans/return/")
     work(ada.person)

@@ -1,4 +1,4 @@
-"""What holds for every template, script and text: no inline code, small files, every text in every language."""
+"""Rules for all templates, scripts and texts: no inline code, small files, every text in every language."""
 
 import gzip
 import re
@@ -20,7 +20,7 @@ FORBIDDEN = re.compile(
     r"\bstyle=|<style|\bon[a-z]+=|hx-on|\bjs:|hx-push-url|hx-boost|localStorage|sessionStorage|document\.cookie"
     r"|\balert\(|\bconfirm\(|\beval\(|innerHTML ?=|https?://(?!www\.w3\.org)|csrf_token"
 )
-# Our words: gettext's calls in Python, and what the templates say in tags that gettext reads.
+# Our texts: calls of gettext in Python, and the translation tags of the templates.
 CALL = re.compile(r'(?:p?gettext(?:_lazy)?|_)\(\s*(?:"date format", )?((?:"(?:[^"\\]|\\.)*"\s*)+)')
 
 
@@ -86,7 +86,7 @@ def our_words():
 def texts_in(source):
     for call in CALL.findall(source):
         yield "".join(eval(piece) for piece in re.findall(r'"(?:[^"\\]|\\.)*"', call))
-    # What Django makes of templates: gettext(u'…'), ngettext(u'…', u'…', count).
+    # Django turns templates into gettext(u'…') and ngettext(u'…', u'…', count).
     for _, text in re.findall(r"(gettext|ngettext)\(u('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")", source):
         yield eval(text)
     for text in re.findall(r" _\(((?:'(?:[^'\\]|\\.)*')|(?:\"(?:[^\"\\]|\\.)*\"))\) ", source):

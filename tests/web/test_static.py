@@ -1,4 +1,4 @@
-"""Static files under names with a hash: the modules find each other, and pages name them."""
+"""Static files have a hash in their names; modules and pages refer to these names."""
 
 import json
 import re

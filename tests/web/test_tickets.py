@@ -155,3 +155,26 @@ def test_a_database_outage_asks_for_a_retry(bob, monkeypatch):
     answer = bob.get("/tasks/")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert "lock timeout" not in answer.text
+
+
+# -- Fresh tokens
+
+
+def test_fresh_tokens_give_a_new_ticket(bob):
+    bob.open()
+    answer = bob.post_opening("/ticket/", bob.opening())
+    assert answer.status_code == 204
+    bob.ticket = answer["X-Ticket"]
+    assert bob.get("/tasks/").status_code == 200
+
+
+def test_forged_tokens_give_no_ticket(bob):
+    opening = bob.opening()
+    opening["fields"]["AUTH_ID"] = "f" * 70
+    answer = bob.post_opening("/ticket/", opening)
+    assert answer.status_code == 401
+    assert "X-Ticket" not in answer
+
+
+def test_another_site_gets_no_ticket(bob):
+    assert bob.post_opening("/ticket/", bob.opening(), **{"Sec-Fetch-Site": "cross-site"}).status_code == 403
