@@ -18,6 +18,9 @@ from b24app.bitrix.records import Exchange, Operating, section
 
 Params = Mapping[str, Any]
 
+# Of one command of a batch this says that the person has no right to its task. Only as the answer to the whole request
+# it speaks about the app. Source: manual, tasks/stages; system-errors.md.
+ABOUT_ONE_TASK = frozenset({"access_denied"})
 SECTIONS = ("result", "result_error", "result_total", "result_next", "result_time")  # of a batch's answer
 
 
@@ -195,7 +198,8 @@ def _of_command(key: str, sections: Mapping[str, dict[str, Any]]) -> Reply:
     refused = sections["result_error"].get(key)
     if refused is not None:
         if isinstance(refused, dict):
-            return _refusal(refused)
+            error = _refusal(refused)
+            return Refused(error.code, error.detail) if error.code.lower() in ABOUT_ONE_TASK else error
         return Refused(bounds.text(refused, bounds.LONGEST_CODE))
     answered = sections["result"]
     if key not in answered:

@@ -18,9 +18,10 @@ from urllib3.exceptions import NewConnectionError
 
 from b24app.bitrix import bounds, http
 from b24app.bitrix.client import parse
-from b24app.bitrix.errors import CredentialRefused, NotRun, Refused, TokenExpired, Unknown, error_for
+from b24app.bitrix.errors import BitrixError, CredentialRefused, NotRun, Refused, TokenExpired, Unknown, error_for
 
 TIMEOUT = 10.0  # seconds
+UNKNOWN_REFUSAL_DELAY = 60.0  # seconds
 LONGEST_WORD, LONGEST_ADDRESS = 255, 1000  # characters of an answer's fields
 LIFETIME = 3600  # of an access token, in seconds, if the answer does not say
 
@@ -126,7 +127,7 @@ def _traded(
     except MissingTokenError:
         raise Unknown("no_token_in_answer") from None
     except OAuth2Error as error:
-        raise error_for(str(error.error)) from None
+        raise _refusal(bounds.text(error.error, bounds.LONGEST_CODE)) from None
     except requests.RequestException as error:
         _raise_lost(error)
     finally:
@@ -179,6 +180,12 @@ def _need_json(response: requests.Response) -> requests.Response:
     if response.status_code >= 500 or not response.content.lstrip().startswith(b"{"):
         raise Unknown(f"not_json_{response.status_code}")
     return response
+
+
+def _refusal(code: str) -> BitrixError:
+    """The error for a code of the token endpoint. An unknown code is about the connection: try again later."""
+    error = error_for(code)
+    return NotRun(code, delay=UNKNOWN_REFUSAL_DELAY) if isinstance(error, Refused) else error
 
 
 def _raise_lost(error: requests.RequestException) -> NoReturn:
