@@ -21,12 +21,15 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.response import HTTPResponse
 
-from b24app.bitrix import sockets, stopwatch
+from b24app.bitrix import addresses, sockets, stopwatch
 from b24app.bitrix.errors import BitrixError, NotRun, Refused, Unknown, Unreachable
 
 LONGEST_PAGE = 2 * 1024 * 1024  # bytes of an answer, decompressed
 LONGEST_BATCH = 4 * 1024 * 1024  # the same for a slice
 LATEST_START = 15.0  # seconds until the request must have left: a portal may work on it for 60, and we wait for 75
+# A box may be at any port, but not at that of another well-known service.
+BAD_PORTS = frozenset({0, 21, 22, 23, 25, 53, 110, 111, 135, 139, 143, 389, 445, 465, 514, 587, 636, 993, 995})
+BAD_PORTS |= {2049, 2375, 2379, 3306, 5432, 5672, 6379, 6443, 9200, 10250, 11211, 27017}
 LONGEST_ENDPOINT = 300  # characters
 ENDPOINT = re.compile(r"https?://([0-9a-zA-Z._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[0-9a-zA-Z._~-]+)*/rest/")
 LATE_RETRY = 1.0  # seconds until a request that could not leave in time is tried again
@@ -50,15 +53,17 @@ class Egress:
         return cls(tuple(ipaddress.ip_network(network) for network in networks), local)
 
     def admits(self, address: str) -> bool:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        return self.local or ip.is_global or any(ip in network for network in self.networks)
+        ip = addresses.parse(address)
+        return self.local or addresses.is_public(ip) or any(ip in network for network in self.networks)
 
     def admits_url(self, url: str) -> bool:
         """Whether `url` may be called at all. Its IP addresses are checked when the connection is made."""
         try:
             parts = urlsplit(url)
+            is_bad_port = parts.port in BAD_PORTS
         except ValueError:
+            return False
+        if is_bad_port and not self.local:
             return False
         if parts.username or parts.password or not parts.hostname:
             return False
