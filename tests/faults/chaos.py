@@ -212,7 +212,7 @@ def run_seeds(seeds, kept):
     with tempfile.TemporaryDirectory(prefix="defer-faults-") as directory:
         name = f"defer_chaos_{uuid.uuid4().hex[:8]}"
         create_database(name)
-        App(Path(directory), 0, database_url(name), {}).manage("migrate")
+        App(Path(directory), 8000, database_url(name), {}).manage("migrate")
         deployment = Deployment(Path(directory), database_url(name))
         try:
             for seed in seeds:
