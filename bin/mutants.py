@@ -98,7 +98,7 @@ MUTANTS = [
     Mutant(
         "host check",
         "b24app/bitrix/http.py",
-        "return self.local or ip.is_global or any(ip in network for network in self.networks)",
+        "return self.local or addresses.is_public(ip) or any(ip in network for network in self.networks)",
         "return True",
         "tests/bitrix/test_http.py::test_private_addresses_are_refused",
     ),

@@ -46,6 +46,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.line(f"{number} tests: {reason.removeprefix('Skipped: ')}")
 
 
+@pytest.fixture(autouse=True)
+def open_gates():
+    """No test inherits the time-outs that another test has counted."""
+    from b24app.portals import gate
+
+    gate.reset()
+
+
 # -- The sandbox -----------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ INSIDE = {
         {"clients"},
         {"credentials"},
         {"access", "outgoing"},
-        {"lease"},
+        {"lease", "gate"},
     ],
 }
 # Libraries that only some rooms may import: rules never send messages, and all requests leave from one room.

@@ -5,23 +5,23 @@ Answers are classified only here: callers get an Answer or one of the errors.
 
 import codecs
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
-from b24app.bitrix import http, stopwatch
+from b24app.bitrix import bounds, http, records, stopwatch
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import BitrixError, Moved, Refused, Unknown, error_for
 from b24app.bitrix.limits import BATCH_SIZE
+from b24app.bitrix.records import Exchange, Operating, section
 
 Params = Mapping[str, Any]
 
+# Of one command of a batch this says that the person has no right to its task. Only as the answer to the whole request
+# it speaks about the app. Source: manual, tasks/stages; system-errors.md.
+ABOUT_ONE_TASK = frozenset({"access_denied"})
 SECTIONS = ("result", "result_error", "result_total", "result_next", "result_time")  # of a batch's answer
-ERROR_BODY = 4096  # bytes of an error answer that the journal keeps
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,6 @@ class Command:
     key: str
     method: str
     params: Params = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Operating:
-    """How much operating time a method has used, in seconds, and when the portal resets it (unix time)."""
-
-    seconds: float
-    reset_at: float
 
 
 @dataclass(frozen=True)
@@ -53,19 +45,6 @@ class Answer:
 
 
 Reply = Answer | BitrixError  # the answer to one command of a batch
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One request and its answer, for the journal. It contains no credentials."""
-
-    method: str
-    params: dict[str, Any]
-    status: int | None
-    code: str
-    milliseconds: int
-    outcome: dict[str, Any]
-    request_id: uuid.UUID
 
 
 def _nothing(_: Any = None) -> None:
@@ -86,6 +65,7 @@ class Client:
     access_token: str = field(repr=False)
     egress: http.Egress
     timeout: float = 75.0  # seconds; Bitrix24 itself gives up at 60
+    longest_answer: int = http.LONGEST_PAGE  # bytes
     before: Callable[[], None] = _nothing
     after: Callable[[Exchange], None] = _nothing
     latest_start: float | None = None  # http.LATEST_START
@@ -111,7 +91,7 @@ class Client:
         result = body.get("result")
         if not isinstance(result, dict):
             raise Unknown("garbled_batch")
-        sections = {name: _section(result, name) for name in SECTIONS}
+        sections = {name: section(result, name) for name in SECTIONS}
         answers = {command.key: _of_command(command.key, sections) for command in commands}
         return {command.key: self._read(command, answers[command.key]) for command in commands}
 
@@ -134,28 +114,25 @@ class Client:
         response: http.Response | None = None
         try:
             secret = {**params, "auth": self.access_token}
-            response = http.post(self.egress, self.endpoint + method, secret, self.timeout, trace, start_by)
+            response = http.post(
+                self.egress, self.endpoint + method, secret, self.timeout, trace, start_by, self.longest_answer
+            )
             body = parse(response)
-            outcome = _noteworthy(body, params)
+            outcome = records.noteworthy(body, params)
             return body
         except BitrixError as error:
             code, error.request_id = error.code, trace.request_id
-            outcome = {"body": self._legible(response.body)} if response else {}
+            outcome = records.error_body(response.body, self.access_token) if response else {}
             raise
         finally:
             milliseconds = int((time.monotonic() - started) * 1000)
-            self.after(Exchange(method, params, trace.status, code, milliseconds, outcome, trace.request_id))
+            kept = records.short_params(params)
+            self.after(Exchange(method, kept, trace.status, code, milliseconds, outcome, trace.request_id))
 
     def _start_by(self) -> float:
         """The stopwatch's time after which the next request may not leave any more."""
         begun_at = stopwatch.now() if self.begun_at is None else self.begun_at
         return begun_at + (http.LATEST_START if self.latest_start is None else self.latest_start)
-
-    def _legible(self, body: bytes) -> str:
-        """The beginning of an error answer, for the journal. Masks the token, because the answer may quote it."""
-        # Before the cut, which could leave a part of the token.
-        masked = body.replace(self.access_token.encode(), b"***")
-        return masked[:ERROR_BODY].decode(errors="replace").replace("\0", "")
 
 
 def parse(response: http.Response) -> dict[str, Any]:
@@ -166,16 +143,24 @@ def parse(response: http.Response) -> dict[str, Any]:
     if response.status in (301, 302, 307, 308):
         raise Moved("moved", response.location)
     try:
-        body = orjson.loads(response.body.removeprefix(codecs.BOM_UTF8))
+        body = bounds.parse_json(response.body.removeprefix(codecs.BOM_UTF8))
+    except bounds.TooManyParts:
+        raise Unknown("answer_too_large") from None
     except ValueError:
         raise Unknown(f"not_json_{response.status}") from None
     if not isinstance(body, dict):
         raise Unknown(f"not_an_object_{response.status}")
     if body.get("error") not in (None, ""):
-        raise error_for(str(body["error"]), str(body.get("error_description") or ""))
+        raise _refusal(body)
     if response.status >= 400 or "result" not in body:
         raise Unknown(f"no_result_{response.status}")
     return body
+
+
+def _refusal(refused: Mapping[str, Any]) -> BitrixError:
+    """The error in an answer, by its code."""
+    code = bounds.text(refused.get("error", ""), bounds.LONGEST_CODE)
+    return error_for(code, bounds.text(refused.get("error_description"), bounds.LONGEST_DETAIL))
 
 
 def success(answer: Reply) -> Answer:
@@ -213,8 +198,9 @@ def _of_command(key: str, sections: Mapping[str, dict[str, Any]]) -> Reply:
     refused = sections["result_error"].get(key)
     if refused is not None:
         if isinstance(refused, dict):
-            return error_for(str(refused.get("error", "")), str(refused.get("error_description") or ""))
-        return Refused(str(refused)[:100])
+            error = _refusal(refused)
+            return Refused(error.code, error.detail) if error.code.lower() in ABOUT_ONE_TASK else error
+        return Refused(bounds.text(refused, bounds.LONGEST_CODE))
     answered = sections["result"]
     if key not in answered:
         return Unknown("no_answer_for_key")
@@ -222,56 +208,12 @@ def _of_command(key: str, sections: Mapping[str, dict[str, Any]]) -> Reply:
     return _answer(answered[key], paging, sections["result_time"].get(key))
 
 
-def _section(result: dict[str, Any], name: str) -> dict[str, Any]:
-    """One map of a batch answer. PHP writes an empty map as a list."""
-    section = result.get(name)
-    return section if isinstance(section, dict) else {}
-
-
 def _answer(result: Any, paging: Mapping[str, Any], spent: Any) -> Answer:
     spent = spent if isinstance(spent, dict) else {}
     return Answer(
         result,
-        total=_whole(paging.get("total")),
-        next=_whole(paging.get("next")),
-        seconds=_number(spent.get("duration")),
-        operating=_operating(spent),
+        total=bounds.whole(paging.get("total")),
+        next=bounds.whole(paging.get("next")),
+        seconds=bounds.seconds(spent.get("duration")),
+        operating=records.operating_of(spent),
     )
-
-
-def _operating(spent: Mapping[str, Any]) -> Operating | None:
-    seconds, reset_at = _number(spent.get("operating")), _number(spent.get("operating_reset_at"))
-    return Operating(seconds, reset_at) if seconds is not None and reset_at is not None else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, (int, str)) and str(value).isdigit() else None
-
-
-def _noteworthy(body: Mapping[str, Any], params: Params) -> dict[str, Any]:
-    """The fields of an answer that the journal keeps: times and counts.
-
-    For a batch also the error code of each command, and the operating time of each method.
-    """
-    kept: dict[str, Any] = {name: body[name] for name in ("total", "next", "time") if name in body}
-    result = body.get("result")
-    if isinstance(result, dict) and "result_error" in result:
-        errors = _section(result, "result_error")
-        kept["errors"] = {key: str(e.get("error", "")) if isinstance(e, dict) else "" for key, e in errors.items()}
-        kept["answered"] = sorted(_section(result, "result"))
-        kept["operating"] = _operating_by_method(params.get("cmd", {}), _section(result, "result_time"))
-    return kept
-
-
-def _operating_by_method(cmd: Mapping[str, str], spent: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The last report of a batch for each method: seconds used, and the time of the reset (unix time)."""
-    last: dict[str, list[float]] = {}
-    for key, command in cmd.items():
-        times = spent.get(key)
-        if isinstance(times, dict) and (operating := _operating(times)):
-            last[command.partition("?")[0]] = [operating.seconds, operating.reset_at]
-    return last

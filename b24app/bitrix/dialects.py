@@ -58,8 +58,8 @@ class Dialect(StrEnum):
         """The result in the modern form, in whichever dialect the method was sent."""
         if self is Dialect.MODERN or method != "tasks.task.list" or not isinstance(result, list):
             return result
-        # Keep a row that is not a map: without it a task would look deleted.
-        return {"tasks": [_modern_row(row) if isinstance(row, dict) else row for row in result]}
+        # Keep a row that is not a map: without it a task would look deleted. One row too many says that there are more.
+        return {"tasks": [_modern_row(row) if isinstance(row, dict) else row for row in result[: PAGE_SIZE + 1]]}
 
 
 def _list_arguments(params: Mapping[str, Any]) -> dict[str, Any]:

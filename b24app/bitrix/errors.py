@@ -10,16 +10,18 @@ BitrixError
 import uuid
 from typing import Any
 
+from b24app.bitrix import bounds
+
 
 class BitrixError(Exception):
-    """A call failed. `code` is the vendor's error code; `request_id` is the id of the exchange."""
+    """A call failed. `code` is the vendor's error code, cleaned; `request_id` is the id of the exchange."""
 
     request_id: uuid.UUID | None = None
 
     def __init__(self, code: str = "", detail: str = "") -> None:
-        self.code = code
-        self.detail = detail[:500]
-        super().__init__(code, self.detail)
+        self.code = bounds.code(code)
+        self.detail = bounds.text(detail, bounds.LONGEST_DETAIL)
+        super().__init__(self.code, self.detail)
 
     def __str__(self) -> str:
         # Without the detail: a portal's text may quote what it was sent.

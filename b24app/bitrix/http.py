@@ -1,8 +1,10 @@
 """All outgoing HTTP: connections only to admitted addresses, one keep-alive session per thread."""
 
 import ipaddress
+import re
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,12 +21,17 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.response import HTTPResponse
 
-from b24app.bitrix import stopwatch
+from b24app.bitrix import addresses, sockets, stopwatch
 from b24app.bitrix.errors import BitrixError, NotRun, Refused, Unknown, Unreachable
 
-BODY_LIMIT = 16 * 1024 * 1024  # bytes, decompressed
-CONNECT_TIMEOUT = 5.0  # seconds, for each of a name's addresses
+LONGEST_PAGE = 2 * 1024 * 1024  # bytes of an answer, decompressed
+LONGEST_BATCH = 4 * 1024 * 1024  # the same for a slice
 LATEST_START = 15.0  # seconds until the request must have left: a portal may work on it for 60, and we wait for 75
+# A box may be at any port, but not at that of another well-known service.
+BAD_PORTS = frozenset({0, 21, 22, 23, 25, 53, 110, 111, 135, 139, 143, 389, 445, 465, 514, 587, 636, 993, 995})
+BAD_PORTS |= {2049, 2375, 2379, 3306, 5432, 5672, 6379, 6443, 9200, 10250, 11211, 27017}
+LONGEST_ENDPOINT = 300  # characters
+ENDPOINT = re.compile(r"https?://([0-9a-zA-Z._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[0-9a-zA-Z._~-]+)*/rest/")
 LATE_RETRY = 1.0  # seconds until a request that could not leave in time is tried again
 USER_AGENT = "Defer/0.1"
 
@@ -46,16 +53,25 @@ class Egress:
         return cls(tuple(ipaddress.ip_network(network) for network in networks), local)
 
     def admits(self, address: str) -> bool:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        return self.local or ip.is_global or any(ip in network for network in self.networks)
+        ip = addresses.parse(address)
+        return self.local or addresses.is_public(ip) or any(ip in network for network in self.networks)
 
     def admits_url(self, url: str) -> bool:
         """Whether `url` may be called at all. Its IP addresses are checked when the connection is made."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            is_bad_port = parts.port in BAD_PORTS
+        except ValueError:
+            return False
+        if is_bad_port and not self.local:
+            return False
         if parts.username or parts.password or not parts.hostname:
             return False
         return parts.scheme == "https" or (parts.scheme == "http" and self.local)
+
+    def admits_endpoint(self, url: str) -> bool:
+        """Whether `url` can be the address of a portal's REST interface. It is stored, and named in headers."""
+        return len(url) <= LONGEST_ENDPOINT and bool(ENDPOINT.fullmatch(url)) and self.admits_url(url)
 
 
 @dataclass(frozen=True)
@@ -99,8 +115,9 @@ def post(
     timeout: float,
     trace: Trace | None = None,
     start_by: float | None = None,
+    longest: int = LONGEST_PAGE,
 ) -> Response:
-    """POST a JSON body. `timeout` is in seconds, for connecting and the whole answer together.
+    """POST a JSON body. `timeout` is in seconds, for connecting and the whole answer together; `longest` is in bytes.
 
     No byte leaves after `start_by`, a time of the stopwatch: LATEST_START from now if it is None. Raises Unreachable if
     no connection was made, NotRun if it was too late (nothing was sent), Unknown if the answer was lost or too large,
@@ -110,7 +127,7 @@ def post(
         raise Refused("address_refused")
     try:
         with deadline(timeout, start_by):
-            return _exchange(egress, url, json, timeout, trace or Trace())
+            return _exchange(egress, url, json, timeout, trace or Trace(), longest)
     except requests.ConnectTimeout:
         raise Unreachable("connect_timeout") from None
     except requests.Timeout:
@@ -132,7 +149,7 @@ def _connection_error(error: requests.ConnectionError) -> BitrixError:
             return Unknown("connection_lost")
 
 
-def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace) -> Response:
+def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, trace: Trace, longest: int) -> Response:
     with _session(egress).post(
         url,
         json=json,
@@ -140,10 +157,10 @@ def _exchange(egress: Egress, url: str, json: dict[str, Any], timeout: float, tr
         withhold_token=True,
         allow_redirects=False,
         stream=True,
-        timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+        timeout=(min(sockets.CONNECT_TIMEOUT, timeout), timeout),
     ) as response:
         trace.status = response.status_code
-        return Response(response.status_code, _read(response), response.headers.get("Location", ""))
+        return Response(response.status_code, _read(response, longest), response.headers.get("Location", ""))
 
 
 def _root(error: Exception) -> object:
@@ -152,12 +169,12 @@ def _root(error: Exception) -> object:
     return getattr(inner, "reason", inner)
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: requests.Response, longest: int) -> bytes:
     chunks, size = [], 0
     for chunk in response.iter_content(64 * 1024):
         chunks.append(chunk)
         size += len(chunk)
-        if size > BODY_LIMIT:
+        if size > longest:
             raise Unknown("answer_too_large")
     return b"".join(chunks)
 
@@ -171,7 +188,7 @@ def deadline(seconds: float, start_by: float | None = None) -> Iterator[None]:
 
     A socket timeout would start again with every byte. Raises requests.Timeout, whatever error the cut caused.
     """
-    current = _local.deadline = Deadline(start_by)
+    current = _local.deadline = Deadline(seconds, start_by)
     timer = threading.Timer(seconds, current.cut)
     timer.daemon = True
     timer.start()
@@ -196,11 +213,17 @@ class Deadline:
     have slept since.
     """
 
-    def __init__(self, start_by: float | None = None) -> None:
+    def __init__(self, seconds: float, start_by: float | None = None) -> None:
         self.is_over = False
         self.has_started = False
         self.watched: socket.socket | None = None
+        self.ends_at = time.monotonic() + seconds
         self.start_by = stopwatch.now() + LATEST_START if start_by is None else start_by
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return 0.0 if self.is_over else self.ends_at - time.monotonic()
 
     @property
     def is_late_to_start(self) -> bool:
@@ -257,6 +280,7 @@ def _pool(pool: Any, connection: Any, egress: Egress) -> Any:
         _refuse_late(self)
         if current := _current():
             current.has_started = True
+            current.watch(self.sock)
         connection.send(self, data)
 
     def getresponse(self: Any) -> HTTPResponse:
@@ -309,22 +333,9 @@ def _refuse_late(connection: HTTPConnection) -> None:
 
 
 def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
+    current = _current()
+    left = current.left if current else sockets.CONNECT_TIMEOUT
     try:
-        found = socket.getaddrinfo(connection.host, connection.port or 0, type=socket.SOCK_STREAM)
+        return sockets.connect(connection.host, connection.port or 0, egress.admits, left)
     except OSError as error:
-        raise NewConnectionError(connection, f"cannot resolve: {error}") from error
-    admitted = [place for place in found if egress.admits(str(place[4][0]))]
-    failure: OSError = OSError("no admitted address")
-    for family, kind, protocol, _, address in admitted:
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        timeout = connection.timeout
-        sock.settimeout(timeout if isinstance(timeout, (int, float)) else CONNECT_TIMEOUT)
-        try:
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return sock
-    raise NewConnectionError(connection, f"cannot connect: {failure}")
+        raise NewConnectionError(connection, f"cannot connect: {error}") from error

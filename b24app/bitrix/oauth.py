@@ -16,11 +16,13 @@ from oauthlib.oauth2.rfc6749.errors import MissingTokenError
 from requests_oauthlib import OAuth2Session
 from urllib3.exceptions import NewConnectionError
 
-from b24app.bitrix import http
+from b24app.bitrix import bounds, http
 from b24app.bitrix.client import parse
-from b24app.bitrix.errors import CredentialRefused, NotRun, Refused, TokenExpired, Unknown, error_for
+from b24app.bitrix.errors import BitrixError, CredentialRefused, NotRun, Refused, TokenExpired, Unknown, error_for
 
 TIMEOUT = 10.0  # seconds
+UNKNOWN_REFUSAL_DELAY = 60.0  # seconds
+LONGEST_WORD, LONGEST_ADDRESS = 255, 1000  # characters of an answer's fields
 LIFETIME = 3600  # of an access token, in seconds, if the answer does not say
 
 
@@ -125,7 +127,7 @@ def _traded(
     except MissingTokenError:
         raise Unknown("no_token_in_answer") from None
     except OAuth2Error as error:
-        raise error_for(str(error.error)) from None
+        raise _refusal(bounds.text(error.error, bounds.LONGEST_CODE)) from None
     except requests.RequestException as error:
         _raise_lost(error)
     finally:
@@ -143,19 +145,19 @@ def token_info(egress: http.Egress, server: str, access_token: str, trace: http.
         result = parse(response)["result"]
     except (TokenExpired, Refused) as error:
         raise CredentialRefused(error.code) from None
-    try:
-        install = result["install"]
-        return TokenInfo(
-            server=server,
-            client_id=str(result["client_id"]),
-            member_id=str(install["member_id"]),
-            user_id=int(result["user_id"]),
-            endpoint=str(install["client_endpoint"]),
-            scope=frozenset(str(result.get("scope", "")).replace(" ", "").split(",")),
-            installed=bool(install.get("installed")),
-        )
-    except (KeyError, TypeError, ValueError):
-        raise Unknown("garbled_app_info") from None
+    result = result if isinstance(result, dict) else {}
+    install, user_id = result.get("install"), bounds.identity(result.get("user_id"))
+    if not isinstance(install, dict) or user_id is None:
+        raise Unknown("garbled_app_info")
+    return TokenInfo(
+        server=server,
+        client_id=bounds.text(result.get("client_id"), LONGEST_WORD),
+        member_id=bounds.text(install.get("member_id"), LONGEST_WORD),
+        user_id=user_id,
+        endpoint=bounds.text(install.get("client_endpoint"), LONGEST_ADDRESS),
+        scope=frozenset(bounds.text(result.get("scope"), LONGEST_ADDRESS).replace(" ", "").split(",")),
+        installed=bool(install.get("installed")),
+    )
 
 
 def server_of(endpoint: str) -> str:
@@ -178,6 +180,12 @@ def _need_json(response: requests.Response) -> requests.Response:
     if response.status_code >= 500 or not response.content.lstrip().startswith(b"{"):
         raise Unknown(f"not_json_{response.status_code}")
     return response
+
+
+def _refusal(code: str) -> BitrixError:
+    """The error for a code of the token endpoint. An unknown code is about the connection: try again later."""
+    error = error_for(code)
+    return NotRun(code, delay=UNKNOWN_REFUSAL_DELAY) if isinstance(error, Refused) else error
 
 
 def _raise_lost(error: requests.RequestException) -> NoReturn:

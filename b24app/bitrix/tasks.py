@@ -6,13 +6,13 @@ Source: manual, tasks-task-list.md, status/*.md, tasks-task-get-access.md.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import Enum, IntEnum, StrEnum
 from typing import Any, Self
 
-from b24app.bitrix import dialects
+from b24app.bitrix import bounds, dialects
 from b24app.bitrix.client import Answer, Client, Command, Reply, success
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import NoSuchMethod, Refused, Unknown
@@ -35,6 +35,7 @@ class Status(IntEnum):
     DECLINED = 7
 
 
+STATUSES = frozenset(Status)
 CAN_BE_DEFERRED = (Status.NEW, Status.PENDING, Status.IN_PROGRESS)
 
 
@@ -105,7 +106,7 @@ class TaskRow:
 
     id: int
     title: str
-    status: int
+    status: int  # 0: unknown
     deadline: datetime | None
     responsible: str
     project: str
@@ -159,7 +160,7 @@ def list_command(key: str, wanted: TaskFilter, sort: Sort, descending: bool, pag
 
 def page_of(answer: Answer) -> Page:
     """The page in the answer to a list command."""
-    rows = [_row(raw) for raw in _tasks(answer)]
+    rows = _rows(answer)
     return Page(rows, answer.total if answer.total is not None else len(rows))
 
 
@@ -176,19 +177,15 @@ def read_states(client: Client, task_ids: Sequence[int]) -> dict[int, TaskState 
     """The current state of the tasks, by id. A missing task is deleted, or the person may not see it.
 
     A row that cannot be parsed is UNREADABLE; the other rows are still read. If a row has no readable id, it could be
-    any of the missing tasks, so all of them are reported as UNREADABLE, not as deleted.
+    any of the missing tasks, so all of them are reported as UNREADABLE, not as deleted. The same if there are more
+    rows than one page has: they are not read.
     At most PAGE_SIZE ids. One request; safe to repeat.
     """
     answer = client.call("tasks.task.list", {"filter": {"ID": list(task_ids)}, "select": STATE_FIELDS, "start": -1})
-    found: dict[int, TaskState | Unreadable] = {}
-    is_any_unnamed = False
-    for raw in _tasks(answer):
-        named = _task_id(raw)
-        if named is None:
-            is_any_unnamed = True
-            continue
-        found[named] = _state(raw)
-    if is_any_unnamed:
+    rows = _tasks(answer)
+    named = {id: raw for raw in rows[:PAGE_SIZE] if (id := _task_id(raw))}
+    found = {id: _state(named[id]) for id in task_ids if id in named}
+    if len(rows) > PAGE_SIZE or not all(_task_id(raw) for raw in rows):
         found |= {id: UNREADABLE for id in task_ids if id not in found}
     return found
 
@@ -202,7 +199,7 @@ def read_listed(client: Client, task_ids: Sequence[int]) -> list[TaskRow]:
     ]
     rows: list[TaskRow] = []
     for answer in client.batch(commands).values():
-        rows += [_row(raw) for raw in _tasks(success(answer))]
+        rows += _rows(success(answer))
     return rows
 
 
@@ -210,7 +207,8 @@ def collect_after(client: Client, wanted: TaskFilter, after_id: int) -> tuple[li
     """The next matching tasks after `after_id`, by ascending id, and whether the list ends with them.
 
     Pages are cut by id, not by offset, so a task that enters or leaves the list does not shift the others. Each page
-    of the batch starts after the last id of the page before. A page that is not full is the last one.
+    of the batch starts after the last id of the page before. A page that is not full is the last one. If no page brings
+    a task after `after_id`, the list ends too: asking again would bring the same.
     Source: manual, settings/performance/huge-data.md; batch.md on `$result`.
     """
     commands = []
@@ -224,13 +222,15 @@ def collect_after(client: Client, wanted: TaskFilter, after_id: int) -> tuple[li
         }
         commands.append(Command(f"c{number}", "tasks.task.list", params))
     answers = client.batch(commands)
-    rows: list[TaskRow] = []
+    rows: dict[int, TaskRow] = {}
+    has_ended = False
     for command in commands:
-        page = [_row(raw) for raw in _tasks(success(answers[command.key]))]
-        rows += page
-        if len(page) < PAGE_SIZE:
-            return rows, True
-    return rows, False
+        answer = success(answers[command.key])
+        rows |= {row.id: row for row in _rows(answer) if row.id > after_id}
+        has_ended = len(_tasks(answer)) < PAGE_SIZE
+        if has_ended:
+            break
+    return [rows[id] for id in sorted(rows)], has_ended or not rows
 
 
 def read_access(client: Client, task_ids: Sequence[int]) -> dict[int, frozenset[str]]:
@@ -253,7 +253,14 @@ def send(client: Client, acts: Iterable[tuple[int, Act]]) -> dict[tuple[int, Act
     """
     wanted = list(acts)
     answers = client.batch([Command(act.key(id), act.method, {"taskId": id}) for id, act in wanted])
-    return {(id, act): answers[act.key(id)] for id, act in wanted}
+    return {(id, act): _about(id, answers[act.key(id)]) for id, act in wanted}
+
+
+def _about(task_id: int, reply: Reply) -> Reply:
+    """The reply, or Unknown if it shows another task: then only reading the task tells what happened."""
+    task = reply.result.get("task") if isinstance(reply, Answer) and isinstance(reply.result, dict) else None
+    is_foreign = isinstance(task, dict) and _task_id(task) != task_id
+    return Unknown("answer_for_another_task") if is_foreign else reply
 
 
 def state_in(answer: Reply) -> TaskState | Unreadable | None:
@@ -278,28 +285,41 @@ def _state(raw: dict[str, Any]) -> TaskState | Unreadable:
 
 def _task_id(raw: Any) -> int | None:
     """The id of the task in a row; None if it has no readable id."""
-    try:
-        return int(raw["id"])
-    except (KeyError, TypeError, ValueError):
-        return None
+    return bounds.identity(raw.get("id")) if isinstance(raw, dict) else None
 
 
 def _state_of(raw: dict[str, Any]) -> TaskState:
-    accomplices = raw.get("accomplices")
-    people = [raw.get("createdBy"), raw.get("responsibleId"), *_values(accomplices)]
+    people = [raw.get("createdBy"), raw.get("responsibleId"), *_values(raw.get("accomplices"))]
     names = {_id(companion): _name(companion) for companion in (raw.get("creator"), raw.get("responsible"))}
-    changed_by = int(raw["statusChangedBy"]) if raw.get("statusChangedBy") else None
+    changed_by = _user(raw.get("statusChangedBy"))
     return TaskState(
-        id=int(raw["id"]),
-        title=_text(raw.get("title")),
-        status=int(raw["status"]),
-        participants=frozenset(int(person) for person in people if person),
+        id=_needed(_task_id(raw)),
+        title=_title(raw),
+        status=_needed(_status(raw)),
+        participants=frozenset(user for person in people if (user := _user(person))),
         status_changed_by=changed_by,
-        status_changed_at=_moment(raw.get("statusChangedDate")),
+        status_changed_at=bounds.moment(raw.get("statusChangedDate")),
         creator=_name(raw.get("creator")),
         changed_by=names.get(changed_by, ""),
         may_defer=isinstance(raw.get("action"), dict) and raw["action"].get("defer") is True,
     )
+
+
+def _needed(value: int | None) -> int:
+    """The value. Raises ValueError if it is missing."""
+    if value is None:
+        raise ValueError("unreadable")
+    return value
+
+
+def _user(value: Any) -> int | None:
+    """A user id; None stands for no user. Raises ValueError if it cannot be read."""
+    return None if value in (None, "", 0, "0", False) else _needed(bounds.identity(value))
+
+
+def _status(raw: Mapping[str, Any]) -> Status | None:
+    number = bounds.whole(raw.get("status"))
+    return Status(number) if number in STATUSES else None
 
 
 def _values(bag: Any) -> list[Any]:
@@ -307,47 +327,37 @@ def _values(bag: Any) -> list[Any]:
     return list(bag.values()) if isinstance(bag, dict) else list(bag or [])
 
 
-def _row(raw: dict[str, Any]) -> TaskRow:
-    """The task in a row of a list. Raises Unknown if the row cannot be parsed."""
-    try:
-        return _row_of(raw)
-    except (KeyError, TypeError, ValueError):
-        raise Unknown("garbled_task") from None
+def _rows(answer: Answer) -> list[TaskRow]:
+    """The tasks in the answer to a list, at most PAGE_SIZE. A row without a readable id is left out."""
+    return [_row(raw, id) for raw in _tasks(answer)[:PAGE_SIZE] if (id := _task_id(raw))]
 
 
-def _row_of(raw: dict[str, Any]) -> TaskRow:
+def _row(raw: dict[str, Any], id: int) -> TaskRow:
+    """The task in a row of a list. What cannot be read of it is unknown, and the status then 0."""
     return TaskRow(
-        id=int(raw["id"]),
-        title=_text(raw.get("title")),
-        status=int(raw["status"]),
-        deadline=_moment(raw.get("deadline")),
+        id=id,
+        title=_title(raw),
+        status=_status(raw) or 0,
+        deadline=bounds.moment(raw.get("deadline")),
         responsible=_name(raw.get("responsible")),
         project=_name(raw.get("group")),
-        responsible_id=int(raw["responsibleId"]) if raw.get("responsibleId") else None,
-        active_at=_moment(raw.get("activityDate")),
+        responsible_id=bounds.identity(raw.get("responsibleId")),
+        active_at=bounds.moment(raw.get("activityDate")),
     )
 
 
-def _text(value: Any) -> str:
-    """A text without NUL characters, because PostgreSQL cannot store them."""
-    return str(value or "").replace("\0", "")
+def _title(raw: Mapping[str, Any]) -> str:
+    return bounds.text(raw.get("title"), bounds.LONGEST_TITLE)
 
 
 def _name(companion: Any) -> str:
     """The name in a companion object. [] stands for no person."""
-    return str(companion.get("name") or "") if isinstance(companion, dict) else ""
+    return bounds.text(companion.get("name"), bounds.LONGEST_NAME) if isinstance(companion, dict) else ""
 
 
 def _id(companion: Any) -> int | None:
     """The user id in a companion object."""
-    return int(companion["id"]) if isinstance(companion, dict) and str(companion.get("id", "")).isdigit() else None
-
-
-def _moment(value: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(value) if value else None
-    except (TypeError, ValueError):
-        return None
+    return bounds.identity(companion.get("id")) if isinstance(companion, dict) else None
 
 
 def _tasks(answer: Answer) -> list[Any]:

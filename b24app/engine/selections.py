@@ -13,7 +13,7 @@ from django.db.models import Count, Q, QuerySet
 from b24app import clock
 from b24app.bitrix import tasks
 from b24app.bitrix.client import Client
-from b24app.bitrix.errors import BitrixError, NotRun, Unknown
+from b24app.bitrix.errors import BitrixError, NotRun, OperatingLimit, TooManyRequests, Unknown
 from b24app.bitrix.tasks import Status, TaskFilter, TaskRow
 from b24app.engine import outcomes
 from b24app.models import JobItem, Person, Portal, SelectedTask, Selection
@@ -99,10 +99,12 @@ def advance(selection: Selection, lease: Lease) -> None:
     """Collect with one request. If an error stops it, save that on the selection. Raises LeaseLost."""
     try:
         clients.act(selection.person, lease, None, lambda client: _collect_more(selection, client, lease))
-    except NotRun as error:
+    except (TooManyRequests, OperatingLimit) as error:
         _save(selection, lease, try_at=_in(max(error.delay, 1.0)))
+    except NotRun as error:
+        _save(selection, lease, try_at=_in(max(error.delay, 1.0, _growing_pause(selection))))
     except Unknown:
-        _save(selection, lease, try_at=_in(5.0))
+        _save(selection, lease, try_at=_in(max(5.0, _growing_pause(selection))))
     except BitrixError as error:
         _save(selection, lease, state=Selection.State.FAILED, failure_code=error.code[:50])
     except LeaseLost:
@@ -118,6 +120,11 @@ def _save(selection: Selection, lease: Lease, **changes: object) -> None:
     with transaction.atomic():
         lease.renew()
         Selection.objects.filter(pk=selection.pk).update(**changes)
+
+
+def _growing_pause(selection: Selection) -> float:
+    """Half of the time in seconds for which the selection has been collected: the pauses grow like those of a job."""
+    return (clock.now() - selection.created_at).total_seconds() / 2
 
 
 def _in(seconds: float) -> datetime:

@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 from django.conf import settings
 
 from b24app import clock
+from b24app.bitrix import http
 from b24app.bitrix.client import Client
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import (
@@ -19,7 +20,7 @@ from b24app.bitrix.errors import (
     TokenExpired,
 )
 from b24app.models import Person, Portal
-from b24app.portals import access, credentials, outgoing
+from b24app.portals import access, credentials, gate, outgoing
 from b24app.portals.lease import Lease
 
 logger = logging.getLogger(__name__)
@@ -51,18 +52,26 @@ PAGE = Caller(patience=2.0, timeout=10.0, share=outgoing.FULL_SHARE)
 
 def client_for(portal: Portal, token: str, caller: Caller = PAGE) -> Client:
     """A client that calls the stored address of the portal, in its dialect and within its rate limit."""
-    return replace(
-        client_at(portal.endpoint, token, portal, caller),
-        before=lambda: outgoing.reserve_request(portal, caller.share, caller.lease),
-        dialect=Dialect(portal.dialect),
+    client = _client(
+        portal.endpoint, token, portal, caller, lambda: outgoing.reserve_request(portal, caller.share, caller.lease)
     )
+    return replace(client, dialect=Dialect(portal.dialect))
 
 
 def client_at(endpoint: str, token: str, portal: Portal | None, caller: Caller = PAGE) -> Client:
     """A client for an address of a portal that may not be stored yet, so it has no rate limit. The caller has
     proven the address. `portal` is for the journal."""
-    after = outgoing.journal(portal, caller.job_id)
-    return Client(endpoint, token, outgoing.egress(), caller.timeout, after=after, latest_start=caller.latest_start)
+    return _client(endpoint, token, portal, caller, lambda: None)
+
+
+def _client(endpoint: str, token: str, portal: Portal | None, caller: Caller, before: Callable[[], None]) -> Client:
+    """A client whose calls pass the gate of the portal, then `before`, and then go into the journal."""
+    way = gate.Pass(endpoint, caller.timeout, is_slice=caller.lease is not None)
+    enter, leave = gate.hooks(way, before, outgoing.journal(portal, caller.job_id))
+    longest = http.LONGEST_BATCH if caller.lease else http.LONGEST_PAGE
+    return Client(
+        endpoint, token, outgoing.egress(), caller.timeout, longest, enter, leave, latest_start=caller.latest_start
+    )
 
 
 def ask(person: Person, question: Callable[[Client], T]) -> T:
@@ -148,7 +157,7 @@ def follow_move(portal: Portal, token: str) -> bool:
         info = credentials.token_info(portal.oauth_url, token, portal)
     except BitrixError:
         return False  # the caller raises the error that it has already
-    is_new = info.endpoint != portal.endpoint and outgoing.egress().admits_url(info.endpoint)
+    is_new = info.endpoint != portal.endpoint and outgoing.egress().admits_endpoint(info.endpoint)
     if info.member_id != portal.member_id or not is_new:
         return False
     Portal.objects.filter(pk=portal.pk).update(endpoint=info.endpoint)

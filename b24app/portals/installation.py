@@ -1,6 +1,6 @@
 """Installing: connect the administrator, check the scope, register menu entries and events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -8,8 +8,10 @@ from django.utils import translation
 from django.utils.translation import gettext
 
 from b24app import clock
+from b24app.bitrix import bounds
 from b24app.bitrix.client import Client, Command, Reply, success
 from b24app.bitrix.errors import BitrixError
+from b24app.bitrix.limits import BATCH_SIZE
 from b24app.bitrix.payloads import Opening
 from b24app.languages import ENGLISH, LANGUAGES
 from b24app.models import Person, Portal
@@ -25,6 +27,8 @@ PLACEMENTS = (
     "REST_APP_URI",
 )
 EVENTS = ("ONAPPUNINSTALL",)
+MOST_BINDINGS = 200  # of one kind; the app itself has five menu entries
+LONGEST_HANDLER = 500  # characters
 Binding = tuple[str, str]  # the code of a placement or an event, and the handler
 
 
@@ -97,14 +101,14 @@ def _repair_bindings(client: Client) -> None:
 
 
 def _binding_repairs(client: Client) -> list[Command]:
-    """The commands that turn the bindings that the portal lists into ours."""
+    """The commands that turn the bindings that the portal lists into ours, at most one batch of them."""
     answers = client.batch([Command("placements", "placement.get"), Command("events", "event.get")])
-    placements = [(str(row.get("placement")).upper(), str(row.get("handler"))) for row in _rows(answers["placements"])]
-    events = [(str(row.get("event")).upper(), str(row.get("handler"))) for row in _rows(answers["events"])]
+    placements = [_binding(row, "placement") for row in _rows(answers["placements"])]
+    events = [_binding(row, "event") for row in _rows(answers["events"])]
     page, listener = f"{settings.PUBLIC_URL}/placement/", f"{settings.PUBLIC_URL}/events/"
     stale_placements, missing_placements = _differences(placements, {(code, page) for code in PLACEMENTS})
     stale_events, missing_events = _differences(events, {(code, listener) for code in EVENTS})
-    return [
+    repairs = [
         *(_unbind("placement", "PLACEMENT", *stale) for stale in stale_placements),
         *(_unbind("event", "event", *stale) for stale in stale_events),
         *(_bind_placement(*missing) for missing in missing_placements),
@@ -113,6 +117,12 @@ def _binding_repairs(client: Client) -> list[Command]:
             for code, handler in missing_events
         ),
     ]
+    return repairs[:BATCH_SIZE]  # the next opening by an administrator continues
+
+
+def _binding(row: Mapping[str, Any], what: str) -> Binding:
+    code, handler = (bounds.text(row.get(name), LONGEST_HANDLER) for name in (what, "handler"))
+    return code.upper(), handler
 
 
 def _differences(listed: Sequence[Binding], wanted: set[Binding]) -> tuple[list[Binding], list[Binding]]:
@@ -139,6 +149,6 @@ def _bind_placement(code: str, handler: str) -> Command:
 
 
 def _rows(answer: Reply) -> list[dict[str, Any]]:
-    """The rows of a list answer. Raises the answer if it is an error."""
+    """The rows of a list answer, at most MOST_BINDINGS. Raises the answer if it is an error."""
     result = success(answer).result
-    return [row for row in result if isinstance(row, dict)] if isinstance(result, list) else []
+    return [row for row in result[:MOST_BINDINGS] if isinstance(row, dict)] if isinstance(result, list) else []

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from b24app import clock
-from b24app.bitrix import oauth
+from b24app.bitrix import bounds, oauth
 from b24app.bitrix.client import Answer, Client, Command, Reply, success
 from b24app.bitrix.dialects import Dialect
 from b24app.bitrix.errors import (
@@ -30,6 +30,7 @@ from b24app.models import Person, Portal
 from b24app.portals import clients, credentials, outgoing, people
 from b24app.portals.people import Profile
 
+LONGEST_PLAN = 20  # characters
 OPENING_TIMEOUT = 3.0  # seconds; after it the page shows a skeleton and asks again
 MODERN_SIGN = "modern"  # batch key of a modern method: a portal that answers it understands the modern dialect
 VIEWER = "$result[me][ID]"  # in a page's own command: the user id of the person who opens the page
@@ -113,7 +114,7 @@ def prove(opening: Opening, *, installing: bool = False) -> oauth.TokenInfo:
             raise NotProven("another app's token")
         if info.member_id != opening.member_id:
             raise NotProven("another portal's token")
-        if not (info.installed or installing) or not outgoing.egress().admits_url(info.endpoint):
+        if not (info.installed or installing) or not outgoing.egress().admits_endpoint(info.endpoint):
             raise NotProven("not installed there")
         return info
     raise NotProven("no authorization server knows this token")
@@ -196,7 +197,7 @@ def _check_app(result: Any) -> str:
     """The portal's plan. Raises NotProven if the token belongs to another app: it must not open ours."""
     if not isinstance(result, dict) or result.get("CODE") != settings.B24_APP_CODE:
         raise NotProven("another app's token")
-    return str(result.get("LICENSE_FAMILY") or "")[:20]
+    return bounds.text(result.get("LICENSE_FAMILY"), LONGEST_PLAN)
 
 
 def save_visitor(portal: Portal, profile: Profile, opening: Opening, received_at: datetime) -> Person:

@@ -15,9 +15,9 @@ from django.db.models.lookups import LessThanOrEqual
 
 from b24app import clock, failpoints
 from b24app.bitrix import http, oauth
-from b24app.bitrix.client import Exchange
 from b24app.bitrix.errors import BitrixError, TooManyRequests
 from b24app.bitrix.limits import Bucket
+from b24app.bitrix.records import Exchange
 from b24app.clock import UnixNow
 from b24app.models import Portal, RestCall
 from b24app.portals.lease import Lease, LeaseLost

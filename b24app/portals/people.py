@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from b24app.bitrix import oauth
+from b24app.bitrix import bounds, oauth
 from b24app.bitrix.errors import Unknown
 from b24app.models import Person, Portal
 from b24app.portals import clients, credentials
+
+LONGEST_NAME, LONGEST_ZONE = 200, 50  # characters
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,12 @@ class Profile:
 
 def read_profile(result: Any) -> Profile:
     """The profile in an answer to the method `profile`. Raises Unknown if the answer is not a profile."""
-    if not isinstance(result, dict) or not str(result.get("ID", "")).isdigit():
+    user_id = bounds.identity(result.get("ID")) if isinstance(result, dict) else None
+    if user_id is None:
         raise Unknown("garbled_profile")
-    name = f"{result.get('NAME') or ''} {result.get('LAST_NAME') or ''}".strip()
-    zone = result.get("TIME_ZONE")
-    return Profile(int(result["ID"]), name[:200], str(zone or "")[:50], result.get("ADMIN") is True)
+    names = (bounds.text(result.get(name), LONGEST_NAME) for name in ("NAME", "LAST_NAME"))
+    name = " ".join(names).strip()[:LONGEST_NAME]
+    return Profile(user_id, name, bounds.text(result.get("TIME_ZONE"), LONGEST_ZONE), result.get("ADMIN") is True)
 
 
 def save_person(portal: Portal, profile: Profile, pair: oauth.TokenPair, received_at: datetime, **more: str) -> Person:

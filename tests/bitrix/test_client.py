@@ -5,7 +5,8 @@ import pickle
 
 import pytest
 
-from b24app.bitrix.client import Answer, Client, Command, encode_query
+from b24app.bitrix import http
+from b24app.bitrix.client import Answer, Client, Command, encode_query, parse
 from b24app.bitrix.errors import (
     AccessLost,
     CredentialRefused,
@@ -119,6 +120,18 @@ def test_a_key_without_an_answer_is_unknown(client, answering):
     answers = batch(client)
     assert isinstance(answers["d32"], Refused)
     assert isinstance(answers["d31"], Unknown)
+
+
+@pytest.mark.parametrize("code", ["ACCESS_DENIED", "access_denied"])
+def test_a_denied_task_says_nothing_about_the_app(client, answering, code):
+    denied = {"error": code, "error_description": "Access denied"}
+    answering(body={"result": {"result": {"d31": True, "d33": True}, "result_error": {"d32": denied}}})
+    answers = batch(client)
+    assert type(answers["d32"]) is Refused
+    assert isinstance(answers["d33"], Answer)
+    answering_outer = {"error": code, "error_description": "REST is available on commercial plans"}
+    with pytest.raises(AccessLost):
+        parse(http.Response(403, json.dumps(answering_outer).encode()))
 
 
 def test_a_limited_command_did_not_run(client, answering):

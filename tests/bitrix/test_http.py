@@ -109,11 +109,10 @@ def test_a_slow_drip_ends_at_the_deadline(egress, head, drop):
         thread.join(5)
 
 
-def test_an_endless_answer_is_cut(client, answering, monkeypatch):
-    monkeypatch.setattr(http, "BODY_LIMIT", 1000)
+def test_an_endless_answer_is_cut(client, answering):
     answering(body='{"result": "' + "x" * 2000 + '"}')
     with pytest.raises(Unknown):
-        client.call("profile")
+        replace(client, longest_answer=1000).call("profile")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +150,34 @@ def test_a_private_name_is_refused():
             client.call("profile")
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://acme.bitrix24.com/rest/",
+        *("https://box.example:8443/rest/", "https://box.example/portal/rest/", "https://[2001:db8::1]:8443/rest/"),
+        "https://" + "a" * 286 + "/rest/",
+    ],
+)
+def test_a_portals_address_is_admitted(url):
+    assert http.Egress().admits_endpoint(url)
+    assert not http.Egress().admits_endpoint(url.replace("https", "http"))
+    assert http.Egress(local=True).admits_endpoint(url.replace("https", "http"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://evil.example; script-src *; x/rest/", "https://*/rest/", "https://[/rest/", "https://a]b/rest/"),
+        *("https://acme.example/rest/\n", "https://acme.example\n/rest/", "https://acme.example/rest/?a=/rest/"),
+        *("https://acme.example/rest", "https://acme.example/", "https://u:p@acme.example/rest/", "//a/rest/", ""),
+        *("https://acme.example:99999999/rest/", "https://a b/rest/", "https://a'b/rest/", "javascript:/rest/"),
+        *("https://\u2170\u2100.com/rest/", "https://" + "a" * 290 + "/rest/", "https://acme.example//rest/"),
+    ],
+)
+def test_an_odd_address_is_no_portals(url):
+    assert not http.Egress(local=True).admits_endpoint(url)
 
 
 # -- Too late to start -------------------------------------------------------------------------------------------

@@ -83,6 +83,14 @@ def test_an_outage_is_no_refused_token(egress, server, answering, status, body):
         refresh(egress, server)
 
 
+@pytest.mark.parametrize("code", ["temporarily_unavailable", "E_NEW", "x" * 5000])
+def test_an_unknown_refusal_is_about_the_connection(egress, server, answering, code):
+    answering(status=400, body={"error": code, "error_description": "something new"})
+    with pytest.raises(NotRun) as refused:
+        refresh(egress, server)
+    assert refused.value.code == code[:100]
+
+
 def test_an_unreachable_server_is_not_run(egress):
     with pytest.raises(NotRun):
         refresh(egress, "http://127.0.0.1:9")

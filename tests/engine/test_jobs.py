@@ -5,7 +5,7 @@ import pytest
 from b24app.bitrix.errors import AccessLost, OperatingLimit
 from b24app.bitrix.tasks import TaskFilter
 from b24app.engine import batches, jobs, saving, selections, slices
-from b24app.models import Deferral, Job, JobItem
+from b24app.models import Deferral, Job, JobItem, Portal
 from b24app.portals.lease import Lease
 from tests.engine.work import outcomes, work
 
@@ -197,3 +197,13 @@ def test_a_retry_keeps_the_original_status(sandbox, person, left_paused):
     work(person)
     assert outcomes(again) == dict.fromkeys(outcomes(left_paused), (S.DONE, ""))
     assert Deferral.objects.live().get().previous_status == 3
+
+
+def test_a_denied_task_stops_no_other(sandbox, person, tasks, job_for):
+    ids = tasks(4, status=2)
+    job = job_for(ids)
+    sandbox.fault("tasks.task.defer", "error", code="ACCESS_DENIED", status=403, times=1)
+    work(person)
+    ends = sorted(outcomes(job).values())
+    assert ends == [("done", "")] * 3 + [("failed", "not_permitted")]
+    assert Portal.objects.get().parked_until is None

@@ -1,7 +1,10 @@
 """Selections, collected by slices, and what deferring one will do."""
 
+from datetime import timedelta
+
 import pytest
 
+from b24app import clock
 from b24app.bitrix.errors import Refused, Unknown
 from b24app.bitrix.tasks import Status, TaskFilter
 from b24app.engine import selections, slices
@@ -88,3 +91,19 @@ def test_a_late_slice_leaves_the_selection_alone(person, monkeypatch, error):
     slices.run(person.portal_id)
     selection.refresh_from_db()
     assert (selection.state, selection.try_at) == (Selection.State.READY, None)
+
+
+def test_pauses_after_lost_answers_grow(person, monkeypatch):
+    def lose(*args):
+        raise Unknown("timeout")
+
+    monkeypatch.setattr(selections, "_collect_more", lose)
+    selection = selections.select_matching(person, TaskFilter())
+    lease = Lease.acquire(person.portal_id)
+    pauses = []
+    for age in (0, 40, 400):
+        selection.created_at = clock.now() - timedelta(seconds=age)
+        selections.advance(selection, lease)
+        selection.refresh_from_db(fields=["try_at"])
+        pauses.append(round((selection.try_at - clock.now()).total_seconds()))
+    assert pauses == [5, 20, 200]

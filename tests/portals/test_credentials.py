@@ -47,3 +47,15 @@ def test_refreshes_are_journaled(sandbox, person):
     found = RestCall.objects.filter(method="oauth/token").order_by("pk")
     assert [call.status for call in found] == [200, 502]
     assert len({call.request_id for call in found} - {None}) == 2
+
+
+def test_an_unknown_refusal_releases_the_claim(person, monkeypatch):
+    def refuse(*args):
+        raise oauth._refusal("E_NEW")
+
+    Credential.objects.update(expires_at=clock.now())
+    monkeypatch.setattr(oauth, "refresh", refuse)
+    with pytest.raises(NotRun, match="E_NEW"):
+        credentials.usable(person, 0)
+    credential = Credential.objects.get()
+    assert (credential.state, credential.refreshing_until) == (Credential.State.USABLE, None)

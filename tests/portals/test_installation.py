@@ -3,6 +3,7 @@
 import pytest
 
 from b24app import clock
+from b24app.bitrix.client import Answer
 from b24app.bitrix.errors import CredentialRefused
 from b24app.models import Person, Portal, RestCall
 from b24app.portals import clients, installation, openings
@@ -133,3 +134,17 @@ def test_an_installation_is_journaled(sandbox, installing):
     installation.check_scope(installation.connect(posted(installing)))
     assert journaled() == [("oauth/app.info", ""), ("profile", ""), ("oauth/app.info", "")]
     assert installing["fields"]["AUTH_ID"] not in str(list(RestCall.objects.values()))
+
+
+def test_endless_bindings_fit_into_one_batch():
+    rows = [
+        {"placement": f"P{n}", "handler": "https://elsewhere.example/" + "x" * 900, "event": n} for n in range(5000)
+    ]
+
+    class Hostile:
+        def batch(self, commands):
+            return {command.key: Answer(rows) for command in commands}
+
+    repairs = installation._binding_repairs(Hostile())
+    assert len(repairs) == 50
+    assert max(len(command.key) for command in repairs) < 1000

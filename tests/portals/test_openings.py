@@ -1,14 +1,15 @@
 """Openings: who opened the app and at which portal, proven at the sandbox."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from b24app import clock
 from b24app.bitrix.client import Answer
-from b24app.bitrix.errors import BitrixError
+from b24app.bitrix.errors import BitrixError, Unknown
 from b24app.models import Credential, Person, Portal
-from b24app.portals import openings
+from b24app.portals import openings, people
 from tests.portals.conftest import ASK, journaled, nothing_is_stored, posted
 
 
@@ -155,3 +156,34 @@ def test_a_failed_proof_is_journaled(sandbox, bob):
     ((method, code),) = journaled()
     assert method == "oauth/app.info"
     assert code
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *(
+            "https://evil.example; script-src *; x/rest/",
+            "https://*/rest/",
+            "https://[/rest/",
+            "https://a\n.example/rest/",
+        ),
+        *("https://" + "a" * 300 + "/rest/", "http://10.0.0.1/", ""),
+    ],
+)
+def test_an_odd_address_proves_nothing(sandbox, bob, monkeypatch, endpoint):
+    ask = openings.credentials.token_info
+    monkeypatch.setattr(openings.credentials, "token_info", lambda *args: replace(ask(*args), endpoint=endpoint))
+    with pytest.raises(openings.NotProven):
+        openings.open_page(posted(sandbox.open("acme", bob)), ASK)
+    assert nothing_is_stored()
+
+
+@pytest.mark.parametrize("user_id", ["\u00b2", "9" * 30, "9" * 5000, "0", -5, None, [5]])
+def test_an_odd_user_id_opens_nothing(user_id):
+    with pytest.raises(Unknown):
+        people.read_profile({"ID": user_id, "NAME": "Bob"})
+
+
+def test_a_profile_is_cleaned():
+    profile = people.read_profile({"ID": "5", "NAME": "B\0ob" + "x" * 500, "TIME_ZONE": "Europe/\0Berlin" + "x" * 99})
+    assert (profile.name, profile.zone) == ("Bob" + "x" * 197, "Europe/Berlin" + "x" * 37)
