@@ -18,6 +18,8 @@ LONGEST_DETAIL = 500
 LONGEST_MOMENT = 40
 LARGEST_TIME = 1e11  # seconds, also as unix time
 FIRST_YEAR, LAST_YEAR = 1900, 9000  # every zone can show a date between them
+# White space becomes a space. A control character, which a database may refuse, goes.
+_CLEANED = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0))) | dict.fromkeys(map(ord, "\t\n\r"), " ")
 MOST_PARTS = 200_000  # maps and lists in one answer: 50 pages of 50 rows have fewer, and each takes 64 bytes
 
 
@@ -37,14 +39,9 @@ def text(value: Any, longest: int) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return ""
     beginning = str(value)[: 2 * longest]
-    return "".join(map(_printable, beginning))[:longest]
-
-
-def _printable(character: str) -> str:
-    """The character itself, a space for white space, or "" for a control character, which a database may refuse."""
-    if character in "\t\n\r":
-        return " "
-    return "" if character < " " or "\x7f" <= character < "\xa0" else character
+    if not beginning.isprintable():  # most texts are, and asking is ten times faster
+        beginning = beginning.translate(_CLEANED)
+    return beginning[:longest]
 
 
 def code(value: Any) -> str:
