@@ -49,7 +49,7 @@ def record(job: Job, deferred: Sequence[tuple[JobItem, TaskState | None]], now: 
 
 
 def _is_same(changed_at: datetime | None, since: datetime | None) -> bool:
-    """True if both times are known and equal: nobody has changed the status since."""
+    """True if both times are known and equal: no user has changed the status since."""
     return changed_at is not None and changed_at == since
 
 

@@ -15,7 +15,6 @@ from b24app.bitrix.payloads import Opening, read_opening
 from b24app.languages import locale_of
 from b24app.models import Portal
 from b24app.portals import throttle
-from b24app.portals.installation import NotAllowed
 from b24app.portals.openings import NotProven
 from b24app.portals.throttle import Throttled
 from b24app.web.middleware import allow_frame
@@ -27,7 +26,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Refusal = NotProven | Throttled  # of an opening: nothing was stored
-Failure = NotAllowed | BitrixError  # of a call that the opening needed
 
 
 def read_claims(request: HttpRequest) -> Opening:
@@ -45,20 +43,20 @@ def prove_or_answer(
     opening: Opening,
     prove: Callable[[Portal | None], T],
     refuse: Callable[[Refusal], HttpResponse],
-    explain: Callable[[Failure], HttpResponse],
+    explain: Callable[[BitrixError], HttpResponse],
 ) -> T | HttpResponse:
     """The result of `prove`, or the answer of this view if the opening cannot be proven.
 
     `prove` gets the portal that the opening names, if the app is installed there. `refuse` answers an opening that is
     forged, or that comes after too many failed ones from the same address. `explain` answers if the portal or the
-    authorization server failed, or does not allow it.
+    authorization server failed. Raises whatever else `prove` raises.
     """
     try:
         with throttle.throttled(opening.member_id, client_address(request)) as portal:
             return prove(portal)
     except (NotProven, Throttled) as error:
         return refuse(error)
-    except (NotAllowed, BitrixError) as error:
+    except BitrixError as error:
         return explain(error)
 
 

@@ -17,7 +17,6 @@ from b24app.models import Person
 from b24app.portals import installation
 from b24app.portals.installation import NotAllowed
 from b24app.web.frames import (
-    Failure,
     frame,
     not_installed,
     prove_or_answer,
@@ -43,14 +42,21 @@ def install(request: HttpRequest) -> HttpResponse:
     except BadPayload as error:
         return not_installed(request, None, 400, str(error))
     language = locale_of(opening.language)
+
+    def explain(error: NotAllowed | BitrixError) -> HttpResponse:
+        return frame(request, opening, "install/page.html", _failed("connect", error))
+
     with translation.override(language):
-        person = prove_or_answer(
-            request,
-            opening,
-            lambda portal: installation.connect(opening),
-            lambda error: refused_page(request, opening, error),
-            lambda error: frame(request, opening, "install/page.html", _failed("connect", error)),
-        )
+        try:
+            person = prove_or_answer(
+                request,
+                opening,
+                lambda portal: installation.connect(opening),
+                lambda error: refused_page(request, opening, error),
+                explain,
+            )
+        except NotAllowed as error:
+            return explain(error)
         if isinstance(person, HttpResponse):
             return person
         context = {**_steps_context("install-scope"), "ticket": Ticket.issue(person, language).signed()}
@@ -92,11 +98,11 @@ def _steps_context(current: str, failure: Trouble | None = None) -> dict[str, ob
     return {"steps": list(zip(names, states, strict=True)), "act_url": act_url, "trouble": failure}
 
 
-def _failed(step: str, error: Failure) -> dict[str, object]:
+def _failed(step: str, error: NotAllowed | BitrixError) -> dict[str, object]:
     return _steps_context(step, _install_trouble(error))
 
 
-def _install_trouble(error: Failure) -> Trouble:
+def _install_trouble(error: NotAllowed | BitrixError) -> Trouble:
     """What to tell the administrator about a step that failed."""
     if isinstance(error, BitrixError):
         return reopening(trouble(error))

@@ -20,7 +20,6 @@ from b24app.portals import clients, installation, openings, uninstall
 from b24app.portals.openings import Opened
 from b24app.web.active import Listing, list_context
 from b24app.web.frames import (
-    Failure,
     frame,
     not_installed,
     prove_or_answer,
@@ -51,7 +50,7 @@ def open_app(request: HttpRequest) -> HttpResponse:
     received_at = clock.now()
     listing, language = Listing.of_opening(opening), locale_of(opening.language)
 
-    def explain(error: Failure) -> HttpResponse:
+    def explain(error: BitrixError) -> HttpResponse:
         if isinstance(error, AccessLost):
             return frame(request, opening, "active/page.html", {"trouble": reopening(trouble(error))})
         return frame(request, opening, "active/page.html", {"pending_code": stash(opening, received_at)})
@@ -87,7 +86,7 @@ def complete(request: HttpRequest) -> HttpResponse:
             opening,
             lambda portal: openings.open_page(opening, listing.command(), clients.PAGE.timeout, received_at, portal),
             unauthorized,
-            lambda error: render(request, "_trouble.html", vars(reopening(trouble(_of_bitrix(error))))),
+            lambda error: render(request, "_trouble.html", vars(reopening(trouble(error)))),
         )
     if isinstance(opened, HttpResponse):
         return opened
@@ -119,13 +118,6 @@ def issue_ticket(request: HttpRequest) -> HttpResponse:
     _resume_jobs(opened)
     signed = Ticket.issue(opened.person, locale_of(opening.language)).signed()
     return HttpResponse(status=204, headers={TICKET_HEADER: signed})
-
-
-def _of_bitrix(error: Failure) -> BitrixError:
-    """The failure of an opening, which is always Bitrix24's: only the installer can meet NotAllowed."""
-    if not isinstance(error, BitrixError):
-        raise error
-    return error
 
 
 def _page_context(opened: Opened, listing: Listing) -> dict[str, object]:
