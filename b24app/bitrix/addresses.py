@@ -40,7 +40,6 @@ SPECIAL_V6 = tuple(
         (
             "2001::/23",  # of protocols: Teredo, benchmarks, ORCHID
             "2001:db8::/32",  # documentation
-            "2002::/16",  # 6to4 (only if the address that it carries is public, see `carried`)
             "2620:4f:8000::/48",  # AS112
             "3fff::/20",  # documentation
         ),
@@ -63,7 +62,7 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in SPECIAL_V4)
     if (inner := carried(address)) is not None:
-        # A gateway would connect to the address inside. Teredo and 6to4 are no longer in use anywhere.
+        # A gateway connects to the address inside. NAT64 is the only one of these methods that networks still use.
         return address in NAT64 and is_public(inner)
     return address in GLOBAL_V6 and not any(address in network for network in SPECIAL_V6)
 

@@ -59,12 +59,12 @@ def next_items(job: Job, items: QuerySet[JobItem], fresh_for: float) -> Next:
 def under_way_elsewhere(job: Job) -> QuerySet[JobItem]:
     """The items of other jobs whose tasks this job must leave alone for now.
 
-    All jobs of one person wait for each other. A colleague's job is waited for only while it can continue by itself:
-    somebody whose access has ended may never return. Items that are under way wait for nothing, so no two jobs can wait
-    for each other.
+    All jobs of one person wait for each other. A job waits for a colleague's job only while that one can continue by
+    itself: a person who has lost access may never return. An item that is under way does not wait, so two jobs never
+    wait for each other.
     """
-    needs_somebody = Q(
+    needs_a_person = Q(
         job__state=Job.State.WAITING, job__wait_reason__in=[*access.PERSONAL_REASONS, Job.WaitReason.ERROR]
     )
     others = JobItem.objects.under_way().filter(job__portal=job.portal_id).exclude(job__state=Job.State.FINISHED)
-    return others.exclude(job=job.pk).exclude(needs_somebody & ~Q(job__person=job.person_id))
+    return others.exclude(job=job.pk).exclude(needs_a_person & ~Q(job__person=job.person_id))

@@ -209,7 +209,7 @@ class Access:
         jobs.resume_waiting(person)
 
     def forge(self):
-        """Somebody reports an uninstall that never was. The authorization server refutes it, unless it is away."""
+        """A forger reports an uninstall. The authorization server refutes it, unless it is away."""
         token = self.walk.dice.choice([self.walk.token, self.walk.token, "wrong"])
         data = {"CLEAN": self.walk.dice.choice("01")}
         self.walk.tell("a forged uninstall with", "the wrong token" if token == "wrong" else "the right token", data)

@@ -7,11 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from ..portal import truth
-from ..portal.errors import ConnectionCut, RestError
+from ..portal.errors import RestError
 from ..portal.models import Request
 from ..weather import faults
 from ..wire import answers
 from ..wire.call import Params
+from ..wire.logged import answer_logged
 from ..wire.parameters import read_key, read_parameters
 from .appinfo import describe
 from .grants import OAuthError, exchange
@@ -40,20 +41,20 @@ def serve(request: HttpRequest, name: str, answer: Answer) -> HttpResponse:
     """Log one request to the authorization server, and answer it unless a fault does."""
     params, _ = read_parameters(request)
     row = truth.note_request(None, name, params)
-    response: HttpResponse | None = None
-    try:
+
+    def respond_in_this_weather() -> HttpResponse:
         response = faults.strike_before(None, name)
         if response is None:
             params["auth"] = read_key(request, params)
             response = faults.strike_after(None, name, respond(params, row, answer))
-    except RestError as error:  # from a fault
-        response = answers.refusal(OAuthError(error.status, error.code, error.description))
-    except ConnectionCut:
-        response = None
-        faults.cut(request)
-    finally:
-        truth.note_answer(row, response.status_code if response is not None else None, answers.code_in(response))
-    return response or HttpResponse()
+        return response
+
+    return answer_logged(request, row, respond_in_this_weather, refuse)
+
+
+def refuse(error: RestError) -> HttpResponse:
+    """The answer to an error that a fault has raised."""
+    return answers.refusal(OAuthError(error.status, error.code, error.description))
 
 
 def respond(params: Params, row: Request, answer: Answer) -> HttpResponse:

@@ -10,12 +10,13 @@ from django.http import HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from ..portal import knobs, truth
-from ..portal.errors import ConnectionCut, RestError, TimeUp
+from ..portal.errors import RestError, TimeUp
 from ..portal.models import Request
 from ..weather import faults, limits
 from . import answers, callers, commands, hosts, parameters
 from .call import Params
 from .hosts import PortalRequest
+from .logged import answer_logged
 from .parameters import Address
 
 
@@ -25,21 +26,15 @@ def rest(request: PortalRequest, path: str) -> HttpResponse:
     address = parameters.read_address(path)
     params, bad_json = parameters.read_parameters(request)
     row = truth.note_request(request.portal, address.method.lower(), params)
-    response: HttpResponse | None = None
-    try:
-        name = row.method
-        response = faults.strike_before(request.portal, name) or hosts.moved(request)
+
+    def respond_in_this_weather() -> HttpResponse:
+        response = faults.strike_before(request.portal, row.method) or hosts.moved(request)
         if response is None:
             response = respond(request, address, params, row, bad_json=bad_json)
-            response = faults.strike_after(request.portal, name, response)
-    except RestError as error:
-        response = answers.refusal(error)
-    except ConnectionCut:
-        response = None
-        faults.cut(request)
-    finally:
-        truth.note_answer(row, response.status_code if response is not None else None, answers.code_in(response))
-    return response or HttpResponse()
+            response = faults.strike_after(request.portal, row.method, response)
+        return response
+
+    return answer_logged(request, row, respond_in_this_weather)
 
 
 def respond(request: PortalRequest, address: Address, params: Params, row: Request, *, bad_json: bool) -> HttpResponse:
