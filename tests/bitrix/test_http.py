@@ -1,6 +1,5 @@
 """Outgoing HTTP: what a lost connection means, deadlines, and the addresses that are admitted."""
 
-import contextlib
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from b24app.bitrix import http, stopwatch
 from b24app.bitrix.client import Client
 from b24app.bitrix.errors import NotRun, Unknown, Unreachable
+from tests.bitrix.conftest import raw_server
 
 
 def test_a_refused_connection_ran_nothing(egress):
@@ -43,70 +43,32 @@ def test_a_late_request_is_not_sent(client, httpserver, answering, monkeypatch):
 
 
 def test_a_failed_handshake_ran_nothing(egress):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)
-
-        def babble():
-            connection, _ = server.accept()
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            connection.close()
-
-        thread = threading.Thread(target=babble, daemon=True)
-        thread.start()
-        client = Client(f"https://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=1.0)
+    with raw_server(b"HTTP/1.1 400 Bad Request\r\n\r\n") as host:
+        client = Client(f"https://{host}/rest/", "t" * 10, egress, timeout=1.0)
         with pytest.raises(Unreachable):
             client.call("tasks.task.defer", {"taskId": 1})
-        thread.join(5)
 
 
 def test_a_broken_connection_is_unknown(egress):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)
-
-        def cut():
-            connection, _ = server.accept()
-            connection.recv(65536)
-            connection.close()
-
-        thread = threading.Thread(target=cut, daemon=True)
-        thread.start()
-        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=1.0)
+    with raw_server() as host:
+        client = Client(f"http://{host}/rest/", "t" * 10, egress, timeout=1.0)
         with pytest.raises(Unknown):
             client.call("tasks.task.defer", {"taskId": 1})
-        thread.join(5)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
-
 
 OPEN_HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize("head, drop", [(HEAD, b" " * 70_000), (HEAD, b" "), (OPEN_HEAD, b" "), (b"HTTP/1.1 ", b"2")])
 def test_a_slow_drip_ends_at_the_deadline(egress, head, drop):
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)
-
-        def drip():
-            connection, _ = server.accept()
-            connection.recv(65536)
-            connection.sendall(head)
-            with contextlib.suppress(OSError):
-                while not stop.wait(0.1):
-                    connection.sendall(drop)
-            connection.close()
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=0.5)
+    with raw_server(head, drop) as host:
+        client = Client(f"http://{host}/rest/", "t" * 10, egress, timeout=0.5)
         started = time.monotonic()
         with pytest.raises(Unknown, match="timeout"):
             client.call("profile")
         assert time.monotonic() - started < 2
-        stop.set()
-        thread.join(5)
 
 
 def test_an_endless_answer_is_cut(client, answering):

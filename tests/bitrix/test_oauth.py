@@ -1,8 +1,6 @@
 """The authorization server: a refresh, what each refusal means, and whose token it is."""
 
 import contextlib
-import socket
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from b24app.bitrix import http, oauth
 from b24app.bitrix.errors import AccessLost, CredentialRefused, NotInstalled, NotRun, Unknown
 from b24app.bitrix.oauth import Registration
+from tests.bitrix.conftest import raw_server
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 APP = Registration("app.1", "the-client-secret")
@@ -112,23 +111,6 @@ def test_a_garbled_app_info_proves_nothing(egress, server, answering):
 
 def test_a_slow_token_answer_is_cut(egress, monkeypatch):
     monkeypatch.setattr(oauth, "TIMEOUT", 0.5)
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)
-
-        def drip():
-            connection, _ = server.accept()
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            with contextlib.suppress(OSError):
-                while not stop.wait(0.1):
-                    connection.sendall(b" ")
-            connection.close()
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(Unknown, match="Timeout"):
-            refresh(egress, address)
-        stop.set()
-        thread.join(5)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    with raw_server(head, drop=b" ") as host, pytest.raises(Unknown, match="Timeout"):
+        refresh(egress, f"http://{host}")

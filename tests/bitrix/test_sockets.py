@@ -1,6 +1,5 @@
 """Connecting has one deadline: slow names, dead addresses and slow handshakes end with it."""
 
-import contextlib
 import socket
 import threading
 import time
@@ -10,6 +9,7 @@ import pytest
 from b24app.bitrix import sockets
 from b24app.bitrix.client import Client
 from b24app.bitrix.errors import Unreachable
+from tests.bitrix.conftest import raw_server
 
 TIMEOUT = 0.6  # seconds
 DEAD = "192.0.2.1"
@@ -112,22 +112,6 @@ def test_an_odd_name_is_unreachable(egress):
 
 
 def test_a_dripping_handshake_ends_in_time(egress):
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)
-
-        def drip():
-            connection, _ = server.accept()
-            connection.recv(65536)
-            connection.sendall(b"\x16\x03\x03\x40\x00")  # a TLS record of 16 KB that never comes
-            with contextlib.suppress(OSError):
-                while not stop.wait(0.1):
-                    connection.sendall(b"\x02")
-            connection.close()
-
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        client = Client(f"https://127.0.0.1:{server.getsockname()[1]}/rest/", "t" * 10, egress, timeout=TIMEOUT)
+    with raw_server(b"\x16\x03\x03\x40\x00", drop=b"\x02") as host:  # a TLS record of 16 KB that never comes
+        client = Client(f"https://{host}/rest/", "t" * 10, egress, timeout=TIMEOUT)
         assert seconds_until_unreachable(client) < TIMEOUT + 0.3
-        stop.set()
-        thread.join(5)
