@@ -81,12 +81,18 @@ def _report_late(portal: Portal, event: Event) -> None:
     if not portal.knew_application_token(event.application_token):
         logger.warning("security: portal %s: uninstall reported with a wrong token after the erasure", portal.pk)
         return
-    gone = Portal.objects.filter(pk=portal.pk, status=Portal.Status.UNINSTALLED)
+    if _is_clean(event) and _delete_unless_reinstalled(portal):
+        logger.info("portal %s: erased before; a clean uninstall was reported late: nothing is kept", portal.pk)
+
+
+def _delete_unless_reinstalled(portal: Portal) -> bool:
+    """Whether the portal is deleted: the app may have been installed again after the caller read it."""
+    uninstalled = Portal.objects.filter(pk=portal.pk, status=Portal.Status.UNINSTALLED)
     with transaction.atomic():
         # The update locks the row, so the app cannot be installed again before the deletion.
-        if _is_clean(event) and gone.update(uninstalled_token_digest=""):
-            logger.info("portal %s: erased before; a clean uninstall was reported late: nothing is kept", portal.pk)
-            portal.delete()
+        if is_still_uninstalled := uninstalled.update(uninstalled_token_digest="") > 0:
+            uninstalled.delete()
+    return is_still_uninstalled
 
 
 def unconfirmed() -> list[int]:
@@ -203,7 +209,7 @@ def _erase(portal: Portal, guard: QuerySet[Portal]) -> None:
 
 def _erase_people(portal: Portal) -> None:
     if portal.uninstall_is_clean:
-        portal.delete()
+        Portal.objects.filter(pk=portal.pk).delete()
         return
     Person.objects.filter(portal=portal).delete()
     Portal.objects.filter(pk=portal.pk).update(
@@ -259,7 +265,8 @@ def _delete_in_portions(rows: QuerySet[Any], guard: QuerySet[Portal]) -> None:
 def delete_expired() -> None:
     """Delete uninstalled portals and orphaned deferrals that are older than ORPHAN_LIFE."""
     now = clock.now()
-    Portal.objects.filter(status=Portal.Status.UNINSTALLED, uninstalled_at__lt=now - ORPHAN_LIFE).delete()
+    for portal in Portal.objects.filter(status=Portal.Status.UNINSTALLED, uninstalled_at__lt=now - ORPHAN_LIFE):
+        _delete_unless_reinstalled(portal)
     OrphanedDeferral.objects.filter(kept_until__lt=now).delete()
 
 

@@ -1,5 +1,6 @@
 """Uninstalling: suspended by a report, confirmed by the authorization server, then erased."""
 
+import logging
 from datetime import timedelta
 
 import pytest
@@ -226,6 +227,26 @@ def test_orphans_go_after_ninety_days(sandbox, deferred, event):
     assert not Portal.objects.exists()
 
 
+def test_a_reinstall_prevents_the_expiry(sandbox, deferred, event):
+    """The app is installed again after the cleaning has read the expired portals, and before it deletes them."""
+    uninstalled(sandbox, event)
+    expired = Portal.objects.get()
+    expired.uninstalled_at = clock.now() - timedelta(days=91)
+    expired.save()
+    installed_again = Portal.objects.filter(pk=expired.pk, status=Status.UNINSTALLED)
+
+    def reinstalled_after(execute, sql, *arguments):
+        rows = execute(sql, *arguments)
+        if sql.startswith("SELECT") and f'FROM "{Portal._meta.db_table}"' in sql:
+            installed_again.update(status=Status.ACTIVE, uninstalled_at=None)
+        return rows
+
+    with connection.execute_wrapper(reinstalled_after):
+        uninstall.delete_expired()
+    assert status() == Status.ACTIVE
+    assert OrphanedDeferral.objects.count() == 2
+
+
 def test_another_portals_twin_is_untouched(sandbox, open_as, deferred, event):
     twin_number = sandbox.user("umbrella", name="Bob")
     sandbox.install("umbrella")
@@ -273,6 +294,17 @@ def erased(sandbox, deferred, event, person):
     assert status() == Status.UNINSTALLED
     assert OrphanedDeferral.objects.count() == 2
     return late
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_log_names_the_deleted_portal(sandbox, admin, event, caplog, is_late):
+    caplog.set_level(logging.INFO)
+    uninstalled(sandbox, event, clean=not is_late)
+    if is_late:
+        uninstall.report(event(clean=True))
+    assert not Portal.objects.exists()
+    told = [record.getMessage() for record in caplog.records if record.name == uninstall.__name__]
+    assert all(message.startswith(f"portal {admin.portal_id}: ") for message in told), told
 
 
 def test_a_clean_report_after_the_erasure(erased):
